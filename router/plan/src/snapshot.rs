@@ -1,0 +1,164 @@
+//! The catalog as one immutable value: everything that planning needs to know of shards and schema.
+//!
+//! A statement sees one snapshot; a transaction keeps its own. It is built by `catalog` and swapped whole.
+
+use shardgate_shard_map::{ShardId, ShardMap};
+use shardgate_sql::facts::Query;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The version of the catalog: a number for people, and ids that tell two histories with equal numbers apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch {
+    pub number: u64,
+    pub id: [u8; 16],
+    pub parent: [u8; 16],
+}
+
+/// A Postgres object id.
+pub type Oid = u32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DistributionId(pub u32);
+
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub epoch: Epoch,
+    pub database: String,
+    pub home: ShardId,
+    /// All shards, home included, ascending by id.
+    pub shards: Vec<Shard>,
+    pub distributions: HashMap<DistributionId, Distribution>,
+    /// Every relation outside of pg_catalog, information_schema and pg_toast, by schema and then by name.
+    pub relations: HashMap<String, HashMap<String, Arc<Relation>>>,
+    /// Functions outside of pg_catalog, by bare name: the worst class of all that share the name.
+    pub functions: HashMap<String, FunctionClass>,
+    /// Operators outside of pg_catalog.
+    pub operators: Vec<UserOperator>,
+    /// Names of types (domains, enums, composites, base types of extensions) outside of pg_catalog.
+    pub types: HashSet<String>,
+    /// The default of search_path for each role as a login would have it: role in database, role, database, server.
+    /// The key `None` is for every other role. Items are unquoted; `$user` is kept as it is.
+    pub search_paths: HashMap<Option<String>, Vec<String>>,
+    /// Schemas that exist: `$user` counts only if there is one.
+    pub schemas: HashSet<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    pub id: ShardId,
+    pub name: String,
+    pub weight: u32,
+    /// Candidates for primary and replicas; which is which is asked of the servers.
+    pub hosts: Vec<Host>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Host {
+    pub host: String,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug)]
+pub struct Distribution {
+    pub id: DistributionId,
+    pub name: String,
+    pub map: ShardMap,
+}
+
+#[derive(Clone, Debug)]
+pub struct Relation {
+    pub oid: Oid,
+    pub schema: String,
+    pub name: String,
+    pub kind: RelationKind,
+    /// In order of attnum, dropped ones left out.
+    pub columns: Vec<Column>,
+    pub placement: Placement,
+    /// Set if a statement on the relation may run code that planning does not see: triggers, rules, policies, defaults
+    /// or checks that call user functions. The text says which.
+    pub runs_code: Option<String>,
+    /// It has inheritance children or parents, or partitions.
+    pub inherits: bool,
+    /// The analysed body of a view; None if it is no view or its body could not be analysed.
+    pub view: Option<Arc<Query>>,
+    /// Row level security is enabled.
+    pub row_security: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelationKind {
+    Table,
+    PartitionedTable,
+    View,
+    MaterializedView,
+    ForeignTable,
+    Sequence,
+    Index,
+    Composite,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// On the home shard alone.
+    Home,
+    /// A full copy on every shard.
+    Reference,
+    /// Spread by the column `columns[key]`.
+    Distributed { distribution: DistributionId, key: usize },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    pub ty: Oid,
+    /// Type modifier as in pg_attribute, -1 if none: varchar(n), timestamp(p).
+    pub modifier: i32,
+    pub not_null: bool,
+    pub default: ColumnDefault,
+    /// The column's collation is deterministic (or it has none).
+    pub deterministic: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnDefault {
+    None,
+    /// An expression of constants and functions on the allow-list, or a generated column.
+    Plain,
+    /// nextval(..) or an identity column.
+    Sequence,
+    /// Anything else.
+    Other,
+}
+
+/// What a function outside of pg_catalog may do to the session that calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FunctionClass {
+    /// Declared to compute from its arguments alone.
+    Pure,
+    /// Its body was read and has nothing that outlives the transaction on the connection.
+    Clean,
+    /// It may leave settings, temporary objects, locks or anything else behind.
+    Opaque,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserOperator {
+    pub name: String,
+    pub left: Oid,
+    pub right: Oid,
+}
+
+impl Snapshot {
+    pub fn shard(&self, id: ShardId) -> Option<&Shard> {
+        self.shards.iter().find(|s| s.id == id)
+    }
+
+    pub fn shard_named(&self, name: &str) -> Option<&Shard> {
+        self.shards.iter().find(|s| s.name == name)
+    }
+
+    pub fn relation(&self, schema: &str, name: &str) -> Option<&Arc<Relation>> {
+        self.relations.get(schema)?.get(name)
+    }
+}

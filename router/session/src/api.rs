@@ -1,0 +1,120 @@
+//! The border between the session and the I/O that carries out its steps.
+//!
+//! The session is a state machine: bytes and events go in, bytes and steps come out. It never waits, has no socket and
+//! no clock. One task of the server owns one session, the client's socket and the sockets of the backends that are
+//! attached to it, and does, after whatever happened:
+//!
+//! 1. `on_client(&mut client_input, &mut output)`, if there is client input (also input that was left over before);
+//! 2. carry out and clear `output.steps`; write `output.client` and the buffers of `output.backends`;
+//! 3. wait for: bytes from the client (only while `wants_client_bytes()` and the input is below its limit), bytes from an
+//!    attached backend (only while `output.client` is below its high water mark), room in a socket for what is still to be
+//!    written, an answer to a step, a cancel request, a new snapshot.
+//!
+//! The order of bytes in a buffer is the order of writing. Bytes for a slot are written only while a backend is attached.
+
+use crate::backend::Backend;
+use bytes::BytesMut;
+use shardgate_plan::Call;
+use shardgate_plan::snapshot::Snapshot;
+use shardgate_shard_map::ShardId;
+use shardgate_wire::PgError;
+use std::sync::Arc;
+
+/// One of the session's places for a backend: an index into `Output::backends`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u8);
+
+/// Slots that one session can have at once: it bounds the fan-out of a statement.
+pub const SLOTS_MAX: usize = 64;
+
+/// What the session has for the outside. The buffers are drained, and the steps taken, by the server.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub client: BytesMut,
+    /// Indexed by slot; grows as slots come into use.
+    pub backends: Vec<BytesMut>,
+    pub steps: Vec<Step>,
+}
+
+/// Which server of a shard is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Primary,
+    /// A replica that has replayed all that this session has seen of the shard; the primary when there is none.
+    Replica,
+    /// `SET shardgate.role = replica`: any replica within the lag limit, whatever the session has seen; an error when
+    /// there is none.
+    ReplicaOnly,
+}
+
+/// Something that the server has to do.
+#[derive(Debug)]
+pub enum Step {
+    /// Get a backend and answer with `Event::Attached` or `Event::CheckoutFailed`. The server has looked at its socket
+    /// before the hand-over: it had neither an error nor an end of file to read.
+    /// Only a backend for which `Backend::fits(session.custom_names())` holds may be given; one whose `settings_hash()`
+    /// equals `session.settings_hash()` is the cheapest.
+    Checkout { slot: Slot, shard: ShardId, wanted: Wanted },
+    /// Give up a checkout that was not answered. No event follows.
+    AbandonCheckout { slot: Slot },
+    /// Take the backend back. `Some`: its state for the pool, all its replies are in and the output buffer of the slot is
+    /// to be written out before (it is empty or ends with whole frames). `None`: close the connection (after a
+    /// best-effort write of a Terminate message).
+    Release { slot: Slot, backend: Option<Box<Backend>> },
+    /// A transaction (or statement outside of one) on the slot's backend has ended well. It was not proven to be
+    /// read-only if `wrote`. Always said before the slot's `Release`, and before the client is told.
+    Settled { slot: Slot, wrote: bool },
+    /// Open a connection to the address of the slot's backend, ask `cancel_is_wanted(slot)`, send the CancelRequest and
+    /// answer with `Event::CancelDone` when the server has closed that connection (or, if not sent, at once).
+    Cancel { slot: Slot },
+    /// Run one of the router's functions under the privileges of the client's role; answer with `Event::CallDone`.
+    Call { call: Call },
+    /// The schema was changed through this session: load a new snapshot and answer with `Event::Refreshed`.
+    Refresh,
+    /// Write out `output.client`, then close the client's connection. The session is over.
+    Close,
+}
+
+/// Something that the server tells the session.
+#[derive(Debug)]
+pub enum Event {
+    Attached { slot: Slot, backend: Box<Backend> },
+    CheckoutFailed { slot: Slot, error: PgError },
+    /// The backend's connection ended or failed; all bytes that came before were given to `on_backend`.
+    /// Bytes of an incomplete frame may be left over. The session answers with `Step::Release` (None).
+    BackendLost { slot: Slot },
+    /// A cancel request with this session's key has come.
+    CancelRequested,
+    CancelDone { slot: Slot, sent: bool },
+    CallDone(Result<Arc<Snapshot>, PgError>),
+    Refreshed(Result<Arc<Snapshot>, PgError>),
+    /// A newer snapshot. Open transactions keep the one that they have.
+    Snapshot(Arc<Snapshot>),
+    /// The client's input has ended (half close, close or reset). What lies in the input buffer was given to
+    /// `on_client` before.
+    ClientGone,
+    /// The session must end: shutdown (57P01), a timeout. The error is sent to the client if frame borders allow it.
+    Terminate(PgError),
+}
+
+/// What the session must know of its client and of the router's settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub user: String,
+    pub database: String,
+    /// Start-up settings in the order sent, `options` already taken apart: name, value.
+    pub startup: Vec<(String, String)>,
+    /// What the client is told in BackendKeyData.
+    pub pid: u32,
+    pub secret: Vec<u8>,
+    /// The longest message that a client may send, in bytes.
+    pub message_bytes_max: usize,
+    /// Prepared statements that one client may hold.
+    pub prepared_max: usize,
+    /// Prepared statements that the router keeps on one backend.
+    pub backend_prepared_max: usize,
+    /// `auto` sends proven reads to replicas.
+    pub default_role: crate::settings::Role,
+    /// Prefix of global transaction ids, unique for cluster and router.
+    pub gid_prefix: String,
+}

@@ -1,0 +1,276 @@
+//! The replies that one backend still owes, in order, with what each may look like.
+//!
+//! A count of ReadyForQuery is not enough to know whose reply a message is: an error in the extended protocol makes the
+//! server skip everything up to the next Sync, a Query included. So every message that was sent has an entry, and every
+//! message that comes must be allowed by the entry at the head. What is not allowed is doubt, and doubt closes the backend.
+
+use bytes::Bytes;
+use shardgate_wire::backend::TxStatus;
+use std::collections::VecDeque;
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Parse,
+    Bind,
+    DescribeStatement,
+    DescribePortal,
+    Execute { limited: bool },
+    Close,
+    Sync,
+    Query,
+}
+
+/// Whose reply it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The client's: it is passed on.
+    Client,
+    /// Ours: it is swallowed, and an error of it means what the purpose says.
+    Router(Purpose),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Settings of the client, BEGIN and what was said in the transaction before: an error closes the backend.
+    Prelude,
+    /// A Parse that the client believes done: an error is the answer of the Bind behind it.
+    Parse,
+    /// Describe behind a repeated Parse, to compare the result's shape with what the client was told.
+    Verify,
+    /// Values of settings and names of temporary objects.
+    ReadBack,
+    /// Makes the server's transaction fail as the client's did; the error is expected.
+    Poison,
+    /// Ends a part of a pipeline, or a transaction, that the client knows nothing of.
+    Finish,
+    /// A step of a statement that runs on several shards.
+    Several,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub kind: Kind,
+    pub origin: Origin,
+    /// For a Parse: the number in the router's name of the statement, so that a failed one is forgotten.
+    pub number: Option<u64>,
+    /// The client's statement or portal that the entry speaks of.
+    pub name: Option<Bytes>,
+    /// DescribeStatement: ParameterDescription has come.
+    described: bool,
+}
+
+impl Entry {
+    pub fn client(kind: Kind) -> Entry {
+        Entry { kind, origin: Origin::Client, number: None, name: None, described: false }
+    }
+
+    pub fn router(kind: Kind, purpose: Purpose) -> Entry {
+        Entry { kind, origin: Origin::Router(purpose), number: None, name: None, described: false }
+    }
+
+    pub fn number(mut self, number: u64) -> Entry {
+        self.number = Some(number);
+        self
+    }
+
+    pub fn named(mut self, name: Bytes) -> Entry {
+        self.name = Some(name);
+        self
+    }
+}
+
+#[derive(Debug)]
+enum Item {
+    Reply(Entry),
+    /// A reply that the router makes itself; its turn is behind what stands before it.
+    Made(Bytes),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Owed {
+    queue: VecDeque<Item>,
+    /// COPY FROM STDIN is under way: the server reads CopyData.
+    pub copy_in: bool,
+}
+
+/// What a message from the server is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// A reply to the head entry, which stays.
+    Part(Origin),
+    /// The last reply to an entry, which was removed.
+    Last(Entry),
+    /// An error in the extended protocol; the entry was removed, and behind it all up to the next Sync (`skipped`).
+    Error { entry: Entry, skipped: Vec<Entry> },
+    /// An error that belongs to a Query or a Sync: ReadyForQuery follows.
+    ErrorPart(Entry),
+    /// Not a legal reply.
+    Doubt,
+}
+
+impl Owed {
+    pub fn push(&mut self, entry: Entry) {
+        self.queue.push_back(Item::Reply(entry));
+    }
+
+    /// Queues a made reply; returns it back when nothing stands before it.
+    pub fn push_made(&mut self, bytes: Bytes) -> Option<Bytes> {
+        if self.queue.is_empty() {
+            return Some(bytes);
+        }
+        self.queue.push_back(Item::Made(bytes));
+        None
+    }
+
+    /// The made replies whose turn has come.
+    pub fn take_made(&mut self) -> Option<Bytes> {
+        match self.queue.front() {
+            Some(Item::Made(_)) => match self.queue.pop_front() {
+                Some(Item::Made(bytes)) => Some(bytes),
+                Some(Item::Reply(_)) | None => None,
+            },
+            Some(Item::Reply(_)) | None => None,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub fn head(&self) -> Option<&Entry> {
+        match self.queue.front() {
+            Some(Item::Reply(entry)) => Some(entry),
+            Some(Item::Made(_)) | None => None,
+        }
+    }
+
+    /// Whether some reply to the client is still to come from the server.
+    pub fn owes_client(&self) -> bool {
+        self.queue.iter().any(|item| match item {
+            Item::Reply(entry) => entry.origin == Origin::Client,
+            Item::Made(_) => true,
+        })
+    }
+
+    /// Judges one message (not N, S or A, which may come at any time). `status` is that of a ReadyForQuery.
+    pub fn judge(&mut self, tag: u8, _status: Option<TxStatus>) -> Verdict {
+        let Some(Item::Reply(head)) = self.queue.front_mut() else { return Verdict::Doubt };
+        let kind = head.kind;
+        if tag == b'E' {
+            return self.judge_error(kind);
+        }
+        let last = match (kind, tag) {
+            (Kind::Parse, b'1') | (Kind::Bind, b'2') | (Kind::Close, b'3') | (Kind::Sync, b'Z') => true,
+            (Kind::Query, b'Z') => true,
+            (Kind::DescribeStatement, b't') if !head.described => {
+                head.described = true;
+                false
+            }
+            (Kind::DescribeStatement, b'T' | b'n') if head.described => true,
+            (Kind::DescribePortal, b'T' | b'n') => true,
+            (Kind::Execute { .. }, b'C' | b'I') => true,
+            (Kind::Execute { limited }, b's') if limited => true,
+            (Kind::Execute { .. }, b'D') => false,
+            (Kind::Query, b'T' | b'D' | b'C' | b'I' | b'H' | b'd' | b'c') => false,
+            (Kind::Query, b'G') => {
+                self.copy_in = true;
+                false
+            }
+            _ => return Verdict::Doubt,
+        };
+        if tag == b'C' || tag == b'Z' {
+            self.copy_in = false;
+        }
+        if last {
+            match self.queue.pop_front() {
+                Some(Item::Reply(entry)) => Verdict::Last(entry),
+                Some(Item::Made(_)) | None => Verdict::Doubt,
+            }
+        } else {
+            match self.queue.front() {
+                Some(Item::Reply(entry)) => Verdict::Part(entry.origin.clone()),
+                Some(Item::Made(_)) | None => Verdict::Doubt,
+            }
+        }
+    }
+
+    fn judge_error(&mut self, kind: Kind) -> Verdict {
+        self.copy_in = false;
+        if matches!(kind, Kind::Query | Kind::Sync) {
+            return match self.queue.front() {
+                Some(Item::Reply(entry)) => Verdict::ErrorPart(entry.clone()),
+                Some(Item::Made(_)) | None => Verdict::Doubt,
+            };
+        }
+        let Some(Item::Reply(entry)) = self.queue.pop_front() else { return Verdict::Doubt };
+        let mut skipped = Vec::new();
+        while let Some(item) = self.queue.front() {
+            if matches!(item, Item::Reply(Entry { kind: Kind::Sync, .. })) {
+                break;
+            }
+            if let Some(Item::Reply(entry)) = self.queue.pop_front() {
+                skipped.push(entry);
+            }
+        }
+        Verdict::Error { entry, skipped }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owed(kinds: &[Kind]) -> Owed {
+        let mut owed = Owed::default();
+        for kind in kinds {
+            owed.push(Entry::client(*kind));
+        }
+        owed
+    }
+
+    fn run(kinds: &[Kind], tags: &str) -> bool {
+        let mut owed = owed(kinds);
+        tags.bytes().all(|tag| owed.judge(tag, None) != Verdict::Doubt) && owed.is_empty()
+    }
+
+    #[test]
+    fn legal_sequences() {
+        use Kind::*;
+        let execute = Execute { limited: false };
+        assert!(run(&[Parse, Bind, DescribePortal, execute, Sync], "12TDDCZ"));
+        assert!(run(&[Parse, DescribeStatement, Sync], "1tTZ"));
+        assert!(run(&[Parse, DescribeStatement, Sync], "1tEZ"));
+        assert!(run(&[Query], "TDCCIZ"));
+        assert!(run(&[Query], "GCZ"));
+        assert!(run(&[Parse, Bind, execute, Sync], "EZ"));
+        assert!(run(&[Bind, execute, Sync, Bind, execute, Sync], "EZ2CZ"));
+        assert!(run(&[Sync], "EZ"));
+        assert!(run(&[Execute { limited: true }, Sync], "DsZ"));
+    }
+
+    #[test]
+    fn doubtful_sequences() {
+        use Kind::*;
+        assert!(!run(&[Parse], "2"));
+        assert!(!run(&[Execute { limited: false }], "s"));
+        assert!(!run(&[DescribeStatement], "T"));
+        assert!(!run(&[], "Z"));
+        assert!(!run(&[Parse, Query], "EZ"), "the Query is skipped: its Z never comes");
+    }
+
+    #[test]
+    fn made_replies_keep_their_place_and_are_skipped_with_the_rest() {
+        let mut queue = owed(&[Kind::Parse]);
+        assert_eq!(queue.push_made(Bytes::from_static(b"x")), None);
+        assert_eq!(queue.take_made(), None);
+        assert!(matches!(queue.judge(b'1', None), Verdict::Last(_)));
+        assert_eq!(queue.take_made(), Some(Bytes::from_static(b"x")));
+        let mut queue = owed(&[Kind::Parse]);
+        queue.push_made(Bytes::from_static(b"x"));
+        queue.push(Entry::client(Kind::Sync));
+        assert!(matches!(queue.judge(b'E', None), Verdict::Error { .. }));
+        assert_eq!(queue.take_made(), None);
+        assert_eq!(queue.head().map(|entry| entry.kind), Some(Kind::Sync));
+    }
+}

@@ -1,0 +1,228 @@
+//! The settings of one client: what it asked for, and what a backend needs to be told before it serves the client.
+//!
+//! Values are the server's own canonical form, read back after the client's SET had succeeded; they are replayed with
+//! `set_config`, never spliced as SQL that the client wrote.
+
+use crate::backend::Backend;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Which servers a session's statements prefer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Proven reads go to replicas, all else to primaries.
+    Auto,
+    Primary,
+    Replica,
+}
+
+impl Role {
+    pub fn parse(text: &str) -> Option<Role> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" | "default" => Some(Role::Auto),
+            "primary" => Some(Role::Primary),
+            "replica" => Some(Role::Replica),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Auto => "auto",
+            Role::Primary => "primary",
+            Role::Replica => "replica",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// What the client sent at start-up: RESET returns to these values.
+    pub startup: BTreeMap<String, String>,
+    /// Session values outside of transactions.
+    pub wanted: BTreeMap<String, String>,
+    /// Values inside of the open transaction where they differ or may differ.
+    pub overlay: BTreeMap<String, String>,
+    /// Custom settings that this client has ever set, also with SET LOCAL.
+    pub custom: BTreeSet<String>,
+    /// Names in the session's pg_temp.
+    pub temporary: HashSet<String>,
+    pub role: Role,
+    /// `SET shardgate.shard`.
+    pub shard: Option<String>,
+    hash: u64,
+    search_path: Option<Vec<String>>,
+}
+
+impl Settings {
+    pub fn new(startup: BTreeMap<String, String>, role: Role) -> Settings {
+        let mut settings = Settings {
+            wanted: startup.clone(),
+            startup,
+            overlay: BTreeMap::new(),
+            custom: BTreeSet::new(),
+            temporary: HashSet::new(),
+            role,
+            shard: None,
+            hash: 0,
+            search_path: None,
+        };
+        settings.changed();
+        settings
+    }
+
+    /// To be called after `wanted` or `overlay` was changed.
+    pub fn changed(&mut self) {
+        self.hash = hash(&self.wanted);
+        self.search_path = self.value("search_path").map(split_list);
+    }
+
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.overlay.get(name).or_else(|| self.wanted.get(name)).map(String::as_str)
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// A hash of all that can change what a text means when it is parsed.
+    pub fn parse_hash(&self) -> u64 {
+        if self.overlay.is_empty() {
+            return self.hash;
+        }
+        let mut all = self.wanted.clone();
+        all.extend(self.overlay.clone());
+        hash(&all)
+    }
+
+    pub fn search_path(&self) -> Option<&[String]> {
+        self.search_path.as_deref()
+    }
+
+    /// SQL that turns the backend's settings into the client's, and notes it in the backend; None if nothing differs.
+    pub fn prepare_backend(&self, backend: &mut Backend) -> Option<String> {
+        if backend.applied == self.wanted {
+            return None;
+        }
+        let resets: Vec<String> = backend.applied.keys().filter(|n| !self.wanted.contains_key(*n)).cloned().collect();
+        let mut sql = String::new();
+        for name in &resets {
+            sql.push_str("RESET ");
+            sql.push_str(&quote_name(name));
+            sql.push(';');
+        }
+        let mut first = true;
+        for (name, value) in &self.wanted {
+            if backend.applied.get(name) == Some(value) {
+                continue;
+            }
+            sql.push_str(if first { "SELECT pg_catalog.set_config(" } else { ", pg_catalog.set_config(" });
+            first = false;
+            sql.push_str(&quote_literal(name));
+            sql.push_str(", ");
+            sql.push_str(&quote_literal(value));
+            sql.push_str(", false)");
+            if name.contains('.') {
+                backend.custom_names.insert(name.clone());
+            }
+        }
+        backend.applied.clone_from(&self.wanted);
+        Some(sql)
+    }
+
+    /// Back to the values of start-up: RESET ALL and DISCARD ALL.
+    pub fn reset_all(&mut self) {
+        self.wanted = self.startup.clone();
+        self.changed();
+    }
+}
+
+/// A hash of a set of settings; equal sets have equal hashes.
+pub fn hash(settings: &BTreeMap<String, String>) -> u64 {
+    if settings.is_empty() {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    settings.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A string literal that reads the same whatever `standard_conforming_strings` says.
+pub(crate) fn quote_literal(value: &str) -> String {
+    let doubled = value.replace('\'', "''");
+    if doubled.contains('\\') { format!(" E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+}
+
+/// A setting's name for RESET: each part of a dotted name quoted alone.
+fn quote_name(name: &str) -> String {
+    let parts: Vec<String> = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+    parts.join(".")
+}
+
+/// Takes a list setting (search_path) apart: names separated by commas, quoted or folded to lower case.
+pub(crate) fn split_list(text: &str) -> Vec<String> {
+    let mut items = Vec::new();
+    let mut chars = text.chars().peekable();
+    loop {
+        while chars.peek().is_some_and(|c| c.is_whitespace() || *c == ',') {
+            chars.next();
+        }
+        let Some(&first) = chars.peek() else { return items };
+        let mut item = String::new();
+        if first == '"' {
+            chars.next();
+            while let Some(c) = chars.next() {
+                if c != '"' {
+                    item.push(c);
+                } else if chars.peek() == Some(&'"') {
+                    chars.next();
+                    item.push('"');
+                } else {
+                    break;
+                }
+            }
+        } else {
+            while let Some(c) = chars.next_if(|c| *c != ',') {
+                item.extend(c.to_lowercase());
+            }
+            item.truncate(item.trim_end().len());
+        }
+        items.push(item);
+    }
+}
+
+/// The name under which Postgres knows a setting: lower case, with the spellings that differ.
+pub(crate) fn canonical_name(name: &str) -> String {
+    name.to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_taken_apart_as_postgres_does() {
+        assert_eq!(split_list("\"$user\", public"), ["$user", "public"]);
+        assert_eq!(split_list("A, \"B c\",\"d\"\"e\""), ["a", "B c", "d\"e"]);
+        assert_eq!(split_list(""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn literals_survive_quotes_and_backslashes() {
+        assert_eq!(quote_literal("a'b"), "'a''b'");
+        assert_eq!(quote_literal("a\\'b"), " E'a\\\\''b'");
+    }
+
+    #[test]
+    fn a_backend_is_told_only_the_difference() {
+        let startup = BTreeMap::from([("a".to_string(), "1".to_string()), ("x.y".to_string(), "2".to_string())]);
+        let settings = Settings::new(startup, Role::Auto);
+        let mut backend = Backend::default();
+        backend.applied.insert("b".into(), "9".into());
+        backend.applied.insert("a".into(), "1".into());
+        let sql = settings.prepare_backend(&mut backend);
+        assert_eq!(sql.as_deref(), Some("RESET \"b\";SELECT pg_catalog.set_config('x.y', '2', false)"));
+        assert!(backend.custom_names.contains("x.y"));
+        assert_eq!(settings.prepare_backend(&mut backend), None);
+    }
+}

@@ -1,0 +1,2 @@
+//! The administration binary.
+fn main() {}
