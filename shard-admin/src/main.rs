@@ -1,2 +1,5 @@
-//! The administration binary.
-fn main() {}
+//! The administration binary `shard-admin`.
+
+fn main() -> std::process::ExitCode {
+    shard_admin::cli::main()
+}

@@ -44,7 +44,10 @@ impl Backend {
     pub async fn primary(config: &Config, whom: &str) -> Result<Backend, CatalogError> {
         let candidates = single_hosts(config);
         if candidates.is_empty() {
-            return Err(CatalogError::Unreachable { whom: whom.to_owned(), why: "no host is given".to_owned() });
+            return Err(CatalogError::Unreachable {
+                whom: whom.to_owned(),
+                why: "no host is given".to_owned(),
+            });
         }
         let mut open: FuturesUnordered<_> = candidates.iter().map(|one| ask(one, whom)).collect();
         let mut best: Option<(u32, Backend)> = None;
@@ -52,7 +55,11 @@ impl Backend {
         loop {
             let answer = match &best {
                 None => open.next().await,
-                Some(_) => tokio::time::timeout(Duration::from_millis(OTHER_PRIMARY_MS), open.next()).await.unwrap_or(None),
+                Some(_) => {
+                    tokio::time::timeout(Duration::from_millis(OTHER_PRIMARY_MS), open.next())
+                        .await
+                        .unwrap_or(None)
+                }
             };
             match answer {
                 None => break,
@@ -77,8 +84,15 @@ impl Backend {
             // One host: its own error, with the server's SQLSTATE, says it best.
             (None, 1) => Err(failures.swap_remove(0)),
             (None, _) => {
-                let why = failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                Err(CatalogError::Unreachable { whom: whom.to_owned(), why: format!("no host is a primary: {why}") })
+                let why = failures
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; ");
+                Err(CatalogError::Unreachable {
+                    whom: whom.to_owned(),
+                    why: format!("no host is a primary: {why}"),
+                })
             }
         }
     }
@@ -110,7 +124,10 @@ impl Backend {
 
     /// Runs statements without parameters.
     pub(crate) async fn run(&self, sql: &str) -> Result<(), CatalogError> {
-        self.client.batch_execute(sql).await.map_err(|error| self.err(&error))
+        self.client
+            .batch_execute(sql)
+            .await
+            .map_err(|error| self.err(&error))
     }
 }
 
@@ -138,10 +155,18 @@ impl Drop for Backend {
 /// Connects to one host and asks whether it is a primary, and on which timeline.
 async fn ask(config: &Config, whom: &str) -> Result<(Option<u32>, Backend), CatalogError> {
     let host = describe(config);
-    let wait = config.get_connect_timeout().copied().unwrap_or(Duration::from_millis(CONNECT_MS));
+    let wait = config
+        .get_connect_timeout()
+        .copied()
+        .unwrap_or(Duration::from_millis(CONNECT_MS));
     let label = format!("{whom} ({host})");
-    let timed_out = || CatalogError::Unreachable { whom: label.clone(), why: format!("no answer in {} ms", wait.as_millis()) };
-    let connected = tokio::time::timeout(wait, config.connect(NoTls)).await.map_err(|_| timed_out())?;
+    let timed_out = || CatalogError::Unreachable {
+        whom: label.clone(),
+        why: format!("no answer in {} ms", wait.as_millis()),
+    };
+    let connected = tokio::time::timeout(wait, config.connect(NoTls))
+        .await
+        .map_err(|_| timed_out())?;
     let (client, mut connection) = connected.map_err(|error| CatalogError::of(&label, &error))?;
     let notified = Arc::new(Notify::new());
     let wake = Arc::clone(&notified);
@@ -156,7 +181,14 @@ async fn ask(config: &Config, whom: &str) -> Result<(Option<u32>, Backend), Cata
         }
         wake.notify_one();
     });
-    let backend = Backend { client, config: config.clone(), host, whom: whom.to_owned(), notified, driver };
+    let backend = Backend {
+        client,
+        config: config.clone(),
+        host,
+        whom: whom.to_owned(),
+        notified,
+        driver,
+    };
     let asked = async {
         backend.run(SESSION).await?;
         let row = backend
@@ -169,7 +201,9 @@ async fn ask(config: &Config, whom: &str) -> Result<(Option<u32>, Backend), Cata
             .map_err(|error| backend.err(&error))?;
         Ok::<Option<String>, CatalogError>(row.get(0))
     };
-    let timeline = tokio::time::timeout(wait, asked).await.map_err(|_| timed_out())??;
+    let timeline = tokio::time::timeout(wait, asked)
+        .await
+        .map_err(|_| timed_out())??;
     let timeline = timeline.map(|hex| u32::from_str_radix(&hex, 16).unwrap_or(0));
     Ok((timeline, backend))
 }
@@ -249,7 +283,10 @@ pub fn config_for(base: &Config, hosts: &[Host], dbname: Option<&str>) -> Config
 pub fn hosts_of(config: &Config) -> Vec<Host> {
     single_hosts(config)
         .iter()
-        .map(|one| Host { host: host_name(one), port: one.get_ports().first().copied().unwrap_or(5432) })
+        .map(|one| Host {
+            host: host_name(one),
+            port: one.get_ports().first().copied().unwrap_or(5432),
+        })
         .collect()
 }
 
@@ -263,7 +300,11 @@ fn host_name(config: &Config) -> String {
 }
 
 fn describe(config: &Config) -> String {
-    format!("{}:{}", host_name(config), config.get_ports().first().copied().unwrap_or(5432))
+    format!(
+        "{}:{}",
+        host_name(config),
+        config.get_ports().first().copied().unwrap_or(5432)
+    )
 }
 
 #[cfg(test)]
@@ -273,11 +314,17 @@ mod tests {
     #[test]
     fn hosts_are_split_and_replaced() {
         let config: Config = "postgres://u:p@a:1,b:2/db".parse().unwrap();
-        let host = |host: &str, port| Host { host: host.to_owned(), port };
+        let host = |host: &str, port| Host {
+            host: host.to_owned(),
+            port,
+        };
         assert_eq!(hosts_of(&config), [host("a", 1), host("b", 2)]);
         let other = config_for(&config, &[host("/tmp/x", 3), host("c", 4)], Some("other"));
         assert_eq!(hosts_of(&other), [host("/tmp/x", 3), host("c", 4)]);
-        assert_eq!((other.get_user(), other.get_dbname()), (Some("u"), Some("other")));
+        assert_eq!(
+            (other.get_user(), other.get_dbname()),
+            (Some("u"), Some("other"))
+        );
         assert_eq!(other.get_password(), Some(&b"p"[..]));
     }
 }

@@ -16,7 +16,12 @@ pub struct PgError {
 
 impl PgError {
     pub fn new(sqlstate: &str, message: impl Into<String>) -> Self {
-        PgError { sqlstate: sqlstate.to_owned(), message: message.into(), detail: None, hint: None }
+        PgError {
+            sqlstate: sqlstate.to_owned(),
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
     }
 
     #[must_use]
@@ -116,7 +121,9 @@ impl CatalogError {
         match self {
             CatalogError::Unreachable { .. } => true,
             CatalogError::Postgres { error, .. } => {
-                error.sqlstate.starts_with("57P") || error.sqlstate.starts_with("08") || error.sqlstate.starts_with("53")
+                error.sqlstate.starts_with("57P")
+                    || error.sqlstate.starts_with("08")
+                    || error.sqlstate.starts_with("53")
             }
             CatalogError::Refused(_)
             | CatalogError::NoCatalog { .. }
@@ -132,8 +139,14 @@ impl CatalogError {
     /// An error of tokio-postgres, said of `whom` ("shard s2").
     pub(crate) fn of(whom: &str, error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
-            Some(db) => CatalogError::Postgres { whom: whom.to_owned(), error: Box::new(PgError::from(db)) },
-            None => CatalogError::Unreachable { whom: whom.to_owned(), why: chain(error) },
+            Some(db) => CatalogError::Postgres {
+                whom: whom.to_owned(),
+                error: Box::new(PgError::from(db)),
+            },
+            None => CatalogError::Unreachable {
+                whom: whom.to_owned(),
+                why: chain(error),
+            },
         }
     }
 

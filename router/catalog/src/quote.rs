@@ -16,7 +16,11 @@ pub fn qualified(schema: &str, name: &str) -> String {
 /// `'text'`
 pub fn literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
-    if doubled.contains('\\') { format!(" E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+    if doubled.contains('\\') {
+        format!(" E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
 }
 
 #[cfg(test)]
@@ -25,7 +29,12 @@ mod tests {
 
     #[test]
     fn quotes_are_doubled_and_backslashes_escaped() {
-        for (input, expect) in [("a", "'a'"), ("it's", "'it''s'"), ("a\\b'", " E'a\\\\b'''"), ("", "''")] {
+        for (input, expect) in [
+            ("a", "'a'"),
+            ("it's", "'it''s'"),
+            ("a\\b'", " E'a\\\\b'''"),
+            ("", "''"),
+        ] {
             assert_eq!(literal(input), expect, "{input}");
         }
         assert_eq!(ident("a\"b"), "\"a\"\"b\"");

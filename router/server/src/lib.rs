@@ -1,1 +1,6 @@
-//! Placeholder until the crate's first module.
+//! All the I/O of the router: listener, the one loop that carries out a session's steps, pools, health, HTTP, console.
+//!
+//! It must not know what SQL means; what a statement is and where it goes is asked of the session and the planner.
+
+pub mod check;
+pub mod config;

@@ -1,6 +1,10 @@
 //! One backend connection's protocol state: what the pool keeps beside the socket while nobody uses it.
 
 use crate::owed::Owed;
+use crate::owed::{Entry, Kind, Purpose};
+use crate::statements::Key;
+use bytes::BytesMut;
+use shardgate_wire::frontend::put;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// The state of one backend, handed to a session with the connection and given back with it.
@@ -14,9 +18,9 @@ pub struct Backend {
     /// session that has set them itself may use the connection.
     pub custom_names: BTreeSet<String>,
     /// Prepared statements made by the router: key -> number in its name.
-    pub prepared: HashMap<crate::statements::Key, u64>,
-    /// Numbers of `prepared`, the longest unused first.
-    pub prepared_order: VecDeque<(u64, crate::statements::Key)>,
+    pub prepared: HashMap<Key, u64>,
+    /// Numbers of `prepared`, the oldest first.
+    pub prepared_order: VecDeque<(u64, Key)>,
     pub prepared_next: u64,
     /// Replies that the server still owes, in order.
     pub(crate) owed: Owed,
@@ -38,5 +42,32 @@ impl Backend {
     /// Whether a session that has ever set `own` custom settings can use this backend.
     pub fn fits(&self, own: &BTreeSet<String>) -> bool {
         self.custom_names.is_subset(own)
+    }
+
+    /// Numbers a statement that is about to be parsed here; the oldest one makes room.
+    pub(crate) fn remember(&mut self, key: Key, max: usize, out: &mut BytesMut) -> u64 {
+        while self.prepared.len() >= max.max(1) {
+            let Some((number, old)) = self.prepared_order.pop_front() else { break };
+            if self.prepared.get(&old) == Some(&number) {
+                self.prepared.remove(&old);
+                put::close(out, b'S', crate::extended::router_name(number).as_bytes());
+                self.owed.push(Entry::router(Kind::Close, Purpose::Parse));
+            }
+        }
+        self.prepared_next += 1;
+        let number = self.prepared_next;
+        self.prepared_order.push_back((number, key.clone()));
+        self.prepared.insert(key, number);
+        number
+    }
+
+    /// The server has not parsed the statement after all.
+    pub(crate) fn forget(&mut self, number: u64) {
+        if let Some(at) = self.prepared_order.iter().position(|(n, _)| *n == number)
+            && let Some((_, key)) = self.prepared_order.remove(at)
+            && self.prepared.get(&key) == Some(&number)
+        {
+            self.prepared.remove(&key);
+        }
     }
 }

@@ -1,1 +1,32 @@
-//! Placeholder until the crate's first module.
+//! The protocol and transaction state of one client: messages and events in, bytes and steps out.
+//!
+//! Pure: it never waits and knows no socket and no clock. So every protocol state can be tested by a script of messages in
+//! memory. What it must not know: what SQL means (that is `sql` and `plan`), and how connections are made.
+
+mod api;
+mod backend;
+mod client;
+mod commands;
+mod extended;
+mod local;
+mod login;
+mod owed;
+mod place;
+mod planner;
+mod replies;
+mod route;
+mod session;
+mod settings;
+mod settle;
+mod several;
+mod simple;
+mod statements;
+mod transaction;
+
+pub use api::{Event, Options, Output, SLOTS_MAX, Slot, Step, Wanted};
+pub use backend::Backend;
+pub use login::{ClientKeys, Credential, LoggedIn, Login, LoginAction, LoginConfig, Method};
+pub use planner::{Planned, Planner};
+pub use session::{Session, SessionView};
+pub use settings::Role;
+pub use statements::Key;

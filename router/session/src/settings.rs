@@ -90,9 +90,14 @@ impl Settings {
         if self.overlay.is_empty() {
             return self.hash;
         }
+        hash(&self.in_force())
+    }
+
+    /// All values in force, those of the open transaction included.
+    pub fn in_force(&self) -> BTreeMap<String, String> {
         let mut all = self.wanted.clone();
         all.extend(self.overlay.clone());
-        hash(&all)
+        all
     }
 
     pub fn search_path(&self) -> Option<&[String]> {
@@ -135,6 +140,23 @@ impl Settings {
         self.wanted = self.startup.clone();
         self.changed();
     }
+}
+
+/// SQL that turns the settings `from` into `to`: values that only `from` has are left to the server's defaults.
+pub(crate) fn set_all(from: &BTreeMap<String, String>, to: &BTreeMap<String, String>) -> String {
+    let mut calls = Vec::new();
+    for (name, value) in to {
+        if from.get(name) != Some(value) {
+            calls.push(format!("pg_catalog.set_config({}, {}, false)", quote_literal(name), quote_literal(value)));
+        }
+    }
+    for name in from.keys().filter(|name| !to.contains_key(*name)) {
+        let name = quote_literal(name);
+        calls.push(format!(
+            "pg_catalog.set_config({name}, (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = {name}), false)"
+        ));
+    }
+    format!("SELECT {}", calls.join(", "))
 }
 
 /// A hash of a set of settings; equal sets have equal hashes.

@@ -10,6 +10,9 @@ pub enum DecodeError {
     /// The body ends before the value does.
     #[error("insufficient data left in message")]
     Insufficient,
+    /// As `Insufficient`, where one byte is missing.
+    #[error("no data left in message")]
+    NoData,
     /// No NUL ends the string.
     #[error("invalid string in message")]
     UnterminatedString,
@@ -22,7 +25,7 @@ pub enum DecodeError {
     /// A list has an impossible length, or a code is none that the protocol knows.
     #[error("{0}")]
     Invalid(String),
-    /// A parameter or result format that is neither 0 (text) nor 1 (binary).
+    /// A format that is neither 0 (text) nor 1 (binary).
     #[error("unsupported format code: {0}")]
     FormatCode(i16),
 }
@@ -33,6 +36,7 @@ impl DecodeError {
         let sqlstate = match self {
             DecodeError::FormatCode(_) => "22023",
             DecodeError::Insufficient
+            | DecodeError::NoData
             | DecodeError::UnterminatedString
             | DecodeError::Residue
             | DecodeError::NotUtf8
@@ -82,7 +86,9 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.array().map(|[byte]| byte)
+        let (byte, tail) = self.rest.split_first().ok_or(DecodeError::NoData)?;
+        self.rest = tail;
+        Ok(*byte)
     }
 
     pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {

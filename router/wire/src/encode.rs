@@ -13,9 +13,9 @@ pub(crate) fn frame(buf: &mut BytesMut, tag: u8, body: impl FnOnce(&mut BytesMut
 /// As [`frame`] without a type byte: the packets before login.
 pub(crate) fn untagged(buf: &mut BytesMut, body: impl FnOnce(&mut BytesMut)) {
     let start = buf.len();
-    buf.put_u32(0);
+    buf.put_i32(0);
     body(buf);
-    let length = u32::try_from(buf.len() - start)
+    let length = i32::try_from(buf.len() - start)
         .expect("the frame limits keep what one message is made of below 1 GiB");
     if let Some(word) = buf.get_mut(start..start + 4) {
         word.copy_from_slice(&length.to_be_bytes());

@@ -187,7 +187,10 @@ mod tests {
 
     #[test]
     fn sqlstate_has_five_upper_case_characters() {
-        assert_eq!(SqlState::new("0A000").map(|s| s.to_string()), Some("0A000".into()));
+        assert_eq!(
+            SqlState::new("0A000").map(|s| s.to_string()),
+            Some("0A000".into())
+        );
         for bad in ["", "0A00", "0A0000", "0a000", "0A00\0", "ünü"] {
             assert_eq!(SqlState::new(bad), None, "{bad:?}");
             assert_eq!(SqlState::from(bad), SqlState::INTERNAL_ERROR);
@@ -199,7 +202,10 @@ mod tests {
     #[test]
     fn display_names_all_that_a_log_needs() {
         let error = PgError::error("42P01", "relation \"t\" does not exist").fatal();
-        assert_eq!(error.to_string(), "FATAL: relation \"t\" does not exist (42P01)");
+        assert_eq!(
+            error.to_string(),
+            "FATAL: relation \"t\" does not exist (42P01)"
+        );
         assert!(error.ends_session());
     }
 }

@@ -103,7 +103,10 @@ impl Limits {
     }
 
     fn none(side: Side) -> Self {
-        Limits { side, max: [0; 256] }
+        Limits {
+            side,
+            max: [0; 256],
+        }
     }
 
     fn with(mut self, tags: &[u8], max: u32) -> Self {
@@ -129,7 +132,10 @@ pub fn peek(buf: &[u8], limits: &Limits) -> Result<Option<Frame>, FrameError> {
     };
     let max = limits.max(tag);
     if max == 0 {
-        return Err(FrameError::UnknownType { tag, side: limits.side });
+        return Err(FrameError::UnknownType {
+            tag,
+            side: limits.side,
+        });
     }
     let Some(&[_, a, b, c, d]) = buf.first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
@@ -214,6 +220,9 @@ mod tests {
     #[test]
     fn errors_end_the_connection_in_postgres_words() {
         let error = peek(b"?", &Limits::frontend(1000)).unwrap_err().to_error();
-        assert_eq!(error.to_string(), "FATAL: invalid frontend message type 63 (08P01)");
+        assert_eq!(
+            error.to_string(),
+            "FATAL: invalid frontend message type 63 (08P01)"
+        );
     }
 }

@@ -12,14 +12,25 @@ pub struct Login {
 impl Login {
     /// The superuser of the servers that this module starts.
     pub fn superuser(password: Option<&str>) -> Login {
-        Login { user: "postgres".to_owned(), password: password.map(str::to_owned) }
+        Login {
+            user: "postgres".to_owned(),
+            password: password.map(str::to_owned),
+        }
     }
 }
 
 /// `postgresql://user:password@host:port/database`, each part percent-encoded where it must be.
 pub fn connection_url(login: &Login, host: &str, port: u16, database: &str) -> String {
-    let password = login.password.as_ref().map(|p| format!(":{}", encode(p))).unwrap_or_default();
-    format!("postgresql://{}{password}@{host}:{port}/{}", encode(&login.user), encode(database))
+    let password = login
+        .password
+        .as_ref()
+        .map(|p| format!(":{}", encode(p)))
+        .unwrap_or_default();
+    format!(
+        "postgresql://{}{password}@{host}:{port}/{}",
+        encode(&login.user),
+        encode(database)
+    )
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
@@ -42,7 +53,10 @@ mod tests {
     #[test]
     fn urls_survive_the_parser() {
         let check = |user: &str, password: Option<&str>, database: &str| {
-            let login = Login { user: user.to_owned(), password: password.map(str::to_owned) };
+            let login = Login {
+                user: user.to_owned(),
+                password: password.map(str::to_owned),
+            };
             let url = connection_url(&login, "127.0.0.1", 6432, database);
             let parsed: tokio_postgres::Config = url.parse().unwrap();
             assert_eq!(parsed.get_user(), Some(user), "{url}");

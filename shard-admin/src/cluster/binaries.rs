@@ -8,7 +8,10 @@ use std::process::Command;
 const MAJOR_MIN: u32 = 15;
 
 /// Folders that hold one folder for each installed version, and what follows the version: Debian's, then Red Hat's.
-const VERSIONED: [(&str, &str, &str); 2] = [("/usr/lib/postgresql", "", "bin"), ("/usr", "pgsql-", "bin")];
+const VERSIONED: [(&str, &str, &str); 2] = [
+    ("/usr/lib/postgresql", "", "bin"),
+    ("/usr", "pgsql-", "bin"),
+];
 
 /// A folder with `postgres`, `initdb` and `pg_basebackup` of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,18 +28,29 @@ impl PgBinaries {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let candidates: Vec<PathBuf> = match chosen {
             Some(dir) => vec![dir],
-            None => installed_versions().into_iter().chain(std::env::split_paths(&path)).collect(),
+            None => installed_versions()
+                .into_iter()
+                .chain(std::env::split_paths(&path))
+                .collect(),
         };
         let Some(dir) = candidates.iter().find(|dir| is_complete(dir)) else {
-            let mut searched: Vec<String> = candidates.iter().map(|c| c.display().to_string()).collect();
+            let mut searched: Vec<String> =
+                candidates.iter().map(|c| c.display().to_string()).collect();
             searched.insert(0, "/usr/lib/postgresql/*/bin".to_owned());
             return Err(ClusterError::NoBinaries { searched });
         };
         let major = major_version(&dir.join("postgres"))?;
         if major < MAJOR_MIN {
-            return Err(ClusterError::OldBinaries { dir: dir.clone(), found: major, wanted: MAJOR_MIN });
+            return Err(ClusterError::OldBinaries {
+                dir: dir.clone(),
+                found: major,
+                wanted: MAJOR_MIN,
+            });
         }
-        Ok(PgBinaries { dir: dir.clone(), major })
+        Ok(PgBinaries {
+            dir: dir.clone(),
+            major,
+        })
     }
 
     /// The full path of one of the binaries.
@@ -46,7 +60,9 @@ impl PgBinaries {
 }
 
 fn is_complete(dir: &Path) -> bool {
-    ["postgres", "initdb", "pg_basebackup"].iter().all(|tool| dir.join(tool).is_file())
+    ["postgres", "initdb", "pg_basebackup"]
+        .iter()
+        .all(|tool| dir.join(tool).is_file())
 }
 
 /// Newest first.
@@ -54,10 +70,15 @@ fn installed_versions() -> Vec<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
     for (parent, prefix, leaf) in VERSIONED {
         // A missing folder only means that the packages of that system are not here.
-        let Ok(entries) = std::fs::read_dir(parent) else { continue };
+        let Ok(entries) = std::fs::read_dir(parent) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let version = name.to_str().and_then(|n| n.strip_prefix(prefix)).and_then(|v| v.parse().ok());
+            let version = name
+                .to_str()
+                .and_then(|n| n.strip_prefix(prefix))
+                .and_then(|v| v.parse().ok());
             if let Some(version) = version {
                 found.push((version, entry.path().join(leaf)));
             }
@@ -69,7 +90,10 @@ fn installed_versions() -> Vec<PathBuf> {
 
 fn major_version(postgres: &Path) -> Result<u32, ClusterError> {
     let tool = format!("\"{} --version\"", postgres.display());
-    let output = Command::new(postgres).arg("--version").output().map_err(ClusterError::io(format!("run {tool}")))?;
+    let output = Command::new(postgres)
+        .arg("--version")
+        .output()
+        .map_err(ClusterError::io(format!("run {tool}")))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     parse_major(&text).ok_or(ClusterError::Tool { tool, output: text })
 }
@@ -87,8 +111,12 @@ mod tests {
 
     #[test]
     fn versions_are_read() {
-        let check = |text: &str, expect: Option<u32>| assert_eq!(parse_major(text), expect, "{text}");
-        check("postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)\n", Some(15));
+        let check =
+            |text: &str, expect: Option<u32>| assert_eq!(parse_major(text), expect, "{text}");
+        check(
+            "postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)\n",
+            Some(15),
+        );
         check("postgres (PostgreSQL) 18beta1\n", Some(18));
         check("postgres (PostgreSQL) devel\n", None);
         check("", None);

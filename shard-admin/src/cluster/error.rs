@@ -7,11 +7,19 @@ pub enum ClusterError {
     #[error("no PostgreSQL server binaries were found")]
     NoBinaries { searched: Vec<String> },
     #[error("PostgreSQL {found} is too old, {wanted} or later is needed")]
-    OldBinaries { dir: PathBuf, found: u32, wanted: u32 },
+    OldBinaries {
+        dir: PathBuf,
+        found: u32,
+        wanted: u32,
+    },
     #[error("there is no user \"postgres\" to run the servers as")]
     NoAccount { cause: String },
     #[error("user \"{account}\" cannot enter the directory {}", blocked.display())]
-    Unreachable { dir: PathBuf, blocked: PathBuf, account: String },
+    Unreachable {
+        dir: PathBuf,
+        blocked: PathBuf,
+        account: String,
+    },
     #[error("the router binary \"shardgate\" was not found")]
     NoRouter { searched: Vec<PathBuf> },
     #[error("no free port was found on 127.0.0.1")]
@@ -19,13 +27,32 @@ pub enum ClusterError {
     #[error("{tool} failed")]
     Tool { tool: String, output: String },
     #[error("{name} ended while it was starting ({status})")]
-    Ended { name: String, status: String, log: PathBuf, tail: String },
+    Ended {
+        name: String,
+        status: String,
+        log: PathBuf,
+        tail: String,
+    },
     #[error("waited {seconds} s for {what}")]
-    Timeout { what: String, seconds: u64, last: Option<String> },
+    Timeout {
+        what: String,
+        seconds: u64,
+        last: Option<String>,
+    },
     #[error("cannot {what}")]
-    Io { what: String, source: std::io::Error },
+    Io {
+        what: String,
+        source: std::io::Error,
+    },
+    #[error("interrupted")]
+    Cancelled,
+    #[error("the start of a server could not be written down")]
+    Observer { cause: String },
     #[error("a statement failed on port {port}")]
-    Sql { port: u16, source: tokio_postgres::Error },
+    Sql {
+        port: u16,
+        source: tokio_postgres::Error,
+    },
 }
 
 impl ClusterError {
@@ -37,8 +64,12 @@ impl ClusterError {
     /// What is known of the cause, beyond the message.
     pub fn detail(&self) -> Option<String> {
         match self {
-            ClusterError::NoBinaries { searched } => Some(format!("Searched {}.", searched.join(", "))),
-            ClusterError::OldBinaries { dir, .. } => Some(format!("The binaries are in {}.", dir.display())),
+            ClusterError::NoBinaries { searched } => {
+                Some(format!("Searched {}.", searched.join(", ")))
+            }
+            ClusterError::OldBinaries { dir, .. } => {
+                Some(format!("The binaries are in {}.", dir.display()))
+            }
             ClusterError::NoAccount { cause } => Some(cause.clone()),
             ClusterError::Unreachable { dir, account, .. } => Some(format!(
                 "PostgreSQL refuses to run as root, so its files in {} belong to \"{account}\".",
@@ -48,9 +79,12 @@ impl ClusterError {
                 let paths: Vec<String> = searched.iter().map(|p| p.display().to_string()).collect();
                 Some(format!("Searched {}.", paths.join(", ")))
             }
-            ClusterError::NoPort => None,
+            ClusterError::NoPort | ClusterError::Cancelled => None,
+            ClusterError::Observer { cause } => Some(cause.clone()),
             ClusterError::Tool { output, .. } => Some(output.clone()),
-            ClusterError::Ended { log, tail, .. } => Some(format!("The end of {}:\n{tail}", log.display())),
+            ClusterError::Ended { log, tail, .. } => {
+                Some(format!("The end of {}:\n{tail}", log.display()))
+            }
             ClusterError::Timeout { last, .. } => last.clone(),
             ClusterError::Io { source, .. } => Some(source.to_string()),
             ClusterError::Sql { source, .. } => Some(sql_text(source)),
@@ -64,7 +98,9 @@ impl ClusterError {
                 "On Debian and Ubuntu: apt-get install postgresql. Elsewhere install PostgreSQL 15 or later, or set \
                  SHARDGATE_PG_BIN to the folder that has initdb and postgres."
             }
-            ClusterError::OldBinaries { .. } => "Set SHARDGATE_PG_BIN to the folder of a newer version's binaries.",
+            ClusterError::OldBinaries { .. } => {
+                "Set SHARDGATE_PG_BIN to the folder of a newer version's binaries."
+            }
             ClusterError::NoAccount { .. } => {
                 "Run as an ordinary user, or create the user: useradd --system postgres."
             }
@@ -79,6 +115,8 @@ impl ClusterError {
             | ClusterError::Ended { .. }
             | ClusterError::Timeout { .. }
             | ClusterError::Io { .. }
+            | ClusterError::Cancelled
+            | ClusterError::Observer { .. }
             | ClusterError::Sql { .. } => return None,
         };
         Some(hint.to_owned())

@@ -2,9 +2,9 @@
 
 use crate::cluster::account::Account;
 use crate::cluster::error::ClusterError;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// How much of a log's end is read for an error message, in bytes.
@@ -16,47 +16,84 @@ const SOCKET_PATH_MAX: usize = 103;
 
 /// The last lines of a log file; empty if it cannot be read.
 pub fn log_tail(log: &Path) -> String {
-    let read = || -> std::io::Result<String> {
-        let mut file = File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().unwrap_or_default();
+    let text = log_since(log, 0);
     let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default().join("\n")
+    lines
+        .get(lines.len().saturating_sub(TAIL_LINES)..)
+        .unwrap_or_default()
+        .join("\n")
 }
 
 /// Checks that `account` may enter `dir`, which exists, and all the folders above it.
 pub fn reachable_by(account: &Account, dir: &Path) -> Result<(), ClusterError> {
-    let Some((uid, gid)) = account.change() else { return Ok(()) };
-    let dir = dir.canonicalize().map_err(ClusterError::io(format!("open {}", dir.display())))?;
+    let Some((uid, gid)) = account.change() else {
+        return Ok(());
+    };
+    let dir = dir
+        .canonicalize()
+        .map_err(ClusterError::io(format!("open {}", dir.display())))?;
     for folder in dir.ancestors() {
-        let meta = folder.metadata().map_err(ClusterError::io(format!("look at {}", folder.display())))?;
+        let meta = folder
+            .metadata()
+            .map_err(ClusterError::io(format!("look at {}", folder.display())))?;
         let bit = match (meta.uid() == uid, meta.gid() == gid) {
             (true, _) => 0o100,
             (false, true) => 0o010,
             (false, false) => 0o001,
         };
         if meta.mode() & bit == 0 {
-            return Err(ClusterError::Unreachable { dir, blocked: folder.to_owned(), account: account.name.clone() });
+            return Err(ClusterError::Unreachable {
+                dir: dir.clone(),
+                blocked: folder.to_owned(),
+                account: account.name.clone(),
+            });
         }
     }
     Ok(())
 }
 
-/// Makes a folder (and those above it) that any account may enter; one that exists is left as it is.
+/// Makes a folder (and those above it) that any account may enter, whatever the umask; one that exists is left alone.
 pub(crate) fn make_dir(dir: &Path) -> Result<(), ClusterError> {
-    std::fs::create_dir_all(dir).map_err(ClusterError::io(format!("create {}", dir.display())))
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let failed = |source| ClusterError::Io {
+        what: format!("create the directory {}", dir.display()),
+        source,
+    };
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    std::fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(failed)
+}
+
+/// The length of a file in bytes; 0 if there is none.
+pub(crate) fn length(path: &Path) -> u64 {
+    path.metadata().map_or(0, |meta| meta.len())
+}
+
+/// What was written to a log after its first `from` bytes, at most its last 4 kB.
+pub(crate) fn log_since(log: &Path, from: u64) -> String {
+    read_from(log, from.max(length(log).saturating_sub(TAIL_BYTES)))
+}
+
+fn read_from(log: &Path, from: u64) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut file = File::open(log)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    // The log only explains an error that is reported anyway.
+    read().unwrap_or_default()
 }
 
 /// Opens a log to append to, for both output streams of a server.
 pub(crate) fn open_log(path: &Path) -> Result<(File, File), ClusterError> {
     let open = OpenOptions::new().create(true).append(true).open(path);
     let file = open.map_err(ClusterError::io(format!("open the log {}", path.display())))?;
-    let second = file.try_clone().map_err(ClusterError::io(format!("open the log {}", path.display())))?;
+    let second = file
+        .try_clone()
+        .map_err(ClusterError::io(format!("open the log {}", path.display())))?;
     Ok((file, second))
 }
 

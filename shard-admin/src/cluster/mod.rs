@@ -55,21 +55,31 @@ impl Shard {
     pub fn wait_streaming(&self, deadline: Duration) -> Result<(), ClusterError> {
         let sql = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
         let wanted = self.replicas.len();
-        wait_until(deadline, &format!("the {wanted} replicas of {} to stream", self.name), || {
-            let streaming = single_value(&self.primary.query("postgres", sql)?);
-            Ok(streaming.and_then(|n| n.parse::<usize>().ok()).is_some_and(|n| n >= wanted))
-        })
+        wait_until(
+            deadline,
+            &format!("the {wanted} replicas of {} to stream", self.name),
+            || {
+                let streaming = single_value(&self.primary.query("postgres", sql)?);
+                Ok(streaming
+                    .and_then(|n| n.parse::<usize>().ok())
+                    .is_some_and(|n| n >= wanted))
+            },
+        )
     }
 
     /// Waits until every replica has replayed what the primary had inserted into its WAL when this was called.
     pub fn wait_caught_up(&self, deadline: Duration) -> Result<(), ClusterError> {
-        let rows = self.primary.query("postgres", "SELECT pg_current_wal_insert_lsn()")?;
+        let rows = self
+            .primary
+            .query("postgres", "SELECT pg_current_wal_insert_lsn()")?;
         let mark = single_value(&rows).unwrap_or_default();
         let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{mark}'::pg_lsn");
         for replica in &self.replicas {
-            wait_until(deadline, &format!("{} to replay {mark}", replica.name), || {
-                Ok(single_value(&replica.query("postgres", &sql)?).as_deref() == Some("t"))
-            })?;
+            wait_until(
+                deadline,
+                &format!("{} to replay {mark}", replica.name),
+                || Ok(single_value(&replica.query("postgres", &sql)?).as_deref() == Some("t")),
+            )?;
         }
         Ok(())
     }
@@ -170,6 +180,3 @@ fn node_paths(dir: &Path, shard: &str, node: &str) -> (PathBuf, PathBuf) {
     let shard = dir.join(shard);
     (shard.join(node), shard.join(format!("{node}.log")))
 }
-
-#[cfg(test)]
-mod tests;

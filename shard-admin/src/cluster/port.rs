@@ -36,16 +36,24 @@ pub(crate) struct PortSearch {
 
 impl PortSearch {
     pub(crate) fn seeded() -> PortSearch {
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
-        let mixed = (nanos ^ std::process::id().wrapping_mul(0x9E37_79B1)).wrapping_mul(0x85EB_CA6B) >> 8;
+        let nanos = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |t| t.subsec_nanos());
+        let mixed =
+            (nanos ^ std::process::id().wrapping_mul(0x9E37_79B1)).wrapping_mul(0x85EB_CA6B) >> 8;
         let offset = u16::try_from(mixed % u32::from(COUNT)).unwrap_or(0);
-        PortSearch { offset: Mutex::new(offset) }
+        PortSearch {
+            offset: Mutex::new(offset),
+        }
     }
 
     pub(crate) fn next(&self) -> Result<u16, ClusterError> {
         for _ in 0..TRIES_MAX {
             let port = {
-                let mut offset = self.offset.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut offset = self
+                    .offset
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 *offset = (*offset + 1) % COUNT;
                 FIRST + *offset
             };
@@ -66,7 +74,9 @@ mod tests {
         let port = free_port().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         assert!(!port_is_free(port));
-        let search = PortSearch { offset: Mutex::new(port - FIRST - 1) };
+        let search = PortSearch {
+            offset: Mutex::new((port - FIRST + COUNT - 1) % COUNT),
+        };
         assert_ne!(search.next().unwrap(), port);
         drop(listener);
         assert!(port_is_free(port));
@@ -74,7 +84,9 @@ mod tests {
 
     #[test]
     fn the_walk_wraps_at_the_end() {
-        let search = PortSearch { offset: Mutex::new(COUNT - 1) };
+        let search = PortSearch {
+            offset: Mutex::new(COUNT - 1),
+        };
         let port = search.next().unwrap();
         assert!((FIRST..FIRST + TRIES_MAX).contains(&port), "{port}");
     }

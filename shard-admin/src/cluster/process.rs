@@ -1,5 +1,6 @@
 //! Processes by id and birth, so that a number which the kernel has given to somebody else is never signalled.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,26 @@ impl ProcessId {
         true
     }
 
+    /// The living processes of these programs which have an argument that is a path inside of `dir`.
+    ///
+    /// Only the programs' own command lines are seen: one that has rewritten its title does not match.
+    pub fn working_in(dir: &Path, programs: &[&str]) -> Vec<ProcessId> {
+        let prefix = format!("{}/", dir.display());
+        let matches = |arguments: &[String]| {
+            let program = arguments
+                .first()
+                .map(Path::new)
+                .and_then(Path::file_name)
+                .and_then(|name| name.to_str());
+            program.is_some_and(|name| programs.contains(&name))
+                && arguments.iter().any(|arg| arg.starts_with(&prefix))
+        };
+        let all = command_lines()
+            .into_iter()
+            .filter(|(_, arguments)| matches(arguments));
+        all.filter_map(|(pid, _)| ProcessId::of(pid)).collect()
+    }
+
     /// Those children of the process that live now.
     pub fn children(&self) -> Vec<ProcessId> {
         all_parents()
@@ -88,7 +109,12 @@ impl ProcessId {
 fn send(pid: u32, signal: Signal) {
     // A process that has just ended makes `kill` fail, which is what was wanted.
     let _ended_already = Command::new("/bin/sh")
-        .args(["-c", "kill -s \"$0\" \"$1\"", signal.name(), &pid.to_string()])
+        .args([
+            "-c",
+            "kill -s \"$0\" \"$1\"",
+            signal.name(),
+            &pid.to_string(),
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -98,7 +124,10 @@ fn send(pid: u32, signal: Signal) {
 fn birth(pid: u32) -> Option<String> {
     if !has_proc() {
         let pid = pid.to_string();
-        let output = Command::new("ps").args(["-o", "stat=", "-o", "lstart=", "-p", &pid]).output().ok()?;
+        let output = Command::new("ps")
+            .args(["-o", "stat=", "-o", "lstart=", "-p", &pid])
+            .output()
+            .ok()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let (state, start) = text.split_once(' ')?;
         return (!state.starts_with('Z')).then(|| start.trim().to_owned());
@@ -113,8 +142,12 @@ fn birth(pid: u32) -> Option<String> {
 /// Process and parent, for every process that we may see.
 fn all_parents() -> Vec<(u32, u32)> {
     if !has_proc() {
-        let output = Command::new("ps").args(["-A", "-o", "pid=", "-o", "ppid="]).output();
-        let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+        let output = Command::new("ps")
+            .args(["-A", "-o", "pid=", "-o", "ppid="])
+            .output();
+        let text = output
+            .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+            .unwrap_or_default();
         return text
             .lines()
             .filter_map(|line| {
@@ -123,13 +156,48 @@ fn all_parents() -> Vec<(u32, u32)> {
             })
             .collect();
     }
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| {
+    let parent = |pid: u32| -> Option<(u32, u32)> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         Some((pid, stat_fields(&stat)?.get(1)?.parse().ok()?))
-    })
-    .collect()
+    };
+    proc_pids().into_iter().filter_map(parent).collect()
+}
+
+/// Process and arguments, the program first. Where there is no `/proc`, arguments with spaces come in pieces.
+fn command_lines() -> Vec<(u32, Vec<String>)> {
+    if !has_proc() {
+        let output = Command::new("ps")
+            .args(["-A", "-o", "pid=", "-o", "args="])
+            .output();
+        let text = output
+            .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+            .unwrap_or_default();
+        return text
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace().map(str::to_owned);
+                Some((words.next()?.parse().ok()?, words.collect()))
+            })
+            .collect();
+    }
+    let arguments = |pid: u32| -> Option<(u32, Vec<String>)> {
+        let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let words = bytes
+            .split(|byte| *byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned());
+        Some((pid, words.collect()))
+    };
+    proc_pids().into_iter().filter_map(arguments).collect()
+}
+
+fn proc_pids() -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn has_proc() -> bool {
@@ -159,12 +227,47 @@ mod tests {
         let id = ProcessId::of(child.id()).unwrap();
         assert!(id.is_alive());
         assert!(ProcessId::current().unwrap().children().contains(&id));
-        let stranger = ProcessId { pid: id.pid, birth: "another birth".to_owned() };
+        let stranger = ProcessId {
+            pid: id.pid,
+            birth: "another birth".to_owned(),
+        };
         stranger.signal(Signal::Kill);
         assert!(id.is_alive(), "a re-used id must not be signalled");
         id.signal(Signal::Term);
-        assert!(id.wait_end(Duration::from_secs(5)), "a zombie counts as ended");
+        assert!(
+            id.wait_end(Duration::from_secs(5)),
+            "a zombie counts as ended"
+        );
         child.wait().unwrap();
         assert_eq!(ProcessId::of(id.pid), None);
+    }
+
+    #[test]
+    fn a_process_is_found_by_the_directory_that_it_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let mut child = Command::new("tail")
+            .arg("-f")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let id = ProcessId::of(child.id()).unwrap();
+        let start = Instant::now();
+        // Until it has become `tail`, the child is a copy of this process.
+        while ProcessId::working_in(dir.path(), &["tail"]).is_empty()
+            && start.elapsed() < Duration::from_secs(5)
+        {
+            std::thread::yield_now();
+        }
+        assert_eq!(
+            ProcessId::working_in(dir.path(), &["postgres", "tail"]),
+            [id]
+        );
+        assert_eq!(ProcessId::working_in(dir.path(), &["postgres"]), []);
+        assert_eq!(ProcessId::working_in(&dir.path().join("fi"), &["tail"]), []);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

@@ -28,8 +28,9 @@ pub fn query(url: &str, sql: &str) -> Result<Rows, ClusterError> {
 }
 
 async fn run(url: &str, sql: &str) -> Result<Rows, ClusterError> {
-    let config: tokio_postgres::Config =
-        url.parse().map_err(|source| ClusterError::Sql { port: 0, source })?;
+    let config: tokio_postgres::Config = url
+        .parse()
+        .map_err(|source| ClusterError::Sql { port: 0, source })?;
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let failed = |source| ClusterError::Sql { port, source };
     let work = async {
@@ -45,15 +46,24 @@ async fn run(url: &str, sql: &str) -> Result<Rows, ClusterError> {
             },
         }
     };
-    let answer = tokio::time::timeout(DEADLINE, work).await.map_err(|_| ClusterError::Timeout {
-        what: format!("an answer of the server on port {port}"),
-        seconds: DEADLINE.as_secs(),
-        last: None,
-    })??;
+    let answer =
+        tokio::time::timeout(DEADLINE, work)
+            .await
+            .map_err(|_| ClusterError::Timeout {
+                what: format!("an answer of the server on port {port}"),
+                seconds: DEADLINE.as_secs(),
+                last: None,
+            })??;
     Ok(answer.iter().filter_map(row_of).collect())
 }
 
 fn row_of(message: &SimpleQueryMessage) -> Option<Vec<Option<String>>> {
-    let SimpleQueryMessage::Row(row) = message else { return None };
-    Some((0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect())
+    let SimpleQueryMessage::Row(row) = message else {
+        return None;
+    };
+    Some(
+        (0..row.len())
+            .map(|i| row.get(i).map(str::to_owned))
+            .collect(),
+    )
 }

@@ -7,9 +7,13 @@ use crate::cursor::{Cursor, DecodeError};
 pub enum Authentication<'a> {
     Ok,
     Cleartext,
-    Md5 { salt: [u8; 4] },
+    Md5 {
+        salt: [u8; 4],
+    },
     /// The mechanisms that the server offers, the one it likes best first.
-    Sasl { mechanisms: Vec<&'a str> },
+    Sasl {
+        mechanisms: Vec<&'a str>,
+    },
     /// The server-first-message.
     SaslContinue(&'a [u8]),
     /// The server-final-message.
@@ -24,8 +28,12 @@ impl<'a> Authentication<'a> {
         let request = match cursor.i32()? {
             0 => Authentication::Ok,
             3 => Authentication::Cleartext,
-            5 => Authentication::Md5 { salt: cursor.array()? },
-            10 => Authentication::Sasl { mechanisms: mechanisms(&mut cursor)? },
+            5 => Authentication::Md5 {
+                salt: cursor.array()?,
+            },
+            10 => Authentication::Sasl {
+                mechanisms: mechanisms(&mut cursor)?,
+            },
             11 => return Ok(Authentication::SaslContinue(cursor.rest())),
             12 => return Ok(Authentication::SaslFinal(cursor.rest())),
             other => return Ok(Authentication::Other(other)),

@@ -61,10 +61,7 @@ impl<'a> ErrorFields<'a> {
 
     /// The server ends the connection with it: V, or S where there is no V, is FATAL or PANIC.
     pub fn is_fatal(&self) -> bool {
-        matches!(
-            self.severity_v.or(self.severity),
-            Some(b"FATAL" | b"PANIC")
-        )
+        matches!(self.severity_v.or(self.severity), Some(b"FATAL" | b"PANIC"))
     }
 
     /// As sent; None when missing or not UTF-8.

@@ -98,7 +98,11 @@ impl<'a> Notification<'a> {
         let channel = cursor.string()?;
         let payload = cursor.string()?;
         cursor.end()?;
-        Ok(Notification { pid, channel, payload })
+        Ok(Notification {
+            pid,
+            channel,
+            payload,
+        })
     }
 }
 
@@ -121,14 +125,17 @@ impl CopyResponse {
         let mut words = Cursor::new(cursor.bytes(count * 2)?);
         cursor.end()?;
         let column_formats = (0..count).map(|_| words.i16()).collect::<Result<_, _>>()?;
-        Ok(CopyResponse { binary, column_formats })
+        Ok(CopyResponse {
+            binary,
+            column_formats,
+        })
     }
 }
 
-/// `v`: the newest minor version that the server speaks, and the options that it does not know.
+/// `v`: the newest minor version that the server speaks (of major version 3), and the options that it does not know.
 pub fn negotiate_version(body: &[u8]) -> Result<(i32, Vec<&str>), DecodeError> {
     let mut cursor = Cursor::new(body);
-    let minor = cursor.i32()?;
+    let minor = cursor.i32()? & 0xffff;
     let count = cursor.u32()?;
     let mut unknown = Vec::new();
     for _ in 0..count {

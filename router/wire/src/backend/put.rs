@@ -147,7 +147,7 @@ pub fn notice(buf: &mut BytesMut, notice: &PgError) {
 }
 
 fn fields(buf: &mut BytesMut, tag: u8, error: &PgError) {
-    let mut field = |buf: &mut BytesMut, code: u8, text: &str| {
+    let field = |buf: &mut BytesMut, code: u8, text: &str| {
         buf.put_u8(code);
         string(buf, text.as_bytes());
     };
@@ -170,9 +170,12 @@ fn fields(buf: &mut BytesMut, tag: u8, error: &PgError) {
 }
 
 /// NegotiateProtocolVersion: the newest minor version that we speak, and the `_pq_.` options that we do not know.
+///
+/// The documentation calls the number a minor version; what Postgres sends and libpq reads is the whole one, 3 << 16 and
+/// the minor.
 pub fn negotiate_version(buf: &mut BytesMut, minor: i32, unknown: &[&str]) {
     frame(buf, b'v', |buf| {
-        buf.put_i32(minor);
+        buf.put_i32((3 << 16) | (minor & 0xffff));
         let unknown_count = u32::try_from(unknown.len())
             .expect("a startup packet of 10000 bytes holds few options");
         buf.put_u32(unknown_count);

@@ -33,6 +33,7 @@ impl<'a> Bind<'a> {
         let statement = cursor.string()?;
         let rest = cursor.rest();
         let formats = codes(&mut cursor)?;
+        check_codes(formats)?;
         let count = cursor.u16()?;
         let format_count = formats.len() / 2;
         if format_count > 1 && format_count != usize::from(count) {
@@ -78,6 +79,7 @@ impl<'a> Bind<'a> {
     }
 
     /// The formats of the result's columns: none means text for all, one is for all, else one for each column.
+    /// Codes that do not exist are let through, since Postgres complains of them only when it describes the result.
     pub fn result_formats(&self) -> ResultFormats<'a> {
         ResultFormats {
             codes: self.result_formats,
@@ -85,27 +87,32 @@ impl<'a> Bind<'a> {
     }
 }
 
-/// A counted list of format codes, each 0 or 1.
+/// A counted list of format codes.
 fn codes<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], DecodeError> {
     let count = usize::from(cursor.u16()?);
-    let codes = cursor.bytes(count * 2)?;
-    for code in codes.chunks_exact(2) {
-        match *code {
-            [0, 0 | 1] => {}
-            [high, low] => return Err(DecodeError::FormatCode(i16::from_be_bytes([high, low]))),
-            [..] => return Err(DecodeError::Insufficient),
+    cursor.bytes(count * 2)
+}
+
+/// Every code is 0 or 1.
+fn check_codes(codes: &[u8]) -> Result<(), DecodeError> {
+    let mut words = Cursor::new(codes);
+    while !words.rest().is_empty() {
+        match words.i16()? {
+            0 | 1 => {}
+            other => return Err(DecodeError::FormatCode(other)),
         }
     }
-    Ok(codes)
+    Ok(())
 }
 
 /// The format that a list of codes gives to the entry `index`.
 fn is_binary(codes: &[u8], index: usize) -> bool {
-    match codes.len() / 2 {
-        0 => false,
-        1 => codes.get(1) == Some(&1),
-        _ => codes.get(index * 2 + 1) == Some(&1),
-    }
+    let first = match codes.len() / 2 {
+        0 => return false,
+        1 => 0,
+        2.. => index * 2,
+    };
+    codes.get(first..first + 2) == Some(&[0, 1])
 }
 
 /// The parameters of a [`Bind`].
@@ -164,6 +171,6 @@ impl ResultFormats<'_> {
 
     /// At least one column is wanted in binary.
     pub fn any_binary(&self) -> bool {
-        self.codes.contains(&1)
+        self.codes.chunks_exact(2).any(|code| code == [0, 1])
     }
 }

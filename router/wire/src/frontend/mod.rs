@@ -22,6 +22,8 @@ pub struct Parse<'a> {
 }
 
 impl<'a> Parse<'a> {
+    // All views are made by `parse`; that this one is also called so is Postgres's choice of a name.
+    #[allow(clippy::self_named_constructors)]
     pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut cursor = Cursor::new(body);
         let name = cursor.string()?;
@@ -35,23 +37,7 @@ impl<'a> Parse<'a> {
     }
 }
 
-/// What `D` and `C` name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TargetKind {
-    Statement,
-    Portal,
-}
-
-impl TargetKind {
-    /// `S` or `P`.
-    pub fn byte(self) -> u8 {
-        match self {
-            TargetKind::Statement => b'S',
-            TargetKind::Portal => b'P',
-        }
-    }
-}
-
+/// What `D` and `C` name: a statement or a portal.
 fn target<'a>(body: &'a [u8], message: &str) -> Result<(u8, &'a [u8]), DecodeError> {
     let mut cursor = Cursor::new(body);
     let kind = cursor.u8()?;

@@ -28,9 +28,7 @@ pub enum StartupError {
     /// Not our protocol, or protocol 2: close in silence.
     #[error("the first packet is not a startup packet")]
     Garbage,
-    #[error(
-        "unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.2"
-    )]
+    #[error("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.2")]
     Version { major: u16, minor: u16 },
     #[error("invalid startup packet layout: {0}")]
     Layout(&'static str),
@@ -141,11 +139,13 @@ fn text<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, StartupError> {
     cursor.utf8().map_err(|error| match error {
         DecodeError::NotUtf8 => StartupError::Layout("a name or value is not UTF-8"),
         DecodeError::Insufficient
+        | DecodeError::NoData
         | DecodeError::UnterminatedString
         | DecodeError::Residue
         | DecodeError::Invalid(_)
-        | DecodeError::FormatCode(_) => {
-            StartupError::Layout("expected terminator as last byte")
-        }
+        | DecodeError::FormatCode(_) => StartupError::Layout("expected terminator as last byte"),
     })
 }
+
+#[cfg(test)]
+mod tests;

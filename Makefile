@@ -1,0 +1,25 @@
+# The two commands of the README. Both install what is missing first, and are quick when nothing is.
+
+CARGO ?= cargo
+# Arguments for "shard-admin demo start", as in: make demo DEMO="--shards 4 --detach"
+DEMO ?=
+# Arguments for the test runner, as in: make test TESTS="-p shardgate-plan"
+TESTS ?= --workspace
+
+BIN = $(or $(CARGO_TARGET_DIR),target)/release
+
+.PHONY: help demo test
+
+help:
+	@echo 'make demo   start a throw-away cluster: shards with replicas, a router, a sample'
+	@echo 'make test   run all tests'
+
+demo:
+	bash tests/setup.sh postgres
+	$(CARGO) build --release --bin shardgate --bin shard-admin
+	$(BIN)/shard-admin demo start $(DEMO)
+
+test:
+	bash tests/setup.sh all
+	$(CARGO) build --workspace --bins
+	bash tests/run.sh $(TESTS)

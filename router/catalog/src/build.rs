@@ -1,0 +1,367 @@
+//! `RawSnapshot` -> `Snapshot`: what the rows mean for planning. Pure.
+//!
+//! Contradictions are errors: a router goes on with the snapshot that it has rather than with a guess.
+
+use crate::error::CatalogError;
+use crate::function_class::Classes;
+use crate::key_text;
+use crate::raw::{RawColumn, RawDistribution, RawExpression, RawRelation, RawSnapshot};
+use crate::search_path;
+use crate::view;
+use shardgate_plan::snapshot::{
+    Column, ColumnDefault, Distribution, DistributionId, Epoch, Host, Placement, Relation,
+    RelationKind, Shard, Snapshot, UserOperator,
+};
+use shardgate_shard_map::{Key, KeyType, Method, ShardId, ShardMap};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+impl RawSnapshot {
+    /// Concludes everything that planning needs.
+    ///
+    /// # Errors
+    /// `Damaged` if a map has holes, names a shard that is not there, or a key column is gone.
+    pub fn build(&self) -> Result<Snapshot, CatalogError> {
+        let shards = self.build_shards()?;
+        let known: HashSet<u16> = self.shards.iter().map(|shard| shard.id).collect();
+        let mut distributions = HashMap::new();
+        for raw in &self.distributions {
+            let id = DistributionId(raw.id);
+            distributions.insert(
+                id,
+                Distribution {
+                    id,
+                    name: raw.name.clone(),
+                    map: build_map(raw, &known)?,
+                },
+            );
+        }
+        let classes = Classes::conclude(self);
+        let relations = self.build_relations(&classes, &distributions)?;
+        Ok(Snapshot {
+            epoch: Epoch {
+                number: self.epoch.number,
+                id: key_text::uuid(&self.epoch.id)
+                    .ok_or_else(|| damaged("an epoch's id is no uuid"))?,
+                parent: key_text::uuid(&self.epoch.parent)
+                    .ok_or_else(|| damaged("an epoch's parent is no uuid"))?,
+            },
+            database: self.database.clone(),
+            home: ShardId(self.home),
+            shards,
+            distributions,
+            relations,
+            functions: classes.by_name(&self.functions),
+            operators: self
+                .operators
+                .iter()
+                .map(|o| UserOperator {
+                    name: o.name.clone(),
+                    left: o.left,
+                    right: o.right,
+                })
+                .collect(),
+            types: self
+                .types
+                .iter()
+                .filter(|ty| !ty.array)
+                .map(|ty| ty.name.clone())
+                .collect(),
+            search_paths: search_path::defaults(&self.path_settings, &self.server_path),
+            schemas: self.schemas.iter().cloned().collect(),
+        })
+    }
+
+    fn build_shards(&self) -> Result<Vec<Shard>, CatalogError> {
+        let shards: Vec<Shard> = self
+            .shards
+            .iter()
+            .map(|raw| Shard {
+                id: ShardId(raw.id),
+                name: raw.name.clone(),
+                weight: raw.weight,
+                hosts: raw
+                    .hosts
+                    .iter()
+                    .map(|(host, port)| Host {
+                        host: host.clone(),
+                        port: *port,
+                    })
+                    .collect(),
+            })
+            .collect();
+        match shards.iter().find(|shard| shard.hosts.is_empty()) {
+            Some(shard) => Err(damaged(&format!("shard \"{}\" has no host", shard.name))),
+            None if !self.shards.iter().any(|shard| shard.id == self.home) => {
+                Err(damaged("the home shard is not listed"))
+            }
+            None => Ok(shards),
+        }
+    }
+
+    fn build_relations(
+        &self,
+        classes: &Classes,
+        distributions: &HashMap<DistributionId, Distribution>,
+    ) -> Result<HashMap<String, HashMap<String, Arc<Relation>>>, CatalogError> {
+        let code = self.code_by_relation(classes);
+        let placements: HashMap<u32, _> = self
+            .tables
+            .iter()
+            .map(|table| (table.relation, table))
+            .collect();
+        let mut relations: HashMap<String, HashMap<String, Arc<Relation>>> = HashMap::new();
+        for raw in &self.relations {
+            let placement = match placements.get(&raw.oid) {
+                None => Placement::Home,
+                Some(table) if table.kind == "reference" => Placement::Reference,
+                Some(table) => {
+                    let gone =
+                        |what: &str| damaged(&format!("table {}.{} {what}", raw.schema, raw.name));
+                    let distribution = DistributionId(table.distribution.unwrap_or_default());
+                    if !distributions.contains_key(&distribution) {
+                        return Err(gone("belongs to a distribution that is not there"));
+                    }
+                    let key = raw
+                        .columns
+                        .iter()
+                        .position(|column| Some(column.attnum) == table.key_attnum);
+                    let key = key.ok_or_else(|| gone("has lost its sharding key column"))?;
+                    Placement::Distributed { distribution, key }
+                }
+            };
+            let relation = Relation {
+                oid: raw.oid,
+                schema: raw.schema.clone(),
+                name: raw.name.clone(),
+                kind: kind(raw)?,
+                columns: raw
+                    .columns
+                    .iter()
+                    .map(|column| build_column(column, classes))
+                    .collect(),
+                placement,
+                runs_code: code.get(&raw.oid).cloned(),
+                inherits: raw.inherits,
+                view: raw
+                    .definition
+                    .as_deref()
+                    .and_then(view::analyse)
+                    .map(Arc::new),
+                row_security: raw.row_security,
+            };
+            relations
+                .entry(raw.schema.clone())
+                .or_default()
+                .insert(raw.name.clone(), Arc::new(relation));
+        }
+        Ok(relations)
+    }
+
+    /// Why a statement on a relation may run code that planning does not see. A foreign key that changes its child
+    /// carries the child's reason to the parent.
+    fn code_by_relation(&self, classes: &Classes) -> HashMap<u32, String> {
+        let mut code: HashMap<u32, String> = HashMap::new();
+        for relation in &self.relations {
+            if let Some(why) = own_code(relation, classes) {
+                code.insert(relation.oid, why);
+            }
+        }
+        loop {
+            let mut changed = false;
+            for key in self.foreign_keys.iter().filter(|key| key.acts) {
+                if code.contains_key(&key.child) && !code.contains_key(&key.parent) {
+                    let why = format!(
+                        "foreign key \"{}\" acts on a table that runs code",
+                        key.name
+                    );
+                    code.insert(key.parent, why);
+                    changed = true;
+                }
+            }
+            if !changed {
+                return code;
+            }
+        }
+    }
+}
+
+fn own_code(relation: &RawRelation, classes: &Classes) -> Option<String> {
+    if let Some(name) = relation.triggers.first() {
+        return Some(format!("trigger \"{name}\""));
+    }
+    if let Some(name) = relation.rules.first() {
+        return Some(format!("rule \"{name}\""));
+    }
+    if relation.row_security {
+        return Some("row security policies".to_owned());
+    }
+    let defaults = relation.columns.iter().filter_map(|column| {
+        let expression = without_nextval(column.default.as_ref()?);
+        classes
+            .code_in(&expression)
+            .map(|why| format!("the default of column \"{}\" {why}", column.name))
+    });
+    let checks = relation
+        .expressions
+        .iter()
+        .filter_map(|(what, expression)| {
+            classes
+                .code_in(expression)
+                .map(|why| format!("{what} {why}"))
+        });
+    // A view's or composite type's columns are not written, and so not checked.
+    let written = matches!(relation.kind, 'r' | 'p' | 'f');
+    let domains = relation
+        .columns
+        .iter()
+        .filter(|column| written && classes.is_unsafe_type(column.ty))
+        .map(|column| {
+            format!(
+                "column \"{}\" is of a domain that calls a function",
+                column.name
+            )
+        });
+    defaults.chain(checks).chain(domains).next()
+}
+
+/// A sequence is known to planning by the column's default, and is no unseen code.
+fn without_nextval(expression: &RawExpression) -> RawExpression {
+    let functions = expression
+        .functions
+        .iter()
+        .copied()
+        .filter(|id| *id != crate::expression::NEXTVAL)
+        .collect();
+    RawExpression {
+        functions,
+        ..expression.clone()
+    }
+}
+
+fn build_column(raw: &RawColumn, classes: &Classes) -> Column {
+    Column {
+        name: raw.name.clone(),
+        ty: raw.ty,
+        modifier: raw.modifier,
+        not_null: raw.not_null,
+        default: default_kind(raw, classes),
+        deterministic: raw.deterministic,
+    }
+}
+
+pub(crate) fn default_kind(raw: &RawColumn, classes: &Classes) -> ColumnDefault {
+    match &raw.default {
+        _ if raw.identity => ColumnDefault::Sequence,
+        None => ColumnDefault::None,
+        Some(expression) if expression.functions.contains(&crate::expression::NEXTVAL) => {
+            ColumnDefault::Sequence
+        }
+        Some(expression) if classes.is_plain(expression) => ColumnDefault::Plain,
+        Some(_) => ColumnDefault::Other,
+    }
+}
+
+fn kind(raw: &RawRelation) -> Result<RelationKind, CatalogError> {
+    match raw.kind {
+        'r' => Ok(RelationKind::Table),
+        'p' => Ok(RelationKind::PartitionedTable),
+        'v' => Ok(RelationKind::View),
+        'm' => Ok(RelationKind::MaterializedView),
+        'f' => Ok(RelationKind::ForeignTable),
+        'S' => Ok(RelationKind::Sequence),
+        'i' | 'I' => Ok(RelationKind::Index),
+        'c' => Ok(RelationKind::Composite),
+        other => Err(damaged(&format!(
+            "relation {}.{} is of the unknown kind '{other}'",
+            raw.schema, raw.name
+        ))),
+    }
+}
+
+/// The map of one distribution, checked against the shards that exist.
+pub(crate) fn build_map(
+    raw: &RawDistribution,
+    known: &HashSet<u16>,
+) -> Result<ShardMap, CatalogError> {
+    let wrong = |what: String| damaged(&format!("distribution \"{}\" {what}", raw.name));
+    let key_type = key_text::key_type(&raw.key_type)
+        .ok_or_else(|| wrong(format!("has the key type {}", raw.key_type)))?;
+    let shard = |id: u16| {
+        if known.contains(&id) {
+            Ok(ShardId(id))
+        } else {
+            Err(wrong(format!("names shard {id}, which is not there")))
+        }
+    };
+    let key = |hex: &str| {
+        key_text::from_binary(key_type, hex)
+            .ok_or_else(|| wrong(format!("has a value that is no {}", raw.key_type)))
+    };
+    let table = |rows: &[(String, u16)]| -> Result<HashMap<Key, ShardId>, CatalogError> {
+        rows.iter()
+            .map(|(hex, id)| Ok((key(hex)?, shard(*id)?)))
+            .collect()
+    };
+    let method = match raw.method.as_str() {
+        "hash" => {
+            let count = raw.owners.len();
+            if Some(count) != raw.buckets.and_then(|n| usize::try_from(n).ok())
+                || !count.is_power_of_two()
+            {
+                return Err(wrong(format!("has {count} buckets in its map")));
+            }
+            Method::Hash {
+                owners: raw
+                    .owners
+                    .iter()
+                    .map(|id| shard(*id))
+                    .collect::<Result<_, _>>()?,
+            }
+        }
+        "range" => range_method(raw, &shard, &key).and_then(|method| {
+            method.ok_or_else(|| wrong("has bounds that are not ascending".to_owned()))
+        })?,
+        "list" => Method::List {
+            values: table(&raw.values)?,
+            default: raw.default_shard.map(shard).transpose()?,
+        },
+        other => return Err(wrong(format!("has the unknown method {other}"))),
+    };
+    Ok(ShardMap {
+        key_type,
+        method,
+        pins: table(&raw.pins)?,
+    })
+}
+
+/// None: the first range has a bound, another has none, or they are not strictly ascending.
+fn range_method(
+    raw: &RawDistribution,
+    shard: &impl Fn(u16) -> Result<ShardId, CatalogError>,
+    key: &impl Fn(&str) -> Result<Key, CatalogError>,
+) -> Result<Option<Method>, CatalogError> {
+    let Some(((None, first), rest)) = raw.ranges.split_first() else {
+        return Ok(None);
+    };
+    let mut owners = vec![shard(*first)?];
+    let mut bounds = Vec::new();
+    for (lower, id) in rest {
+        let Some(hex) = lower else { return Ok(None) };
+        bounds.push(key(hex)?);
+        owners.push(shard(*id)?);
+    }
+    let ascending = bounds.windows(2).all(|pair| pair.first() < pair.get(1));
+    Ok(ascending.then_some(Method::Range { bounds, owners }))
+}
+
+fn damaged(what: &str) -> CatalogError {
+    CatalogError::Damaged {
+        what: what.to_owned(),
+    }
+}
+
+/// The key type of a distribution as the map has it.
+pub(crate) fn family_of(key_type: KeyType) -> &'static str {
+    key_text::family(key_type)
+}

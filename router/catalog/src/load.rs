@@ -1,0 +1,159 @@
+//! Reading the catalog and the schema: one REPEATABLE READ transaction -> `RawSnapshot`.
+//!
+//! It reads and concludes nothing; `build` does. All names in queries are qualified or under a search_path of
+//! pg_catalog alone.
+
+use crate::connect::Backend;
+use crate::error::CatalogError;
+use crate::raw::{RawEpoch, RawSnapshot};
+use crate::{fingerprint, load_catalog, load_code, load_relations, schema};
+use std::collections::BTreeSet;
+use tokio_postgres::{IsolationLevel, Transaction};
+
+/// An epoch that a reader already holds: what is loaded must descend from it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// uuid text
+    pub cluster: String,
+    pub number: u64,
+    /// uuid text
+    pub id: String,
+}
+
+/// Reads everything as of one moment. With `held`, the epoch chain is checked in the same transaction.
+///
+/// # Errors
+/// `NoCatalog` and `Version` by name; `Forked` if the chain does not contain the epoch that is held.
+pub async fn load(home: &mut Backend, held: Option<&Held>) -> Result<RawSnapshot, CatalogError> {
+    let whom = home.whom().to_owned();
+    let err = |error| CatalogError::of(&whom, &error);
+    let tx = home
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(err)?;
+    schema::require(&tx, &whom).await?;
+    if let Some(held) = held {
+        require_descent(&tx, &whom, held).await?;
+    }
+    let raw = read(&tx).await.map_err(err)?;
+    tx.commit().await.map_err(err)?;
+    raw
+}
+
+async fn read(
+    tx: &Transaction<'_>,
+) -> Result<Result<RawSnapshot, CatalogError>, tokio_postgres::Error> {
+    // View texts must have every name qualified.
+    tx.batch_execute("SET LOCAL search_path = ''").await?;
+    let fingerprint = fingerprint::take(tx).await?;
+    let row = tx
+        .query_one(
+            "SELECT id::text, encode(mock_auth_secret, 'hex'), home_shard, current_database()::text FROM shardgate.cluster",
+            &[],
+        )
+        .await?;
+    let Some(epoch) = newest_epoch(tx).await? else {
+        return Ok(Err(CatalogError::Damaged {
+            what: "it has no epoch".to_owned(),
+        }));
+    };
+    let relations = load_relations::relations(tx).await?;
+    let types = load_code::types(tx).await?;
+    let functions = load_code::functions(tx).await?;
+    let operators = load_code::operators(tx).await?;
+    let mut called: BTreeSet<u32> = BTreeSet::new();
+    for relation in &relations {
+        called.extend(relation.expressions.iter().flat_map(|(_, e)| &e.functions));
+        called.extend(
+            relation
+                .columns
+                .iter()
+                .filter_map(|c| c.default.as_ref())
+                .flat_map(|e| &e.functions),
+        );
+    }
+    called.extend(
+        types
+            .iter()
+            .flat_map(|ty| &ty.checks)
+            .flat_map(|e| &e.functions),
+    );
+    called.extend(operators.iter().map(|operator| operator.function));
+    let (path_settings, server_path) = load_code::path_settings(tx).await?;
+    Ok(Ok(RawSnapshot {
+        cluster: row.get(0),
+        mock_auth_secret: row.get(1),
+        epoch,
+        fingerprint,
+        database: row.get(3),
+        home: u16::try_from(row.get::<_, i16>(2)).unwrap_or_default(),
+        shards: load_catalog::shards(tx).await?,
+        distributions: load_catalog::distributions(tx).await?,
+        tables: load_catalog::tables(tx).await?,
+        foreign_keys: load_relations::foreign_keys(tx).await?,
+        relations,
+        system_functions: load_code::system_functions(tx, &called, &functions).await?,
+        functions,
+        operators,
+        types,
+        schemas: load_code::schemas(tx).await?,
+        path_settings,
+        server_path,
+    }))
+}
+
+/// The newest epoch, if there is one.
+pub(crate) async fn newest_epoch(
+    tx: &impl tokio_postgres::GenericClient,
+) -> Result<Option<RawEpoch>, tokio_postgres::Error> {
+    let row = tx
+        .query_opt(
+            "SELECT number, id::text, parent::text FROM shardgate.epoch ORDER BY number DESC LIMIT 1",
+            &[],
+        )
+        .await?;
+    Ok(row.map(|row| RawEpoch {
+        number: u64::try_from(row.get::<_, i64>(0)).unwrap_or_default(),
+        id: row.get(1),
+        parent: row.get(2),
+    }))
+}
+
+/// Every epoch after the one that is held must name its predecessor as its parent, down to that one.
+async fn require_descent(
+    tx: &Transaction<'_>,
+    whom: &str,
+    held: &Held,
+) -> Result<(), CatalogError> {
+    let number = i64::try_from(held.number).unwrap_or(i64::MAX);
+    let row = tx
+        .query_one(
+            "SELECT (SELECT id::text FROM shardgate.cluster), coalesce(max(number), 0), \
+             coalesce(bool_or(number = $1 AND id = $2::text::uuid), false), \
+             count(*) FILTER (WHERE number > $1 AND NOT EXISTS \
+                 (SELECT FROM shardgate.epoch p WHERE p.number = e.number - 1 AND p.id = e.parent)) \
+             FROM shardgate.epoch e WHERE number >= $1 OR number = (SELECT max(number) FROM shardgate.epoch)",
+            &[&number, &held.id],
+        )
+        .await
+        .map_err(|error| CatalogError::of(whom, &error))?;
+    let found = u64::try_from(row.get::<_, i64>(1)).unwrap_or_default();
+    let forked = |why: &str| CatalogError::Forked {
+        held: held.number,
+        found,
+        why: why.to_owned(),
+    };
+    if row.get::<_, String>(0) != held.cluster {
+        return Err(forked("it belongs to another cluster"));
+    }
+    if !row.get::<_, bool>(2) {
+        return Err(forked("the epoch that is held is not among its ancestors"));
+    }
+    if row.get::<_, i64>(3) != 0 {
+        return Err(forked("the chain of parents is broken"));
+    }
+    Ok(())
+}

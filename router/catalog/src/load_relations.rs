@@ -1,0 +1,167 @@
+//! Reading the user's relations: columns, expressions, triggers, rules, view texts, foreign keys.
+
+use crate::expression;
+use crate::raw::{RawColumn, RawExpression, RawForeignKey, RawRelation};
+use std::collections::HashMap;
+use tokio_postgres::{Row, Transaction};
+
+type PgResult<T> = Result<T, tokio_postgres::Error>;
+
+/// Relations that planning knows: those of the system and of other sessions' temporary schemas are left out.
+const USER: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+    AND n.nspname !~ '^pg_(toast_)?temp_'";
+
+pub(crate) async fn relations(tx: &Transaction<'_>) -> PgResult<Vec<RawRelation>> {
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relrowsecurity, \
+                 c.relispartition OR c.relkind = 'p' OR EXISTS (SELECT FROM pg_catalog.pg_inherits i \
+                     WHERE i.inhrelid = c.oid OR i.inhparent = c.oid), \
+                 CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END \
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE {USER} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'i', 'I', 'c') ORDER BY c.oid"
+            ),
+            &[],
+        )
+        .await?;
+    let mut all: Vec<RawRelation> = rows.iter().map(relation).collect();
+    let index: HashMap<u32, usize> = all.iter().enumerate().map(|(i, r)| (r.oid, i)).collect();
+    for row in columns(tx).await? {
+        if let Some(one) = index.get(&row.get(0)).and_then(|i| all.get_mut(*i)) {
+            one.columns.push(column(&row));
+        }
+    }
+    for row in expressions(tx).await? {
+        if let Some(one) = index.get(&row.get(0)).and_then(|i| all.get_mut(*i)) {
+            one.expressions
+                .push((row.get(1), expression::read(row.get(2))));
+        }
+    }
+    for row in code(tx).await? {
+        if let Some(one) = index.get(&row.get(0)).and_then(|i| all.get_mut(*i)) {
+            let names = if row.get::<_, bool>(1) {
+                &mut one.triggers
+            } else {
+                &mut one.rules
+            };
+            names.push(row.get(2));
+        }
+    }
+    Ok(all)
+}
+
+fn relation(row: &Row) -> RawRelation {
+    RawRelation {
+        oid: row.get(0),
+        schema: row.get(1),
+        name: row.get(2),
+        kind: row.get::<_, String>(3).chars().next().unwrap_or('?'),
+        row_security: row.get(4),
+        inherits: row.get(5),
+        columns: Vec::new(),
+        triggers: Vec::new(),
+        rules: Vec::new(),
+        expressions: Vec::new(),
+        definition: row.get(6),
+    }
+}
+
+async fn columns(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
+    tx.query(
+        &format!(
+            "SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, \
+             coalesce(l.collisdeterministic, true), a.attidentity <> '', a.attgenerated <> '', d.adbin::text \
+             FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation \
+             LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+             WHERE {USER} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND a.attnum > 0 AND NOT a.attisdropped \
+             ORDER BY a.attrelid, a.attnum"
+        ),
+        &[],
+    )
+    .await
+}
+
+fn column(row: &Row) -> RawColumn {
+    RawColumn {
+        name: row.get(1),
+        attnum: row.get(2),
+        ty: row.get(3),
+        modifier: row.get(4),
+        not_null: row.get(5),
+        deterministic: row.get(6),
+        identity: row.get(7),
+        generated: row.get(8),
+        default: row
+            .get::<_, Option<String>>(9)
+            .map(|tree| expression::read(&tree)),
+    }
+}
+
+/// CHECK constraints (our guard left out), expressions and predicates of indexes.
+async fn expressions(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
+    tx.query(
+        "SELECT conrelid, 'check constraint \"' || conname || '\"', conbin::text FROM pg_catalog.pg_constraint \
+         WHERE contype = 'c' AND conrelid <> 0 AND conbin IS NOT NULL AND conname <> 'shardgate_owns' \
+         UNION ALL SELECT i.indrelid, 'index \"' || c.relname || '\"', e.tree FROM pg_catalog.pg_index i \
+         JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+         CROSS JOIN LATERAL (VALUES (i.indexprs::text), (i.indpred::text)) AS e (tree) \
+         WHERE e.tree IS NOT NULL ORDER BY 1, 2",
+        &[],
+    )
+    .await
+}
+
+/// Triggers (true) and rules (false) that a statement on the relation may fire.
+async fn code(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
+    tx.query(
+        "SELECT tgrelid, true, tgname::text FROM pg_catalog.pg_trigger \
+         WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgname !~ '^~?shardgate_' \
+         UNION ALL SELECT ev_class, false, rulename::text FROM pg_catalog.pg_rewrite \
+         WHERE rulename <> '_RETURN' AND ev_enabled <> 'D' ORDER BY 1, 2, 3",
+        &[],
+    )
+    .await
+}
+
+pub(crate) async fn foreign_keys(tx: &Transaction<'_>) -> PgResult<Vec<RawForeignKey>> {
+    let rows = tx
+        .query(
+            "SELECT conname::text, conrelid, confrelid, confupdtype IN ('c', 'n', 'd') OR confdeltype IN ('c', 'n', 'd') \
+             FROM pg_catalog.pg_constraint WHERE contype = 'f' ORDER BY oid",
+            &[],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| RawForeignKey {
+            name: row.get(0),
+            child: row.get(1),
+            parent: row.get(2),
+            acts: row.get(3),
+        })
+        .collect())
+}
+
+/// The expressions of domains, by type.
+pub(crate) async fn domain_checks(
+    tx: &Transaction<'_>,
+) -> PgResult<HashMap<u32, Vec<RawExpression>>> {
+    let rows = tx
+        .query(
+            "SELECT contypid, conbin::text FROM pg_catalog.pg_constraint \
+             WHERE contypid <> 0 AND conbin IS NOT NULL ORDER BY contypid, oid",
+            &[],
+        )
+        .await?;
+    let mut checks: HashMap<u32, Vec<RawExpression>> = HashMap::new();
+    for row in &rows {
+        checks
+            .entry(row.get(0))
+            .or_default()
+            .push(expression::read(row.get(1)));
+    }
+    Ok(checks)
+}

@@ -1,0 +1,197 @@
+//! The catalog as it was read, before anything was concluded: what is kept on disk.
+//!
+//! Plain serialisable data. `load` fills it with one transaction, `build` turns it into a `Snapshot` without I/O.
+
+use serde::{Deserialize, Serialize};
+
+/// Rows of the catalog and of the schema, of one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawSnapshot {
+    /// uuid text
+    pub cluster: String,
+    /// Hex. Keys the salts that unknown users are shown.
+    pub mock_auth_secret: String,
+    pub epoch: RawEpoch,
+    /// See `fingerprint`.
+    pub fingerprint: String,
+    pub database: String,
+    pub home: u16,
+    pub shards: Vec<RawShard>,
+    pub distributions: Vec<RawDistribution>,
+    pub tables: Vec<RawTable>,
+    pub relations: Vec<RawRelation>,
+    pub foreign_keys: Vec<RawForeignKey>,
+    pub functions: Vec<RawFunction>,
+    /// Functions of pg_catalog that expressions of this schema call.
+    pub system_functions: Vec<RawSystemFunction>,
+    pub operators: Vec<RawOperator>,
+    pub types: Vec<RawType>,
+    pub schemas: Vec<String>,
+    pub path_settings: Vec<RawPathSetting>,
+    /// search_path as the server gives it to a role and database without a setting of their own.
+    pub server_path: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawEpoch {
+    pub number: u64,
+    /// uuid text
+    pub id: String,
+    /// uuid text
+    pub parent: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawShard {
+    pub id: u16,
+    pub name: String,
+    pub weight: u32,
+    /// None: as on the home shard.
+    pub dbname: Option<String>,
+    pub hosts: Vec<(String, u16)>,
+}
+
+/// A map. Keys are the hex of the type's binary form (`int8send`, `textsend`, ..), so Postgres alone reads their text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawDistribution {
+    pub id: u32,
+    pub name: String,
+    pub method: String,
+    pub key_type: String,
+    pub buckets: Option<u32>,
+    /// Shard of each bucket, ascending by bucket.
+    pub owners: Vec<u16>,
+    /// Lower bound (None: from the beginning) and shard, in order.
+    pub ranges: Vec<(Option<String>, u16)>,
+    pub values: Vec<(String, u16)>,
+    pub default_shard: Option<u16>,
+    pub pins: Vec<(String, u16)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawTable {
+    pub relation: u32,
+    /// `distributed` or `reference`
+    pub kind: String,
+    pub distribution: Option<u32>,
+    pub key_attnum: Option<i16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawRelation {
+    pub oid: u32,
+    pub schema: String,
+    pub name: String,
+    /// relkind
+    pub kind: char,
+    pub row_security: bool,
+    pub inherits: bool,
+    pub columns: Vec<RawColumn>,
+    /// Names of enabled triggers of the user.
+    pub triggers: Vec<String>,
+    /// Names of rules, `_RETURN` left out.
+    pub rules: Vec<String>,
+    /// CHECK constraints and index expressions: what it is, and what it calls.
+    pub expressions: Vec<(String, RawExpression)>,
+    /// Text of a view, all names qualified.
+    pub definition: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawColumn {
+    pub name: String,
+    pub attnum: i16,
+    pub ty: u32,
+    pub modifier: i32,
+    pub not_null: bool,
+    pub deterministic: bool,
+    /// attidentity <> ''
+    pub identity: bool,
+    /// attgenerated <> ''
+    pub generated: bool,
+    pub default: Option<RawExpression>,
+}
+
+/// What a stored expression calls.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RawExpression {
+    /// Ids of functions, of operators' functions too.
+    pub functions: Vec<u32>,
+    /// Ids of types whose input, output or check functions may run.
+    pub types: Vec<u32>,
+    /// It has a node that was not understood.
+    pub strange: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawForeignKey {
+    pub name: String,
+    pub child: u32,
+    pub parent: u32,
+    /// A change of the parent changes the child: CASCADE, SET NULL or SET DEFAULT.
+    pub acts: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawFunction {
+    pub oid: u32,
+    pub schema: String,
+    pub name: String,
+    /// The class that its owner declared.
+    pub declared: Option<String>,
+    pub body: RawBody,
+}
+
+/// What was concluded from a function's text; the text itself is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RawBody {
+    /// It may do anything; the text says why.
+    Opaque(String),
+    /// It has nothing suspicious by itself and uses these names.
+    Read {
+        /// Names that are called, folded, without schemas.
+        calls: Vec<String>,
+        /// Every other identifier: relations may be among them.
+        names: Vec<String>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawSystemFunction {
+    pub oid: u32,
+    pub name: String,
+    /// provolatile
+    pub volatility: char,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawOperator {
+    pub name: String,
+    pub left: u32,
+    pub right: u32,
+    pub function: u32,
+    /// It came with an extension.
+    pub extension: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawType {
+    pub oid: u32,
+    pub schema: String,
+    pub name: String,
+    /// typtype
+    pub kind: char,
+    pub array: bool,
+    /// Base type of a domain, element of an array; 0: none.
+    pub base: u32,
+    /// Checks of a domain.
+    pub checks: Vec<RawExpression>,
+}
+
+/// `ALTER ROLE .. SET search_path` and its kin; None stands for all roles, or all databases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawPathSetting {
+    pub role: Option<String>,
+    pub in_database: bool,
+    pub value: String,
+}

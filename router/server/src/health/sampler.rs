@@ -1,0 +1,51 @@
+//! Asks a shard's primary for its position, only while somebody wants to know.
+
+use super::Clock;
+use super::board::Sample;
+use super::probe::timeline_from_name;
+use super::shard::Shard;
+use std::time::Duration;
+use tokio_postgres::types::PgLsn;
+
+/// One position, taken in one step, and the timeline that it is on. Both are null on a standby.
+const SAMPLE: &str = "\
+SELECT pg_catalog.substr(pg_catalog.pg_walfile_name(p.lsn), 1, 8), p.lsn
+FROM (SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery()
+                  THEN pg_catalog.pg_current_wal_insert_lsn() END AS lsn OFFSET 0) p";
+
+/// How long to wait for a primary before the next attempt.
+const NO_PRIMARY: Duration = Duration::from_millis(100);
+
+/// Runs for as long as the shard is in the catalog.
+pub(super) async fn run(shard: &Shard, clock: &Clock) {
+    loop {
+        shard.sample_wanted().await;
+        // The order is what the rule rests on: first the tick, then which server is the primary, then the statement. A
+        // write whose tick is in `tick` went to this primary or to one before it.
+        let tick = clock.now();
+        match take(shard).await {
+            Some((timeline, lsn)) => shard.add_sample(Sample {
+                tick,
+                timeline,
+                lsn,
+            }),
+            None => {
+                let mut changes = shard.subscribe();
+                // Either is a reason to try again.
+                let _ = tokio::time::timeout(NO_PRIMARY, changes.changed()).await;
+            }
+        }
+        tokio::time::sleep(shard.options().sample_interval).await;
+    }
+}
+
+/// The primary's timeline and insert position. None: there is no primary, it did not answer, or it is a standby now.
+async fn take(shard: &Shard) -> Option<(u32, u64)> {
+    let client = shard.primary_client()?;
+    let asked = client.query_typed(SAMPLE, &[]);
+    let rows = tokio::time::timeout(shard.options().probe_timeout, asked).await;
+    let row = rows.ok()?.ok()?.into_iter().next()?;
+    let name: Option<String> = row.try_get(0).ok()?;
+    let lsn: Option<PgLsn> = row.try_get(1).ok()?;
+    Some((timeline_from_name(&name?)?, lsn?.into()))
+}

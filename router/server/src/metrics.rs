@@ -1,0 +1,390 @@
+//! The router's counters: plain atomics in one struct that is built once and handed down, and how a scrape reads them.
+//!
+//! It must not know who counts what. What others know anyway (servers, pools) is asked of them at the scrape.
+
+use crate::admin::Source;
+use crate::health::Health;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A number that only rises.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds of the buckets, in microseconds; a last one without a bound is implied.
+const BOUNDS_US: [u64; 16] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 10_000_000, 60_000_000,
+];
+
+/// Durations, counted in buckets.
+#[derive(Debug, Default)]
+pub struct Times {
+    /// One more than there are bounds.
+    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Times {
+    pub fn observe(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let at = BOUNDS_US.partition_point(|bound| *bound < us);
+        if let Some(bucket) = self.buckets.get(at) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    pub fn count(&self) -> u64 {
+        let values = self.buckets.iter().map(|b| b.load(Ordering::Relaxed));
+        values.sum()
+    }
+
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us.load(Ordering::Relaxed)
+    }
+
+    /// Upper bound in seconds and the count of each bucket; the last bound is infinite.
+    #[allow(clippy::cast_precision_loss)]
+    fn buckets(&self) -> Vec<(f64, u64)> {
+        let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6);
+        let bounds = bounds.chain(std::iter::once(f64::MAX));
+        let counts = self.buckets.iter().map(|b| b.load(Ordering::Relaxed));
+        bounds.zip(counts).collect()
+    }
+}
+
+/// Everything that is counted on the way of a statement.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pub clients_accepted: Counter,
+    /// Turned away: too many clients, in all or before login.
+    pub clients_refused: Counter,
+    pub logins_failed: Counter,
+    pub queries: Counter,
+    pub transactions: Counter,
+    /// Errors that clients were sent: by servers, and by the router itself.
+    pub errors_relayed: Counter,
+    pub errors_own: Counter,
+    /// Statements that the router does not answer (0A000).
+    pub refused: Counter,
+    pub client_bytes_received: Counter,
+    pub client_bytes_sent: Counter,
+    /// Statements by where they went.
+    pub reads_on_replica: Counter,
+    /// A replica was wanted, and none was eligible.
+    pub reads_on_primary_instead: Counter,
+    pub on_primary: Counter,
+    pub cancels: Counter,
+    pub cancels_unknown: Counter,
+    pub backends_opened: Counter,
+    pub backends_failed: Counter,
+    pub backends_closed: Counter,
+    pub protocol_violations: Counter,
+    /// From the first byte of a statement to its ReadyForQuery.
+    pub query_time: Times,
+    pub transaction_time: Times,
+    /// Waits for a backend.
+    pub wait_time: Times,
+}
+
+impl Metrics {
+    /// Name, help text and value of every counter. The names have no prefix and no `_total`.
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 19] {
+        [
+            (
+                "clients_accepted",
+                "Client connections accepted",
+                &self.clients_accepted,
+            ),
+            (
+                "clients_refused",
+                "Client connections turned away",
+                &self.clients_refused,
+            ),
+            ("logins_failed", "Logins that failed", &self.logins_failed),
+            ("queries", "Statements answered", &self.queries),
+            ("transactions", "Transactions ended", &self.transactions),
+            (
+                "errors_relayed",
+                "Errors of servers sent to clients",
+                &self.errors_relayed,
+            ),
+            (
+                "errors_own",
+                "Errors of the router sent to clients",
+                &self.errors_own,
+            ),
+            (
+                "statements_refused",
+                "Statements of a kind that is not supported",
+                &self.refused,
+            ),
+            (
+                "client_received_bytes",
+                "Bytes received from clients",
+                &self.client_bytes_received,
+            ),
+            (
+                "client_sent_bytes",
+                "Bytes sent to clients",
+                &self.client_bytes_sent,
+            ),
+            (
+                "reads_on_replica",
+                "Reads sent to a replica",
+                &self.reads_on_replica,
+            ),
+            (
+                "reads_on_primary_instead",
+                "Reads sent to a primary because no replica was eligible",
+                &self.reads_on_primary_instead,
+            ),
+            ("on_primary", "Checkouts of a primary", &self.on_primary),
+            ("cancels", "Cancel requests of clients", &self.cancels),
+            (
+                "cancels_unknown",
+                "Cancel requests with an unknown key",
+                &self.cancels_unknown,
+            ),
+            (
+                "backends_opened",
+                "Connections opened to servers",
+                &self.backends_opened,
+            ),
+            (
+                "backends_failed",
+                "Connections to servers that could not be opened",
+                &self.backends_failed,
+            ),
+            (
+                "backends_closed",
+                "Connections to servers closed",
+                &self.backends_closed,
+            ),
+            (
+                "protocol_violations",
+                "Connections closed for bytes that are no messages",
+                &self.protocol_violations,
+            ),
+        ]
+    }
+
+    fn times(&self) -> [(&'static str, &'static str, &Times); 3] {
+        [
+            ("query_seconds", "Time of a statement", &self.query_time),
+            (
+                "transaction_seconds",
+                "Time of a transaction",
+                &self.transaction_time,
+            ),
+            (
+                "wait_seconds",
+                "Time that clients waited for a server connection",
+                &self.wait_time,
+            ),
+        ]
+    }
+}
+
+/// What a scrape reads.
+pub struct Scrape {
+    pub metrics: Arc<Metrics>,
+    pub health: Health,
+    pub source: Arc<dyn Source>,
+}
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+/// A registry whose families all begin with `shardgate_`.
+pub fn registry(scrape: Scrape) -> Registry {
+    let mut registry = Registry::with_prefix("shardgate");
+    registry.register_collector(Box::new(scrape));
+    registry
+}
+
+type Labels = Vec<(String, String)>;
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, counter) in self.metrics.counters() {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&counter.value(), None)?;
+        }
+        for (name, help, times) in self.metrics.times() {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            let buckets = times.buckets();
+            // The count is that of the buckets read here, so that the two agree.
+            let count = buckets.iter().map(|(_, n)| n).sum();
+            #[allow(clippy::cast_precision_loss)]
+            let sum = times.sum_us() as f64 / 1e6;
+            metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        self.encode_state(&mut encoder)?;
+        self.encode_servers(&mut encoder)
+    }
+}
+
+/// One gauge: name, help, and a value for each set of labels.
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: &[(Labels, i64)],
+) -> fmt::Result {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        if labels.is_empty() {
+            metric.encode_gauge(value)?;
+        } else {
+            metric.encode_family(labels)?.encode_gauge(value)?;
+        }
+    }
+    Ok(())
+}
+
+fn signed(n: impl TryInto<i64>) -> i64 {
+    n.try_into().unwrap_or(i64::MAX)
+}
+
+impl Scrape {
+    fn encode_state(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let catalog = self.source.catalog();
+        let one = |value: i64| vec![(Vec::new(), value)];
+        gauge(
+            encoder,
+            "catalog_epoch",
+            "The epoch in use",
+            &one(signed(catalog.epoch)),
+        )?;
+        gauge(
+            encoder,
+            "catalog_connected",
+            "1 if the catalog can be reached",
+            &one(i64::from(catalog.connected)),
+        )?;
+        let clients = self.source.clients();
+        let mut states: std::collections::BTreeMap<String, i64> = std::collections::BTreeMap::new();
+        for client in &clients {
+            *states.entry(client.state.clone()).or_default() += 1;
+        }
+        let states: Vec<_> = states
+            .into_iter()
+            .map(|(state, n)| (vec![("state".to_owned(), state)], n))
+            .collect();
+        gauge(encoder, "clients", "Clients by state", &states)?;
+        let pools = self.source.pools();
+        let family = |pick: fn(&crate::admin::PoolView) -> usize| -> Vec<(Labels, i64)> {
+            let labels = |p: &crate::admin::PoolView| {
+                vec![
+                    ("shard".to_owned(), p.shard.clone()),
+                    ("host".to_owned(), format!("{}:{}", p.host, p.port)),
+                    ("user".to_owned(), p.user.clone()),
+                ]
+            };
+            pools.iter().map(|p| (labels(p), signed(pick(p)))).collect()
+        };
+        gauge(
+            encoder,
+            "pool_active",
+            "Server connections in use",
+            &family(|p| p.sv_active),
+        )?;
+        gauge(
+            encoder,
+            "pool_idle",
+            "Server connections that are free",
+            &family(|p| p.sv_idle),
+        )?;
+        gauge(
+            encoder,
+            "pool_waiting",
+            "Clients that wait for a connection",
+            &family(|p| p.cl_waiting),
+        )
+    }
+
+    fn encode_servers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let servers = self.health.servers();
+        let labels = |s: &crate::health::ServerHealth| -> Labels {
+            vec![
+                ("shard".to_owned(), s.shard.0.to_string()),
+                ("host".to_owned(), format!("{}:{}", s.host, s.port)),
+            ]
+        };
+        let up: Vec<_> = servers
+            .iter()
+            .map(|s| {
+                let mut labels = labels(s);
+                labels.push(("role".to_owned(), s.role.to_owned()));
+                (labels, i64::from(s.id.is_some()))
+            })
+            .collect();
+        gauge(encoder, "server_up", "1 if the server answers", &up)?;
+        let lags: Vec<_> = servers
+            .iter()
+            .filter_map(|s| Some((labels(s), signed(s.lag_bytes?))))
+            .collect();
+        gauge(
+            encoder,
+            "replica_lag_bytes",
+            "WAL that the replica has not replayed",
+            &lags,
+        )?;
+        let lags: Vec<_> = servers
+            .iter()
+            .filter_map(|s| Some((labels(s), signed(s.lag?.as_millis()))))
+            .collect();
+        gauge(
+            encoder,
+            "replica_lag_milliseconds",
+            "Age of what the replica has not replayed",
+            &lags,
+        )?;
+        let usable: Vec<_> = servers
+            .iter()
+            .filter(|s| s.role == "replica")
+            .map(|s| (labels(s), i64::from(s.usable)))
+            .collect();
+        gauge(
+            encoder,
+            "replica_usable",
+            "1 if reads may go to the replica",
+            &usable,
+        )
+    }
+}
+
+/// What `/metrics` answers: the OpenMetrics text format.
+pub fn render(registry: &Registry) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry)?;
+    Ok(text)
+}

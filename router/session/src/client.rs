@@ -1,0 +1,230 @@
+//! The client's messages.
+
+use crate::api::{Output, Slot};
+use crate::owed::{Entry, Kind};
+use crate::session::{Batch, Phase, Session, Wait};
+use crate::transaction::Transaction;
+use bytes::{Buf, BytesMut};
+use shardgate_wire::backend::put as reply;
+use shardgate_wire::frame::{Frame, peek};
+use shardgate_wire::frontend::put;
+use shardgate_wire::{DecodeError, PgError};
+
+/// What became of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Carried out, answered or dropped: its bytes are done with.
+    Consumed,
+    /// It must wait; its bytes stay.
+    Later,
+}
+
+impl Session {
+    /// Takes the client's messages as far as they can be carried out now; the rest stays in `input`.
+    pub fn on_client(&mut self, input: &mut BytesMut, out: &mut Output) {
+        self.input_left = false;
+        while self.phase == Phase::Ready && !input.is_empty() {
+            if !self.takes_messages() {
+                self.input_left = matches!(peek(input, &self.limits), Ok(Some(frame)) if input.len() >= frame.len);
+                return;
+            }
+            let frame = match peek(input, &self.limits) {
+                Ok(Some(frame)) if input.len() >= frame.len => frame,
+                Ok(_) => break,
+                Err(error) => {
+                    self.fatal(&error.to_error(), out);
+                    return;
+                }
+            };
+            let bytes = input.split_to(frame.len);
+            match self.message(frame, &bytes, input, out) {
+                Flow::Consumed => {}
+                Flow::Later => {
+                    restore(input, bytes);
+                    self.input_left = self.phase == Phase::Ready;
+                    return;
+                }
+            }
+        }
+        if self.phase == Phase::Over {
+            input.clear();
+        }
+        self.end_if_gone(out);
+    }
+
+    /// While a COPY FROM STDIN runs the client's data is taken although a reply is waited for.
+    fn takes_messages(&self) -> bool {
+        match self.wait {
+            Wait::Nothing => true,
+            Wait::Reply(slot) => self.copies_in(slot),
+            Wait::Checkout(_) | Wait::Drain(_) | Wait::Settle | Wait::Work => false,
+        }
+    }
+
+    fn copies_in(&self, slot: Slot) -> bool {
+        self.place(slot).and_then(|place| place.backend.as_ref()).is_some_and(|backend| backend.owed.copy_in)
+    }
+
+    fn message(&mut self, frame: Frame, bytes: &[u8], rest: &[u8], out: &mut Output) -> Flow {
+        if let Wait::Reply(slot) = self.wait {
+            return self.copy_message(frame.tag, bytes, slot, out);
+        }
+        let body = bytes.get(5..).unwrap_or_default();
+        if self.batch.skipping && !matches!(frame.tag, b'S' | b'X') {
+            return Flow::Consumed;
+        }
+        match frame.tag {
+            b'Q' => self.query(body, bytes, out),
+            b'P' => self.parse(body, out),
+            b'B' => self.bind(body, rest, out),
+            b'D' => self.describe_message(body, bytes, out),
+            b'E' => self.execute(body, bytes, out),
+            b'C' => self.close(body, out),
+            b'H' => self.flush(out),
+            b'S' => self.sync(body, out),
+            b'X' => {
+                self.client_gone = true;
+                self.end(out);
+                Flow::Consumed
+            }
+            // Data of a COPY that has failed or ended: a server ignores it too.
+            b'd' | b'c' | b'f' => Flow::Consumed,
+            b'F' => {
+                let error = PgError::error("0A000", "function calls by protocol message are not supported")
+                    .hint("Call the function in a SELECT.");
+                self.fail(&error, out);
+                self.sync_now(out)
+            }
+            other => {
+                let error = PgError::error("08P01", format!("invalid frontend message type {other}")).fatal();
+                self.fatal(&error, out);
+                Flow::Consumed
+            }
+        }
+    }
+
+    /// During COPY FROM STDIN.
+    fn copy_message(&mut self, tag: u8, bytes: &[u8], slot: Slot, out: &mut Output) -> Flow {
+        match tag {
+            b'd' | b'c' | b'f' => {
+                let ends = tag != b'd';
+                if let Some((place, buffer)) = self.reach(slot, out) {
+                    buffer.extend_from_slice(bytes);
+                    if ends && let Some(backend) = place.backend.as_mut() {
+                        backend.owed.copy_in = false;
+                    }
+                }
+            }
+            b'S' | b'H' => {}
+            b'X' => {
+                self.client_gone = true;
+                self.end(out);
+            }
+            other => {
+                let error =
+                    PgError::error("08P01", format!("unexpected message type 0x{other:02X} during COPY from stdin")).fatal();
+                self.fatal(&error, out);
+            }
+        }
+        Flow::Consumed
+    }
+
+    pub(crate) fn malformed(&mut self, error: &DecodeError, out: &mut Output) -> Flow {
+        let error = PgError::error("08P01", format!("invalid message format: {error}"));
+        self.fail(&error, out);
+        Flow::Consumed
+    }
+
+    /// Says an error at its place in the order of replies. What a server has begun for the client fails there too.
+    /// In the extended protocol the client's messages are dropped up to its Sync.
+    pub(crate) fn fail(&mut self, error: &PgError, out: &mut Output) {
+        let mut bytes = BytesMut::new();
+        reply::error(&mut bytes, error);
+        if self.batch.slot.is_none()
+            && let Transaction::Joined { slot, .. } = self.transaction
+        {
+            self.batch.slot = Some(slot);
+        }
+        self.reply(bytes.freeze(), out);
+        self.batch.held.clear();
+        self.batch.skipping = true;
+        if let Transaction::Virtual(block) = &mut self.transaction {
+            block.failed = true;
+        }
+        if let Some(slot) = self.batch.slot
+            && let Some((place, buffer)) = self.reach(slot, out)
+        {
+            place.poison(buffer);
+        }
+    }
+
+    fn flush(&mut self, out: &mut Output) -> Flow {
+        if !self.send_held(out) {
+            return Flow::Later;
+        }
+        if let Some(slot) = self.batch.slot
+            && let Some((place, buffer)) = self.reach(slot, out)
+            && place.unsynced
+        {
+            put::flush(buffer);
+        }
+        Flow::Consumed
+    }
+
+    fn sync(&mut self, body: &[u8], out: &mut Output) -> Flow {
+        if !body.is_empty() {
+            let error = PgError::error("08P01", "invalid message format");
+            if !self.batch.skipping {
+                self.fail(&error, out);
+            }
+        }
+        if !self.batch.skipping && !self.send_held(out) {
+            return Flow::Later;
+        }
+        // Sending what was held may have failed; the client's Sync then ends the skipping.
+        self.sync_now(out)
+    }
+
+    /// The client's Sync, or the end of a failed simple Query.
+    pub(crate) fn sync_now(&mut self, out: &mut Output) -> Flow {
+        if let Some(slot) = self.batch.slot
+            && let Some((place, buffer)) = self.reach(slot, out)
+            && place.unsynced
+        {
+            put::sync(buffer);
+            place.unsynced = false;
+            place.push(Entry::client(Kind::Sync));
+            self.batch.synced = true;
+            self.wait = Wait::Reply(slot);
+            return Flow::Consumed;
+        }
+        self.ready_locally(out);
+        Flow::Consumed
+    }
+
+    /// ReadyForQuery without a server.
+    pub(crate) fn ready_locally(&mut self, out: &mut Output) {
+        let status = match &self.transaction {
+            Transaction::Joined { slot, .. } => {
+                self.place(*slot).map_or(shardgate_wire::TxStatus::Failed, |place| place.status)
+            }
+            Transaction::None | Transaction::Virtual(_) => self.transaction.status(),
+        };
+        self.batch = Batch::default();
+        self.wait = Wait::Nothing;
+        if self.transaction.is_none() {
+            self.portals.clear();
+            self.take_snapshot();
+        }
+        reply::ready(&mut out.client, status);
+    }
+}
+
+/// Puts a message back in front of what follows it.
+fn restore(input: &mut BytesMut, mut bytes: BytesMut) {
+    // The two halves are parts of one allocation, so joining them copies nothing.
+    let rest = std::mem::take(input);
+    bytes.unsplit(rest);
+    *input = bytes;
+    debug_assert!(input.has_remaining());
+}

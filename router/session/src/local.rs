@@ -1,0 +1,421 @@
+//! Statements that the router carries out itself: transaction control without a server, its own settings, EXPLAIN
+//! (ROUTE), calls of its own functions.
+
+use crate::api::{Output, Step};
+use crate::client::Flow;
+use crate::commands::refusal_error;
+use crate::place::Place;
+use crate::planner::Planned;
+use crate::route::bad_role;
+use crate::session::{Session, Wait};
+use crate::settings::{Role, canonical_name};
+use crate::transaction::{Transaction, Virtual};
+use bytes::BytesMut;
+use shardgate_plan::snapshot::Snapshot;
+use shardgate_plan::{Argument, Call, CallName, Route};
+use shardgate_sql::facts::{Command, Statement};
+use shardgate_wire::PgError;
+use shardgate_wire::backend::put::{self as reply, ColumnDesc};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const TEXT: u32 = 25;
+const INT4: u32 = 23;
+const VOID: u32 = 2278;
+
+/// What a local statement answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LocalResult {
+    /// Name and type of the columns; None: the statement gives no rows.
+    pub column: Option<(String, u32)>,
+    pub rows: Vec<String>,
+    pub tag: String,
+    pub warning: Option<(&'static str, String)>,
+}
+
+/// Work that the server crate (or several backends) carries out for a statement.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    /// The result if it goes well.
+    pub result: LocalResult,
+    /// It came as a simple Query: ReadyForQuery follows at once.
+    pub simple: bool,
+}
+
+/// Whether the router can answer at once.
+pub(crate) fn is_instant(planned: &Planned) -> bool {
+    match &planned.compiled.route {
+        Route::Call(call) => call.function == CallName::BackendPid,
+        Route::AllShards => matches!(planned.facts.statement, Statement::Explain { .. }),
+        Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Refused(_) => true,
+    }
+}
+
+fn tag(text: &str) -> LocalResult {
+    LocalResult { column: None, rows: Vec::new(), tag: text.to_string(), warning: None }
+}
+
+fn rows(column: &str, ty: u32, rows: Vec<String>, tag: String) -> LocalResult {
+    LocalResult { column: Some((column.to_string(), ty)), rows, tag, warning: None }
+}
+
+impl Session {
+    /// Carries the statement out. None: it takes time, and `finish_work` ends it.
+    pub(crate) fn run_locally(
+        &mut self,
+        text: &str,
+        planned: &Arc<Planned>,
+        params: &[Option<String>],
+        out: &mut Output,
+    ) -> Result<Option<LocalResult>, PgError> {
+        self.refuse_if_failed(planned)?;
+        match &planned.facts.statement {
+            Statement::Explain { route: true, inner_text, .. } => {
+                let inner = text.get(inner_text.clone()).unwrap_or_default().to_string();
+                return Ok(Some(self.explain_route(&inner)));
+            }
+            Statement::Command(command) => return self.run_command(text, command, out).map(Some),
+            Statement::Empty
+            | Statement::Query(_)
+            | Statement::Explain { .. }
+            | Statement::Utility(_)
+            | Statement::Unparsed { .. } => {}
+        }
+        match &planned.compiled.route {
+            Route::Call(call) => self.call(call.clone(), params, out),
+            Route::AllShards => {
+                self.start_several(text, planned, out)?;
+                Ok(None)
+            }
+            Route::Refused(refusal) => Err(refusal_error(refusal)),
+            Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => {
+                Err(PgError::error("XX000", "a statement for a server was given to the router"))
+            }
+        }
+    }
+
+    fn run_command(&mut self, text: &str, command: &Command, out: &mut Output) -> Result<LocalResult, PgError> {
+        match command {
+            Command::Begin(modes) => Ok(self.begin(text, modes)),
+            Command::Commit { chain } => self.end_block("COMMIT", *chain),
+            Command::Rollback { chain } => self.end_block("ROLLBACK", *chain),
+            Command::Set { name, value, .. } => {
+                let name = canonical_name(name);
+                let own = name.strip_prefix("shardgate.").unwrap_or(&name).to_string();
+                let value = value.as_ref().and_then(|value| value.items.first()).map(String::as_str);
+                self.set_own(&own, value)?;
+                Ok(tag("SET"))
+            }
+            Command::Reset(name) => {
+                let name = canonical_name(name);
+                self.set_own(name.strip_prefix("shardgate.").unwrap_or(&name), None)?;
+                Ok(tag("RESET"))
+            }
+            Command::Show(name) => self.show_own(&canonical_name(name)),
+            Command::ResetAll => {
+                self.reset_all(out);
+                Ok(tag("RESET"))
+            }
+            Command::DiscardAll => {
+                self.reset_all(out);
+                self.statements.clear();
+                self.portals.clear();
+                self.settings.temporary.clear();
+                self.close_pinned(out);
+                Ok(tag("DISCARD ALL"))
+            }
+            Command::Deallocate(None) => {
+                self.statements.clear();
+                Ok(tag("DEALLOCATE ALL"))
+            }
+            Command::Deallocate(Some(name)) => match self.statements.remove(name.as_bytes()) {
+                Some(_) => Ok(tag("DEALLOCATE")),
+                None => Err(PgError::error("26000", format!("prepared statement \"{name}\" does not exist"))),
+            },
+            Command::Unlisten(_) => Ok(tag("UNLISTEN")),
+            Command::Savepoint(_)
+            | Command::ReleaseSavepoint(_)
+            | Command::RollbackTo(_)
+            | Command::SetTransaction { .. }
+            | Command::ShowAll
+            | Command::Discard(_)
+            | Command::Prepare { .. }
+            | Command::Execute { .. }
+            | Command::Declare { .. }
+            | Command::Fetch { .. }
+            | Command::Close(_)
+            | Command::Listen(_)
+            | Command::Notify(_)
+            | Command::SetConstraints
+            | Command::PrepareTransaction(_)
+            | Command::CommitPrepared(_)
+            | Command::RollbackPrepared(_)
+            | Command::Copy(_)
+            | Command::Lock(_) => Err(PgError::error("XX000", "a command for a server was given to the router")),
+        }
+    }
+
+    fn begin(&mut self, text: &str, modes: &shardgate_sql::facts::TransactionModes) -> LocalResult {
+        let mut result = tag(if starts_with_word(text, "start") { "START TRANSACTION" } else { "BEGIN" });
+        match &self.transaction {
+            Transaction::None => {
+                self.transaction = Transaction::Virtual(Virtual {
+                    begin: text.to_string(),
+                    modes: modes.clone(),
+                    prelude: Vec::new(),
+                    touched: BTreeSet::new(),
+                    touched_locally: BTreeSet::new(),
+                    failed: false,
+                });
+            }
+            Transaction::Virtual(_) | Transaction::Joined { .. } => {
+                result.warning = Some(("25001", "there is already a transaction in progress".to_string()));
+            }
+        }
+        result
+    }
+
+    /// COMMIT or ROLLBACK of a block that no server knows of.
+    fn end_block(&mut self, word: &str, chain: bool) -> Result<LocalResult, PgError> {
+        let block = match std::mem::replace(&mut self.transaction, Transaction::None) {
+            Transaction::Virtual(block) => block,
+            other => {
+                self.transaction = other;
+                if chain {
+                    return Err(PgError::error("25P01", format!("{word} AND CHAIN can only be used in transaction blocks")));
+                }
+                let mut result = tag(word);
+                result.warning = Some(("25P01", "there is no transaction in progress".to_string()));
+                return Ok(result);
+            }
+        };
+        self.settings.overlay.clear();
+        self.settings.changed();
+        let result = tag(if block.failed { "ROLLBACK" } else { word });
+        if chain {
+            self.transaction = Transaction::Virtual(Virtual {
+                prelude: Vec::new(),
+                touched: BTreeSet::new(),
+                touched_locally: BTreeSet::new(),
+                failed: false,
+                ..block
+            });
+        } else {
+            self.take_snapshot();
+        }
+        Ok(result)
+    }
+
+    /// A setting of the router's own, by its name behind `shardgate.`; None: its default.
+    pub(crate) fn set_own(&mut self, name: &str, value: Option<&str>) -> Result<(), PgError> {
+        match name {
+            "role" => {
+                self.settings.role = match value {
+                    None => self.options.default_role,
+                    Some(text) => Role::parse(text).ok_or_else(|| bad_role(text))?,
+                };
+            }
+            "shard" => {
+                self.settings.shard = match value {
+                    None | Some("") => None,
+                    Some(text) => {
+                        self.shard_by_name(text)?;
+                        Some(text.to_string())
+                    }
+                };
+            }
+            other => return Err(unknown_own(other)),
+        }
+        Ok(())
+    }
+
+    fn show_own(&self, name: &str) -> Result<LocalResult, PgError> {
+        let own = name.strip_prefix("shardgate.").unwrap_or(name);
+        let value = match own {
+            "role" => self.settings.role.name().to_string(),
+            "shard" => self.settings.shard.clone().unwrap_or_default(),
+            "epoch" => self.snapshot.epoch.number.to_string(),
+            other => return Err(unknown_own(other)),
+        };
+        Ok(rows(name, TEXT, vec![value], "SHOW".to_string()))
+    }
+
+    fn reset_all(&mut self, out: &mut Output) {
+        self.settings.reset_all();
+        self.settings.role = self.options.default_role;
+        self.settings.shard = None;
+        self.compare_params = true;
+        for index in 0..self.places.len() {
+            let Ok(number) = u8::try_from(index) else { continue };
+            let slot = crate::api::Slot(number);
+            if let Some((place, buffer)) = self.reach(slot, out)
+                && place.pinned.is_some()
+            {
+                place.query("RESET ALL", crate::owed::Purpose::Prelude, buffer);
+                place.prepared = false;
+                if let Some(backend) = place.backend.as_mut() {
+                    backend.applied.clear();
+                }
+            }
+        }
+    }
+
+    fn close_pinned(&mut self, out: &mut Output) {
+        for index in 0..self.places.len() {
+            let Ok(number) = u8::try_from(index) else { continue };
+            let slot = crate::api::Slot(number);
+            if self.place(slot).is_some_and(|place| place.pinned.is_some()) {
+                self.close_place(slot, out);
+            }
+        }
+    }
+
+    fn explain_route(&mut self, inner: &str) -> LocalResult {
+        let planned = self.plan(inner, &[]);
+        let in_pipeline = false;
+        let mut lines = match crate::commands::doer(&planned, &self.transaction, in_pipeline) {
+            Err(error) => vec![format!("Refused: {}", error.message)],
+            Ok(crate::commands::Doer::Planned) => {
+                let by_hand = planned.facts.hint.as_ref().and_then(|hint| hint.shard.clone()).or(self.settings.shard.clone());
+                match by_hand {
+                    Some(name) => vec![format!("Shard by hand: {name}")],
+                    None => {
+                        let decision = planned.compiled.decide(&[], &self.snapshot);
+                        shardgate_plan::explain(&planned.compiled, &decision, &self.snapshot)
+                    }
+                }
+            }
+            Ok(crate::commands::Doer::Router) => match &planned.compiled.route {
+                Route::AllShards | Route::Call(_) => {
+                    let decision = planned.compiled.decide(&[], &self.snapshot);
+                    shardgate_plan::explain(&planned.compiled, &decision, &self.snapshot)
+                }
+                Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Refused(_) => {
+                    vec!["The router carries it out.".to_string()]
+                }
+            },
+            Ok(crate::commands::Doer::Follow | crate::commands::Doer::Prelude | crate::commands::Doer::Look) => {
+                vec!["The transaction's shard, or home outside of a transaction.".to_string()]
+            }
+        };
+        lines.push(format!("Statement: {}", inner.trim()));
+        rows("QUERY PLAN", TEXT, lines, "EXPLAIN".to_string())
+    }
+
+    fn call(&mut self, call: Call, params: &[Option<String>], out: &mut Output) -> Result<Option<LocalResult>, PgError> {
+        let column = call.column.clone();
+        if call.function == CallName::BackendPid {
+            return Ok(Some(rows(&column, INT4, vec![self.options.pid.to_string()], "SELECT 1".to_string())));
+        }
+        if !self.transaction.is_none() || (self.batch.slot.is_some() && self.batch.executed) {
+            return Err(PgError::error("25001", "the router's functions cannot run inside a transaction block")
+                .hint("Call them outside of a transaction."));
+        }
+        let call = with_params(call, params)?;
+        self.working = Some(Waiting {
+            result: rows(&column, VOID, vec![String::new()], "SELECT 1".to_string()),
+            simple: false,
+        });
+        self.wait = Wait::Work;
+        out.steps.push(Step::Call { call });
+        Ok(None)
+    }
+
+    pub(crate) fn call_done(&mut self, result: Result<Arc<Snapshot>, PgError>, out: &mut Output) {
+        let outcome = result.map(|snapshot| {
+            self.newest = snapshot;
+            self.take_snapshot();
+        });
+        self.finish_work(outcome, out);
+    }
+
+    /// Ends work that took time: its result or its error goes to the client.
+    pub(crate) fn finish_work(&mut self, outcome: Result<(), PgError>, out: &mut Output) {
+        let Some(work) = self.working.take() else { return };
+        self.wait = Wait::Nothing;
+        match outcome {
+            Ok(()) => self.put_local_result(&work.result, work.simple, out),
+            Err(error) => self.fail(&error, out),
+        }
+        if work.simple && self.sync_now(out) == Flow::Later {
+            debug_assert!(false, "a Sync without held messages never waits");
+        }
+        self.end_if_gone(out);
+    }
+
+    /// The rows and the tag. In the extended protocol the row description was asked for by Describe.
+    pub(crate) fn put_local_result(&mut self, result: &LocalResult, simple: bool, out: &mut Output) {
+        let mut bytes = BytesMut::new();
+        if let Some((code, message)) = &result.warning {
+            reply::notice(&mut bytes, &PgError::warning(*code, message.clone()));
+        }
+        if let Some((name, ty)) = &result.column {
+            if simple {
+                reply::row_description(&mut bytes, &[ColumnDesc { name, type_oid: *ty, size: column_size(*ty) }]);
+            }
+            for row in &result.rows {
+                reply::data_row(&mut bytes, &[Some(row.as_bytes())]);
+            }
+        }
+        reply::command_complete(&mut bytes, &result.tag);
+        self.reply(bytes.freeze(), out);
+    }
+
+    /// What Describe says of a local statement.
+    pub(crate) fn put_local_shape(&mut self, planned: &Arc<Planned>, out: &mut Output) {
+        let column: Option<(String, u32)> = match &planned.facts.statement {
+            Statement::Explain { route: true, .. } => Some(("QUERY PLAN".to_string(), TEXT)),
+            Statement::Command(Command::Show(name)) => Some((canonical_name(name), TEXT)),
+            Statement::Command(_)
+            | Statement::Empty
+            | Statement::Query(_)
+            | Statement::Explain { .. }
+            | Statement::Utility(_)
+            | Statement::Unparsed { .. } => match &planned.compiled.route {
+                Route::Call(call) if call.function == CallName::BackendPid => Some((call.column.clone(), INT4)),
+                Route::Call(call) => Some((call.column.clone(), VOID)),
+                Route::AllShards | Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Refused(_) => None,
+            },
+        };
+        self.made(
+            |bytes| match &column {
+                Some((name, ty)) => {
+                    reply::row_description(bytes, &[ColumnDesc { name, type_oid: *ty, size: column_size(*ty) }]);
+                }
+                None => reply::no_data(bytes),
+            },
+            out,
+        );
+    }
+
+    /// A clean backend that nothing needs.
+    pub(crate) fn is_spare(place: &Place) -> bool {
+        place.is_clean()
+    }
+}
+
+fn column_size(ty: u32) -> i16 {
+    if ty == INT4 || ty == VOID { 4 } else { -1 }
+}
+
+fn starts_with_word(text: &str, word: &str) -> bool {
+    text.trim_start().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
+fn unknown_own(name: &str) -> PgError {
+    PgError::error("42704", format!("unrecognized configuration parameter \"shardgate.{name}\""))
+        .hint("The router's settings are shardgate.role and shardgate.shard.")
+}
+
+/// Puts the values of parameters in their places.
+fn with_params(mut call: Call, params: &[Option<String>]) -> Result<Call, PgError> {
+    for (_, argument) in &mut call.args {
+        if let Argument::Param(number) = argument {
+            let value = usize::from(*number).checked_sub(1).and_then(|index| params.get(index)).ok_or_else(|| {
+                PgError::error("42P02", format!("there is no parameter ${number}"))
+            })?;
+            *argument = Argument::Text(value.clone());
+        }
+    }
+    Ok(call)
+}

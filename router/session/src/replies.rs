@@ -1,0 +1,371 @@
+//! The servers' messages: each is judged by the queue of owed replies, and passed on, swallowed or counted.
+
+use crate::api::{Output, Slot};
+use crate::owed::{Entry, Kind, Origin, Purpose, Verdict};
+use crate::session::{Phase, Session, Wait};
+use bytes::{Buf, BytesMut};
+use shardgate_wire::backend::{ErrorFields, command_tag, parameter_status, ready_status};
+use shardgate_wire::frame::{Frame, peek};
+use shardgate_wire::{PgError, TxStatus};
+
+/// A row longer than this is passed on in parts.
+const WHOLE_ROW_MAX: usize = 32 * 1024;
+
+impl Session {
+    /// Takes what the slot's server has sent; an incomplete message stays in `input`.
+    pub fn on_backend(&mut self, slot: Slot, input: &mut BytesMut, out: &mut Output) {
+        while self.phase != Phase::Over {
+            self.put_made(slot, out);
+            if self.place(slot).is_none_or(|place| place.backend.is_none()) {
+                break;
+            }
+            if self.pass_on(slot, input, out) {
+                return;
+            }
+            let frame = match peek(input, &self.backend_limits) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(error) => {
+                    self.doubt(slot, &error.to_string(), out);
+                    break;
+                }
+            };
+            if matches!(frame.tag, b'D' | b'd') && self.rows_are_the_clients(slot) {
+                if self.pass_rows(slot, input, out) {
+                    continue;
+                }
+                return;
+            }
+            if input.len() < frame.len {
+                return;
+            }
+            let bytes = input.split_to(frame.len);
+            self.backend_message(slot, frame, &bytes, out);
+        }
+        input.clear();
+    }
+
+    /// Made replies whose turn has come.
+    fn put_made(&mut self, slot: Slot, out: &mut Output) {
+        while let Some(bytes) =
+            self.place_mut(slot).and_then(|place| place.backend.as_mut()).and_then(|backend| backend.owed.take_made())
+        {
+            out.client.extend_from_slice(&bytes);
+        }
+        if self.wait == Wait::Drain(slot) && self.place(slot).is_some_and(|place| place.owed_is_empty()) {
+            self.drained(slot, out);
+        }
+    }
+
+    /// The rest of a long row. True: all input was taken and more is to come.
+    fn pass_on(&mut self, slot: Slot, input: &mut BytesMut, out: &mut Output) -> bool {
+        let gone = self.client_gone;
+        let Some(place) = self.place_mut(slot) else { return true };
+        if place.passing == 0 {
+            return false;
+        }
+        let length = place.passing.min(input.len());
+        place.passing -= length;
+        let more = place.passing > 0;
+        if !gone {
+            out.client.extend_from_slice(input.get(..length).unwrap_or_default());
+        }
+        input.advance(length);
+        more
+    }
+
+    fn rows_are_the_clients(&self, slot: Slot) -> bool {
+        let head = self.place(slot).and_then(|place| place.backend.as_ref()).and_then(|backend| backend.owed.head());
+        head.is_some_and(|entry| {
+            entry.origin == Origin::Client && matches!(entry.kind, Kind::Query | Kind::Execute { .. })
+        })
+    }
+
+    /// Passes a run of rows on as it lies in the buffer. False: the next one is incomplete and short, wait for its end.
+    fn pass_rows(&mut self, slot: Slot, input: &mut BytesMut, out: &mut Output) -> bool {
+        let in_query = self
+            .place(slot)
+            .and_then(|place| place.backend.as_ref())
+            .and_then(|backend| backend.owed.head())
+            .is_some_and(|entry| entry.kind == Kind::Query);
+        let mut end = 0;
+        let mut part = 0;
+        while let Some(rest) = input.get(end..) {
+            match peek(rest, &self.backend_limits) {
+                Ok(Some(frame)) if frame.tag == b'D' || (frame.tag == b'd' && in_query) => {
+                    if rest.len() >= frame.len {
+                        end += frame.len;
+                    } else {
+                        if frame.len > WHOLE_ROW_MAX {
+                            part = frame.len - rest.len();
+                            end = input.len();
+                        }
+                        break;
+                    }
+                }
+                Ok(_) | Err(_) => break,
+            }
+        }
+        if end == 0 {
+            // Not a legal message here, or not whole yet.
+            if let Ok(Some(frame)) = peek(input, &self.backend_limits)
+                && frame.tag == b'd'
+                && !in_query
+            {
+                self.doubt(slot, "CopyData without COPY", out);
+                return true;
+            }
+            return false;
+        }
+        if !self.client_gone {
+            out.client.extend_from_slice(input.get(..end).unwrap_or_default());
+        }
+        input.advance(end);
+        if let Some(place) = self.place_mut(slot) {
+            place.passing = part;
+        }
+        true
+    }
+
+    fn backend_message(&mut self, slot: Slot, frame: Frame, bytes: &[u8], out: &mut Output) {
+        let body = bytes.get(5..).unwrap_or_default();
+        match frame.tag {
+            b'N' => {
+                if self.head_is_the_clients(slot) {
+                    self.forward(bytes, out);
+                }
+                return;
+            }
+            b'S' => {
+                let mine = self.head_is_the_clients(slot);
+                if let (Ok((name, value)), Some(place)) = (parameter_status(body), self.place_mut(slot)) {
+                    let (name, value) = (name.to_string(), value.to_string());
+                    place.params_changed |= mine;
+                    if let Some(backend) = place.backend.as_mut() {
+                        backend.params.insert(name, value);
+                    }
+                }
+                return;
+            }
+            // Nobody listens through the router.
+            b'A' => return,
+            b'E' => {
+                if ErrorFields::parse(body).is_ok_and(|fields| fields.is_fatal()) {
+                    self.backend_fatal(slot, bytes, out);
+                    return;
+                }
+            }
+            _ => {}
+        }
+        let status = if frame.tag == b'Z' {
+            match ready_status(body) {
+                Ok(status) => Some(status),
+                Err(error) => {
+                    self.doubt(slot, &error.to_string(), out);
+                    return;
+                }
+            }
+        } else {
+            None
+        };
+        let Some(backend) = self.place_mut(slot).and_then(|place| place.backend.as_mut()) else { return };
+        match backend.owed.judge(frame.tag, status) {
+            Verdict::Part(Origin::Client) => {
+                if frame.tag == b't' {
+                    self.remember_shape(slot, None, bytes);
+                }
+                self.forward(bytes, out);
+            }
+            Verdict::Part(Origin::Router(purpose)) => self.router_part(slot, &purpose, frame.tag, bytes),
+            Verdict::Last(entry) => self.entry_done(slot, &entry, frame.tag, bytes, status, out),
+            Verdict::Error { entry, skipped } => self.entry_failed(slot, &entry, &skipped, bytes, out),
+            Verdict::ErrorPart(entry) => self.query_failed(slot, &entry, bytes, out),
+            Verdict::Doubt => {
+                self.doubt(slot, &format!("unexpected message '{}'", frame.tag.escape_ascii()), out);
+            }
+        }
+    }
+
+    fn head_is_the_clients(&self, slot: Slot) -> bool {
+        self.place(slot)
+            .and_then(|place| place.backend.as_ref())
+            .and_then(|backend| backend.owed.head())
+            .is_some_and(|entry| entry.origin == Origin::Client)
+    }
+
+    pub(crate) fn forward(&mut self, bytes: &[u8], out: &mut Output) {
+        if !self.client_gone {
+            out.client.extend_from_slice(bytes);
+        }
+    }
+
+    /// ParameterDescription comes first, then RowDescription or NoData.
+    fn remember_shape(&mut self, slot: Slot, entry: Option<&Entry>, bytes: &[u8]) {
+        let frame = bytes::Bytes::copy_from_slice(bytes);
+        match entry {
+            None => {
+                let head = self.place(slot).and_then(|place| place.backend.as_ref()).and_then(|backend| backend.owed.head());
+                let Some(name) = head.and_then(|entry| entry.name.clone()) else { return };
+                if let Some(statement) = self.statements.get_mut(&name) {
+                    statement.told.get_or_insert_default().parameters = frame;
+                }
+            }
+            Some(entry) => {
+                let epoch = self.snapshot.epoch.id;
+                let Some(name) = &entry.name else { return };
+                if let Some(statement) = self.statements.get_mut(name) {
+                    statement.told.get_or_insert_default().result = frame;
+                    statement.confirmed = Some(epoch);
+                }
+            }
+        }
+    }
+
+    fn router_part(&mut self, slot: Slot, purpose: &Purpose, tag: u8, bytes: &[u8]) {
+        let body = bytes.get(5..).unwrap_or_default();
+        match (purpose, tag) {
+            (Purpose::ReadBack, b'D') => self.read_row(body),
+            (Purpose::Several, b'C') => {
+                if let Ok(tag) = command_tag(body) {
+                    self.several_tag(slot, tag);
+                }
+            }
+            (Purpose::Verify, b't') => {
+                if let Some(shape) = self.verified.as_mut() {
+                    shape.parameters = bytes::Bytes::copy_from_slice(bytes);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn entry_done(&mut self, slot: Slot, entry: &Entry, tag: u8, bytes: &[u8], status: Option<TxStatus>, out: &mut Output) {
+        if let (Some(status), Some(place)) = (status, self.place_mut(slot)) {
+            place.status = status;
+        }
+        match (&entry.origin, status) {
+            (Origin::Client, Some(status)) => self.server_ready(slot, status, out),
+            (Origin::Client, None) => {
+                if entry.kind == Kind::DescribeStatement && matches!(tag, b'T' | b'n') {
+                    self.remember_shape(slot, Some(entry), bytes);
+                }
+                self.forward(bytes, out);
+            }
+            (Origin::Router(Purpose::ReadBack), Some(_)) => self.settle_answered(out),
+            (Origin::Router(Purpose::Finish), Some(_)) => {
+                if self.settling.is_some() {
+                    self.settle_answered(out);
+                } else {
+                    // The part of a pipeline that had no effect has ended; what comes next may go elsewhere.
+                    self.batch.slot = None;
+                }
+            }
+            (Origin::Router(Purpose::Several), Some(status)) => self.several_ready(slot, status, out),
+            (Origin::Router(Purpose::Verify), None) => {
+                if let Some(shape) = self.verified.as_mut() {
+                    shape.result = bytes::Bytes::copy_from_slice(bytes);
+                }
+            }
+            (Origin::Router(_), _) => {}
+        }
+    }
+
+    /// An error in the extended protocol: the server skips to the next Sync.
+    fn entry_failed(&mut self, slot: Slot, entry: &Entry, skipped: &[Entry], bytes: &[u8], out: &mut Output) {
+        if let Some(backend) = self.place_mut(slot).and_then(|place| place.backend.as_mut()) {
+            for number in std::iter::once(entry).chain(skipped).filter_map(|entry| entry.number) {
+                backend.forget(number);
+            }
+        }
+        if let Some(place) = self.place_mut(slot) {
+            place.unnamed = None;
+        }
+        self.verified = None;
+        match &entry.origin {
+            Origin::Router(Purpose::Poison) => {}
+            Origin::Router(Purpose::Prelude | Purpose::ReadBack | Purpose::Finish | Purpose::Several) => {
+                self.prelude_failed(slot, bytes, out);
+            }
+            Origin::Client | Origin::Router(Purpose::Parse | Purpose::Verify) => {
+                self.deeds.failed = true;
+                self.forward(bytes, out);
+                if entry.kind == Kind::Parse
+                    && let Some(name) = &entry.name
+                {
+                    // Only the client's own Parse failed it; a repeated one leaves the client's statement as it is.
+                    if entry.origin == Origin::Client {
+                        self.statements.remove(name);
+                    }
+                }
+                if !self.batch.synced {
+                    self.batch.skipping = true;
+                    self.batch.held.clear();
+                }
+            }
+        }
+    }
+
+    fn query_failed(&mut self, slot: Slot, entry: &Entry, bytes: &[u8], out: &mut Output) {
+        match &entry.origin {
+            Origin::Client => {
+                self.deeds.failed = true;
+                self.forward(bytes, out);
+            }
+            Origin::Router(Purpose::Several) => {
+                let error = ErrorFields::parse(bytes.get(5..).unwrap_or_default())
+                    .map(|fields| fields.to_error())
+                    .unwrap_or_else(|_| PgError::error("XX000", "the server's error could not be read"));
+                self.several_error(slot, error);
+            }
+            Origin::Router(Purpose::Finish | Purpose::Poison | Purpose::Parse | Purpose::Verify) => {}
+            Origin::Router(Purpose::Prelude | Purpose::ReadBack) => self.prelude_failed(slot, bytes, out),
+        }
+    }
+
+    /// What the router itself sent for the client failed: the backend is in a state that the client does not know of.
+    fn prelude_failed(&mut self, slot: Slot, bytes: &[u8], out: &mut Output) {
+        let fields = ErrorFields::parse(bytes.get(5..).unwrap_or_default());
+        let error = fields
+            .map(|fields| fields.to_error())
+            .unwrap_or_else(|_| PgError::error("XX000", "the server's error could not be read"));
+        self.close_place(slot, out);
+        self.fatal(&error, out);
+    }
+
+    /// FATAL: the server ends the connection, and nothing that it owes will come.
+    fn backend_fatal(&mut self, slot: Slot, bytes: &[u8], out: &mut Output) {
+        let joined = self.joined_slot() == Some(slot);
+        let Some(place) = self.place_mut(slot) else { return };
+        let concerned = !place.owed_is_empty() || place.pinned.is_some() || joined || place.unsynced;
+        place.fatal = true;
+        if concerned {
+            self.forward(bytes, out);
+            self.close_place(slot, out);
+            self.end(out);
+        } else {
+            self.close_place(slot, out);
+        }
+    }
+
+    /// A message that cannot be: whose it is nobody knows, so nobody gets it.
+    fn doubt(&mut self, slot: Slot, what: &str, out: &mut Output) {
+        let error = PgError::error("08P01", "protocol violation by the server")
+            .detail(what.to_string())
+            .hint("The connection to the server was closed.");
+        if let Some(place) = self.place_mut(slot) {
+            place.fatal = true;
+        }
+        self.close_place(slot, out);
+        self.fatal(&error, out);
+    }
+
+    /// All that the slot's backend owed has come, and something waited for it.
+    fn drained(&mut self, slot: Slot, out: &mut Output) {
+        self.wait = Wait::Nothing;
+        if self.phase == Phase::Starting {
+            self.finish_start(slot, out);
+        } else if self.batch.slot.is_none() {
+            self.release(slot, out);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Finds the backend for a statement, or says why it cannot have one.
+
+use crate::api::{Output, Slot, Wanted};
+use crate::commands::{Doer, refusal_error};
+use crate::owed::{Entry, Kind, Purpose};
+use crate::place::Place;
+use crate::planner::Planned;
+use crate::session::{Session, Wait};
+use crate::settings::Role;
+use crate::transaction::{Transaction, opening};
+use shardgate_plan::{Decision, Param};
+use shardgate_shard_map::ShardId;
+use shardgate_wire::PgError;
+use shardgate_wire::frontend::put;
+
+/// Where a statement may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Aim {
+    /// None: wherever the session is, else home.
+    pub shard: Option<ShardId>,
+    /// A standby answers as the primary does.
+    pub replica_safe: bool,
+    /// It asks for a replica by hand.
+    pub replica_only: bool,
+}
+
+/// The outcome of looking for a backend.
+#[derive(Debug)]
+pub(crate) enum Reach {
+    Ready(Slot),
+    /// A step was taken; the message stays where it is and is looked at again.
+    Later,
+    Failed(PgError),
+}
+
+impl Aim {
+    pub fn anywhere() -> Aim {
+        Aim { shard: None, replica_safe: false, replica_only: false }
+    }
+}
+
+impl Session {
+    /// Where the statement goes with these parameters.
+    pub(crate) fn aim(&self, planned: &Planned, doer: Doer, params: &[Param<'_>]) -> Result<Aim, PgError> {
+        let hint = planned.facts.hint.clone().unwrap_or_default();
+        let role = match hint.role.as_deref() {
+            None => self.settings.role,
+            Some(text) => Role::parse(text).ok_or_else(|| bad_role(text))?,
+        };
+        let mut aim = Aim {
+            shard: None,
+            replica_safe: role != Role::Primary && planned.compiled.traits.replica_safe,
+            replica_only: role == Role::Replica,
+        };
+        if doer != Doer::Planned {
+            aim.replica_safe = false;
+            aim.replica_only = false;
+            return Ok(aim);
+        }
+        let decision = planned.compiled.decide(params, &self.snapshot);
+        if let Some(name) = hint.shard.as_ref().or(self.settings.shard.as_ref()) {
+            let shard = self.shard_by_name(name)?;
+            // By hand even what cannot be proven goes; only what is never let through stays out.
+            if let Decision::Refused(refusal) = &decision
+                && refusal.sqlstate != "0A000"
+            {
+                return Err(refusal_error(refusal));
+            }
+            aim.shard = Some(shard);
+            return Ok(aim);
+        }
+        match decision {
+            Decision::Shard(shard) => aim.shard = Some(shard),
+            Decision::Any => {}
+            Decision::Refused(refusal) => return Err(refusal_error(&refusal)),
+            Decision::AllShards | Decision::Call(_) => {
+                return Err(PgError::error("0A000", "the statement must be sent alone"));
+            }
+        }
+        Ok(aim)
+    }
+
+    pub(crate) fn shard_by_name(&self, name: &str) -> Result<ShardId, PgError> {
+        self.snapshot.shard_named(name).map(|shard| shard.id).ok_or_else(|| {
+            let names: Vec<&str> = self.snapshot.shards.iter().map(|shard| shard.name.as_str()).collect();
+            PgError::error("22023", format!("shard \"{name}\" does not exist"))
+                .hint(format!("The shards are: {}.", names.join(", ")))
+        })
+    }
+
+    pub(crate) fn shard_name(&self, id: ShardId) -> String {
+        self.snapshot.shard(id).map_or_else(|| id.0.to_string(), |shard| shard.name.clone())
+    }
+
+    /// Finds the backend, attaching one if need be. The transaction's BEGIN was not sent to it yet: see `open`.
+    pub(crate) fn find(&mut self, aim: Aim, out: &mut Output) -> Reach {
+        if let Some(error) = self.checkout_error.take() {
+            return Reach::Failed(error);
+        }
+        if let Transaction::Joined { slot, .. } = self.transaction {
+            return self.joined(slot, aim);
+        }
+        if let Some(slot) = self.batch.slot
+            && let Some(place) = self.place(slot)
+        {
+            let same_shard = aim.shard.is_none_or(|shard| shard == place.shard);
+            let server_will_do = !place.is_standby() || aim.replica_safe || aim.replica_only;
+            if same_shard && server_will_do {
+                return Reach::Ready(slot);
+            }
+            if self.batch.executed {
+                return Reach::Failed(self.second_shard(place.shard, aim, "pipeline"));
+            }
+            self.drain(slot, out);
+            return Reach::Later;
+        }
+        let shard = aim.shard.unwrap_or(self.snapshot.home);
+        if let Some(slot) = self.held_place(shard, aim) {
+            return Reach::Ready(slot);
+        }
+        match self.new_place(shard, self.wanted(aim), out) {
+            Ok(slot) => {
+                self.wait = Wait::Checkout(slot);
+                Reach::Later
+            }
+            Err(error) => Reach::Failed(error),
+        }
+    }
+
+    fn joined(&self, slot: Slot, aim: Aim) -> Reach {
+        let Some(place) = self.place(slot) else {
+            return Reach::Failed(PgError::error("XX000", "the transaction has lost its backend"));
+        };
+        if aim.shard.is_some_and(|shard| shard != place.shard) {
+            return Reach::Failed(self.second_shard(place.shard, aim, "transaction"));
+        }
+        if place.is_standby() && aim.shard.is_some() && !aim.replica_safe && !aim.replica_only {
+            return Reach::Failed(
+                PgError::error("0A000", "the statement cannot be proven to be answered alike by a replica")
+                    .detail("The transaction is READ ONLY and runs on a replica.")
+                    .hint("SET shardgate.role = 'primary' before the transaction begins."),
+            );
+        }
+        Reach::Ready(slot)
+    }
+
+    fn second_shard(&self, first: ShardId, aim: Aim, unit: &str) -> PgError {
+        let second = aim.shard.map(|shard| self.shard_name(shard)).unwrap_or_default();
+        let hint = match unit {
+            "pipeline" => "Send Sync between statements that belong to different shards.",
+            _ => "End the transaction before using rows of another shard.",
+        };
+        PgError::error("0A000", format!("a {unit} over several shards is not supported yet"))
+            .detail(format!(
+                "The {unit} has begun on shard \"{}\"; the statement belongs to shard \"{second}\".",
+                self.shard_name(first)
+            ))
+            .hint(hint)
+    }
+
+    /// A backend that the session still has: one that is pinned, or that waits for the end of a cancel request.
+    fn held_place(&self, shard: ShardId, aim: Aim) -> Option<Slot> {
+        let suits = |place: &Place| {
+            place.shard == shard && place.backend.is_some() && !place.fatal && (!place.is_standby() || aim.replica_safe || aim.replica_only)
+        };
+        let index = self.places.iter().position(|place| place.as_ref().is_some_and(suits))?;
+        u8::try_from(index).ok().map(Slot)
+    }
+
+    fn wanted(&self, aim: Aim) -> Wanted {
+        let in_block = !self.transaction.is_none();
+        if aim.replica_only && aim.shard.is_some() {
+            return Wanted::ReplicaOnly;
+        }
+        if aim.replica_safe && (!in_block || self.transaction.may_use_replica()) { Wanted::Replica } else { Wanted::Primary }
+    }
+
+    /// Ends the part of a pipeline that stands on another shard and had no effect: the client's Sync is not due yet.
+    fn drain(&mut self, slot: Slot, out: &mut Output) {
+        if let Some((place, buffer)) = self.reach(slot, out) {
+            put::sync(buffer);
+            place.push(Entry::router(Kind::Sync, Purpose::Finish));
+            place.unsynced = false;
+        }
+        self.wait = Wait::Drain(slot);
+    }
+
+    /// Sends what must stand before the client's statement: settings that differ, BEGIN and what was said behind it.
+    pub(crate) fn open(&mut self, slot: Slot, out: &mut Output) {
+        self.prepare_place(slot, out);
+        if let Transaction::Virtual(block) = &self.transaction {
+            let sql = opening(block);
+            let modes = block.modes.clone();
+            self.deeds.touched.extend(block.touched.iter().cloned());
+            self.deeds.touched_locally.extend(block.touched_locally.iter().cloned());
+            self.transaction = Transaction::Joined { slot, modes };
+            if let Some((place, buffer)) = self.reach(slot, out) {
+                place.query(&sql, Purpose::Prelude, buffer);
+            }
+        }
+    }
+}
+
+pub(crate) fn bad_role(text: &str) -> PgError {
+    PgError::error("22023", format!("invalid value for parameter \"shardgate.role\": \"{text}\""))
+        .hint("Available values: auto, primary, replica.")
+}

@@ -1,0 +1,306 @@
+//! What is due between a server's ReadyForQuery and the client's: settings are read back, a statement that only home was
+//! asked about is undone, a changed schema is loaded, and the backend goes back to the pool.
+
+use crate::api::{Output, Slot, Step};
+use crate::owed::Purpose;
+use crate::session::{Batch, Session, Wait};
+use crate::settings::quote_literal;
+use crate::transaction::{Deeds, Transaction};
+use shardgate_plan::snapshot::Snapshot;
+use shardgate_wire::PgError;
+use shardgate_wire::backend::{TxStatus, data_row, put as reply};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settling {
+    slot: Slot,
+    status: TxStatus,
+    stage: Stage,
+    /// What was read back so far.
+    values: BTreeMap<String, String>,
+    temporary: HashSet<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    ReadBack,
+    /// The answer to the question of `ReadBack` is awaited.
+    Reading,
+    Prelude,
+    Undoing,
+    Refresh,
+    Refreshing,
+    Finish,
+}
+
+/// Parameters that differ by server and are told to the client once, at login.
+const BY_SERVER: [&str; 4] = ["in_hot_standby", "server_version", "is_superuser", "session_authorization"];
+
+impl Session {
+    /// A server is ready after the client's Query or Sync.
+    pub(crate) fn server_ready(&mut self, slot: Slot, status: TxStatus, out: &mut Output) {
+        let modes = match &self.transaction {
+            Transaction::Joined { modes, .. } => modes.clone(),
+            Transaction::None | Transaction::Virtual(_) => shardgate_sql::facts::TransactionModes::default(),
+        };
+        self.transaction = match status {
+            TxStatus::Idle => Transaction::None,
+            TxStatus::InTransaction | TxStatus::Failed => Transaction::Joined { slot, modes },
+        };
+        if status == TxStatus::Idle {
+            self.portals.clear();
+        }
+        self.settling = Some(Settling {
+            slot,
+            status,
+            stage: Stage::ReadBack,
+            values: BTreeMap::new(),
+            temporary: HashSet::new(),
+        });
+        self.wait = Wait::Settle;
+        self.settle_on(out);
+    }
+
+    /// Goes on as far as nothing is awaited.
+    pub(crate) fn settle_on(&mut self, out: &mut Output) {
+        while let Some(settling) = self.settling.clone() {
+            let next = match settling.stage {
+                Stage::ReadBack => self.start_reading(&settling, out),
+                Stage::Prelude => self.undo_prelude(&settling, out),
+                Stage::Refresh => self.start_refresh(settling.status, out),
+                Stage::Finish => {
+                    self.settling = None;
+                    self.finish_settling(&settling, out);
+                    return;
+                }
+                Stage::Reading | Stage::Undoing | Stage::Refreshing => return,
+            };
+            match (next, self.settling.as_mut()) {
+                (Some(stage), Some(settling)) => settling.stage = stage,
+                (None, _) | (_, None) => return,
+            }
+        }
+    }
+
+    /// The answer to a query of the settling has come whole.
+    pub(crate) fn settle_answered(&mut self, out: &mut Output) {
+        let Some(settling) = self.settling.as_mut() else { return };
+        match settling.stage {
+            Stage::Reading => {
+                settling.stage = Stage::Prelude;
+                self.take_values();
+            }
+            Stage::Undoing => settling.stage = Stage::Refresh,
+            Stage::ReadBack | Stage::Prelude | Stage::Refresh | Stage::Refreshing | Stage::Finish => return,
+        }
+        self.settle_on(out);
+    }
+
+    fn start_reading(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
+        let idle = settling.status == TxStatus::Idle;
+        self.note_custom_names(settling.slot);
+        if idle {
+            self.settings.overlay.clear();
+            self.settings.changed();
+        }
+        if self.deeds.reset_all && !self.deeds.failed {
+            self.settings.reset_all();
+            self.compare_params = true;
+            if let Some(backend) = self.place_mut(settling.slot).and_then(|place| place.backend.as_mut()) {
+                backend.applied.clear();
+            }
+        }
+        let due = self.deeds.unread || (idle && (!self.deeds.touched.is_empty() || self.deeds.anything));
+        if settling.status == TxStatus::Failed || self.client_gone || !due {
+            return Some(Stage::Prelude);
+        }
+        if self.place(settling.slot).is_some_and(|place| place.cancel_pending) {
+            // A cancel request on its way could hit this query; it is sent when the request is done with.
+            return None;
+        }
+        let sql = self.reading_sql(idle);
+        let (place, buffer) = self.reach(settling.slot, out)?;
+        place.query(&sql, Purpose::ReadBack, buffer);
+        self.deeds.unread = false;
+        Some(Stage::Reading)
+    }
+
+    /// Rows of (kind, name, value): settings (s) and temporary relations (t).
+    fn reading_sql(&self, idle: bool) -> String {
+        let mut names: BTreeSet<&str> = self.deeds.touched.iter().map(String::as_str).collect();
+        if !idle {
+            names.extend(self.deeds.touched_locally.iter().map(String::as_str));
+        }
+        if self.deeds.rolled_back_to {
+            names.extend(self.settings.overlay.keys().map(String::as_str));
+        }
+        if self.deeds.anything {
+            names.extend(["role", "search_path"]);
+        }
+        let mut parts: Vec<String> = names
+            .iter()
+            .map(|name| format!("SELECT 's', {0}, pg_catalog.current_setting({0}, true)", quote_literal(name)))
+            .collect();
+        if self.deeds.anything {
+            parts.push(
+                "SELECT 's', name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings WHERE source = 'session'"
+                    .to_string(),
+            );
+            parts.push(
+                "SELECT 't', relname::pg_catalog.text, '' FROM pg_catalog.pg_class \
+                 WHERE relnamespace = pg_catalog.pg_my_temp_schema()"
+                    .to_string(),
+            );
+        }
+        if parts.is_empty() {
+            parts.push("SELECT 's', 'search_path', pg_catalog.current_setting('search_path')".to_string());
+        }
+        parts.join(" UNION ALL ")
+    }
+
+    /// One row of the answer.
+    pub(crate) fn read_row(&mut self, body: &[u8]) {
+        let Ok(row) = data_row(body) else { return };
+        let mut fields = row.map(|field| field.and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::to_string));
+        let (Some(kind), Some(name), Some(value)) = (fields.next(), fields.next(), fields.next()) else { return };
+        let (Some(kind), Some(name), Some(settling)) = (kind, name, self.settling.as_mut()) else { return };
+        if kind == "t" {
+            settling.temporary.insert(name);
+        } else if let Some(value) = value {
+            settling.values.insert(name.to_ascii_lowercase(), value);
+        }
+    }
+
+    fn take_values(&mut self) {
+        let Some(settling) = self.settling.as_mut() else { return };
+        let values = std::mem::take(&mut settling.values);
+        let temporary = std::mem::take(&mut settling.temporary);
+        let (slot, idle) = (settling.slot, settling.status == TxStatus::Idle);
+        if self.deeds.anything {
+            self.settings.temporary = temporary;
+        }
+        if !idle {
+            self.settings.overlay.extend(values);
+            self.settings.changed();
+            return;
+        }
+        for (name, value) in &values {
+            let back = if self.deeds.reset.contains(name) { self.settings.startup.get(name) } else { None };
+            let wanted = back.unwrap_or(value).clone();
+            self.settings.wanted.insert(name.clone(), wanted);
+        }
+        self.settings.changed();
+        if let Some(backend) = self.place_mut(slot).and_then(|place| place.backend.as_mut()) {
+            backend.applied.extend(values);
+        }
+    }
+
+    /// Custom settings leave a trace on the connection, however they were set.
+    fn note_custom_names(&mut self, slot: Slot) {
+        let names = self.deeds.touched.iter().chain(&self.deeds.touched_locally);
+        let custom: Vec<String> = names.filter(|name| name.contains('.')).cloned().collect();
+        if custom.is_empty() {
+            return;
+        }
+        self.settings.custom.extend(custom.iter().cloned());
+        if let Some(backend) = self.place_mut(slot).and_then(|place| place.backend.as_mut()) {
+            backend.custom_names.extend(custom);
+        }
+    }
+
+    /// A statement of the prelude was tried on home: the transaction is taken back to where it had no shard.
+    fn undo_prelude(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
+        let Some((mut block, text)) = self.deeds.prelude.take() else { return Some(Stage::Refresh) };
+        if settling.status == TxStatus::Idle {
+            return Some(Stage::Refresh);
+        }
+        if self.place(settling.slot).is_some_and(|place| place.cancel_pending) {
+            self.deeds.prelude = Some((block, text));
+            return None;
+        }
+        if self.deeds.failed {
+            block.failed = true;
+        } else if let Some(text) = text {
+            block.prelude.push(text);
+            block.touched.append(&mut self.deeds.touched);
+            block.touched_locally.append(&mut self.deeds.touched_locally);
+        }
+        self.transaction = Transaction::Virtual(block);
+        let (place, buffer) = self.reach(settling.slot, out)?;
+        place.query("ROLLBACK", Purpose::Finish, buffer);
+        Some(Stage::Undoing)
+    }
+
+    fn start_refresh(&mut self, status: TxStatus, out: &mut Output) -> Option<Stage> {
+        if !self.deeds.ddl || status != TxStatus::Idle || self.client_gone {
+            return Some(Stage::Finish);
+        }
+        out.steps.push(Step::Refresh);
+        Some(Stage::Refreshing)
+    }
+
+    pub(crate) fn refreshed(&mut self, result: Result<Arc<Snapshot>, PgError>, out: &mut Output) {
+        if let Ok(snapshot) = result {
+            self.newest = snapshot;
+        }
+        if self.several.is_some() {
+            self.several_refreshed(out);
+            return;
+        }
+        if let Some(settling) = self.settling.as_mut()
+            && settling.stage == Stage::Refreshing
+        {
+            settling.stage = Stage::Finish;
+            self.settle_on(out);
+        }
+    }
+
+    fn finish_settling(&mut self, settling: &Settling, out: &mut Output) {
+        let slot = settling.slot;
+        self.tell_params(slot, out);
+        let status = match &self.transaction {
+            Transaction::Joined { .. } => settling.status,
+            Transaction::None | Transaction::Virtual(_) => self.transaction.status(),
+        };
+        let server_idle = self.place(slot).is_some_and(|place| place.status == TxStatus::Idle);
+        if settling.status == TxStatus::Idle {
+            out.steps.push(Step::Settled { slot, wrote: self.deeds.wrote });
+            self.deeds = Deeds::default();
+        } else if matches!(self.transaction, Transaction::Virtual(_)) {
+            self.deeds = Deeds::default();
+        } else {
+            self.deeds.failed = false;
+            self.deeds.rolled_back_to = false;
+        }
+        reply::ready(&mut out.client, status);
+        self.batch = Batch::default();
+        self.wait = Wait::Nothing;
+        self.verified = None;
+        self.take_snapshot();
+        if server_idle {
+            self.release(slot, out);
+        }
+        self.end_if_gone(out);
+    }
+
+    /// ParameterStatus for what differs from what the client knows.
+    fn tell_params(&mut self, slot: Slot, out: &mut Output) {
+        let changed = self.place_mut(slot).is_some_and(|place| std::mem::take(&mut place.params_changed));
+        if !changed && !self.compare_params {
+            return;
+        }
+        self.compare_params = false;
+        let Some(backend) = self.place(slot).and_then(|place| place.backend.as_ref()) else { return };
+        let news: Vec<(String, String)> = backend
+            .params
+            .iter()
+            .filter(|(name, value)| !BY_SERVER.contains(&name.as_str()) && self.told.get(*name) != Some(value))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        for (name, value) in news {
+            reply::parameter_status(&mut out.client, &name, &value);
+            self.told.insert(name, value);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! One statement of DDL on every shard, as one atomic step where Postgres allows it.
+//!
+//! Home runs it first, so that its locks make others wait in one order; then the other shards run it, each prepares, home
+//! commits together with the decision row, and the others commit what they prepared. A router that is lost in between
+//! leaves prepared transactions which any router resolves: a decision row means commit. Statements that refuse a
+//! transaction block run shard after shard.
+
+use crate::api::{Output, Slot, Step, Wanted};
+use crate::local::{LocalResult, Waiting};
+use crate::owed::Purpose;
+use crate::planner::Planned;
+use crate::session::{Session, Wait, cancelled};
+use crate::settings::quote_literal;
+use shardgate_wire::{PgError, TxStatus};
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(crate) struct Several {
+    text: String,
+    gid: String,
+    atomic: bool,
+    stage: Stage,
+    /// Home first.
+    members: Vec<Member>,
+    error: Option<PgError>,
+}
+
+#[derive(Debug)]
+struct Member {
+    slot: Slot,
+    name: String,
+    attached: bool,
+    /// Queries that were not answered yet.
+    pending: usize,
+    tag: String,
+    status: TxStatus,
+    prepared: bool,
+    done: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Attaching,
+    Home,
+    Others,
+    Preparing,
+    Deciding,
+    Committing,
+    /// Without a transaction: the member with this index runs it.
+    Alone(usize),
+    RollingBack,
+    Refreshing,
+}
+
+impl Session {
+    pub(crate) fn start_several(&mut self, text: &str, planned: &Arc<Planned>, out: &mut Output) -> Result<(), PgError> {
+        if !self.transaction.is_none() || (self.batch.slot.is_some() && self.batch.executed) {
+            return Err(PgError::error("0A000", "DDL on several shards cannot run inside a transaction block yet")
+                .detail("The statement concerns every shard and is made atomic by a transaction of its own.")
+                .hint("Run it outside of a transaction."));
+        }
+        if let Some(slot) = self.places.iter().flatten().find_map(|place| place.pinned.clone()) {
+            return Err(PgError::error("0A000", "DDL on several shards cannot run in a session that is pinned to a backend")
+                .detail(format!("The session is pinned: {slot}."))
+                .hint("Run it in a session of its own."));
+        }
+        self.serial += 1;
+        let home = self.snapshot.home;
+        let mut shards: Vec<_> = self.snapshot.shards.iter().map(|shard| (shard.id, shard.name.clone())).collect();
+        shards.sort_by_key(|(id, _)| (*id != home, *id));
+        let mut members = Vec::new();
+        for (id, name) in shards {
+            let slot = self.new_place(id, Wanted::Primary, out)?;
+            members.push(Member {
+                slot,
+                name,
+                attached: false,
+                pending: 0,
+                tag: String::new(),
+                status: TxStatus::Idle,
+                prepared: false,
+                done: false,
+            });
+        }
+        let gid = format!("{}{}_{}", self.options.gid_prefix, self.options.pid, self.serial);
+        self.several = Some(Several {
+            text: text.to_string(),
+            gid,
+            atomic: !planned.compiled.traits.no_transaction,
+            stage: Stage::Attaching,
+            members,
+            error: None,
+        });
+        let result = LocalResult { column: None, rows: Vec::new(), tag: String::new(), warning: None };
+        self.working = Some(Waiting { result, simple: false });
+        self.wait = Wait::Work;
+        Ok(())
+    }
+
+    pub(crate) fn several_attached(&mut self, slot: Slot, out: &mut Output) {
+        self.prepare_place(slot, out);
+        let Some(several) = self.several.as_mut() else { return };
+        for member in several.members.iter_mut().filter(|member| member.slot == slot) {
+            member.attached = true;
+        }
+        if several.members.iter().all(|member| member.attached) {
+            self.several_next(out);
+        }
+    }
+
+    /// A shard cannot be reached: nothing has begun anywhere.
+    pub(crate) fn several_failed(&mut self, error: PgError, out: &mut Output) {
+        self.several_end(Err(error), out);
+    }
+
+    pub(crate) fn several_tag(&mut self, slot: Slot, tag: &str) {
+        if let Some(several) = self.several.as_mut() {
+            for member in several.members.iter_mut().filter(|member| member.slot == slot) {
+                member.tag = tag.to_string();
+            }
+        }
+    }
+
+    pub(crate) fn several_error(&mut self, slot: Slot, error: PgError) {
+        if let Some(several) = self.several.as_mut() {
+            let name = several.members.iter().find(|member| member.slot == slot).map(|member| member.name.clone());
+            let detail = format!("{}On shard \"{}\".", error.detail.clone().map(|text| text + " ").unwrap_or_default(), name.unwrap_or_default());
+            several.error.get_or_insert(error.detail(detail));
+        }
+    }
+
+    pub(crate) fn several_ready(&mut self, slot: Slot, status: TxStatus, out: &mut Output) {
+        let Some(several) = self.several.as_mut() else { return };
+        for member in several.members.iter_mut().filter(|member| member.slot == slot) {
+            member.pending = member.pending.saturating_sub(1);
+            member.status = status;
+        }
+        if several.members.iter().all(|member| member.pending == 0) && several.stage != Stage::Attaching {
+            self.several_next(out);
+        }
+    }
+
+    /// All answers of the stage are in: what comes next.
+    fn several_next(&mut self, out: &mut Output) {
+        let Some(several) = self.several.as_mut() else { return };
+        if several.error.is_some() && !matches!(several.stage, Stage::RollingBack | Stage::Committing) {
+            return self.several_roll_back(out);
+        }
+        let text = several.text.clone();
+        let gid = quote_literal(&several.gid);
+        match several.stage {
+            Stage::Attaching if several.atomic => {
+                several.stage = Stage::Home;
+                self.several_send(|_, index| index == 0, &["BEGIN", &text], out);
+            }
+            Stage::Attaching => {
+                several.stage = Stage::Alone(0);
+                self.several_send(|_, index| index == 0, &[&text], out);
+            }
+            Stage::Alone(index) => {
+                if let Some(member) = several.members.get_mut(index) {
+                    member.done = true;
+                }
+                let next = index + 1;
+                if next < several.members.len() {
+                    several.stage = Stage::Alone(next);
+                    self.several_send(|_, at| at == next, &[&text], out);
+                } else {
+                    self.several_refresh(out);
+                }
+            }
+            Stage::Home => {
+                several.stage = Stage::Others;
+                self.several_send(|_, index| index > 0, &["BEGIN", &text], out);
+            }
+            Stage::Others => {
+                several.stage = Stage::Preparing;
+                let sql = format!("PREPARE TRANSACTION {gid}");
+                self.several_send(|_, index| index > 0, &[&sql], out);
+            }
+            Stage::Preparing => {
+                for member in several.members.iter_mut().skip(1) {
+                    // The tag decides: in a transaction that had failed the command rolls back without an error.
+                    member.prepared = member.tag == "PREPARE TRANSACTION";
+                    if !member.prepared {
+                        several.error.get_or_insert(PgError::error("40000", "the transaction could not be prepared on every shard"));
+                    }
+                }
+                if several.error.is_some() {
+                    return self.several_roll_back(out);
+                }
+                several.stage = Stage::Deciding;
+                let decide = format!("SELECT shardgate.decide({gid})");
+                self.several_send(|_, index| index == 0, &["SET LOCAL synchronous_commit = on", &decide, "COMMIT"], out);
+            }
+            Stage::Deciding => {
+                if several.members.first().is_none_or(|home| home.tag != "COMMIT") {
+                    several.error.get_or_insert(PgError::error("40000", "the home shard did not commit"));
+                    return self.several_roll_back(out);
+                }
+                several.stage = Stage::Committing;
+                let sql = format!("COMMIT PREPARED {gid}");
+                self.several_send(|_, index| index > 0, &[&sql], out);
+            }
+            // What could not be committed here is committed by recovery: the decision stands.
+            Stage::Committing => {
+                several.error = None;
+                self.several_refresh(out);
+            }
+            Stage::RollingBack => {
+                let error = several.error.take().unwrap_or_else(cancelled);
+                self.several_end(Err(error), out);
+            }
+            Stage::Refreshing => {}
+        }
+    }
+
+    /// Sends the texts to the chosen members; with none of them the next stage follows at once.
+    fn several_send(&mut self, choose: impl Fn(&TxStatus, usize) -> bool, texts: &[&str], out: &mut Output) {
+        let mut chosen = Vec::new();
+        if let Some(several) = self.several.as_mut() {
+            for (index, member) in several.members.iter_mut().enumerate() {
+                if choose(&member.status, index) {
+                    member.pending = texts.len();
+                    chosen.push(member.slot);
+                }
+            }
+        }
+        for slot in &chosen {
+            for text in texts {
+                if let Some((place, buffer)) = self.reach(*slot, out) {
+                    place.query(text, Purpose::Several, buffer);
+                }
+            }
+        }
+        if chosen.is_empty() {
+            self.several_next(out);
+        }
+    }
+
+    fn several_roll_back(&mut self, out: &mut Output) {
+        let Some(several) = self.several.as_mut() else { return };
+        let gid = quote_literal(&several.gid);
+        if let Stage::Alone(index) = several.stage {
+            let done: Vec<&str> = several.members.iter().take(index).map(|member| member.name.as_str()).collect();
+            let detail = format!("It was carried out on: {}.", if done.is_empty() { "no shard".to_string() } else { done.join(", ") });
+            several.error = several.error.take().map(|error| {
+                let old = error.detail.clone().map(|text| text + " ").unwrap_or_default();
+                error.detail(old + &detail)
+            });
+        }
+        several.stage = Stage::RollingBack;
+        let prepared: Vec<bool> = several.members.iter().map(|member| member.prepared).collect();
+        let open: Vec<bool> = several.members.iter().map(|member| member.status != TxStatus::Idle).collect();
+        let sql = format!("ROLLBACK PREPARED {gid}");
+        let mut slots = Vec::new();
+        for (index, member) in several.members.iter_mut().enumerate() {
+            let is = |list: &[bool]| list.get(index).copied().unwrap_or(false);
+            let text = if is(&prepared) {
+                sql.as_str()
+            } else if is(&open) {
+                "ROLLBACK"
+            } else {
+                continue;
+            };
+            member.pending = 1;
+            slots.push((member.slot, text.to_string()));
+        }
+        for (slot, text) in &slots {
+            if let Some((place, buffer)) = self.reach(*slot, out) {
+                place.query(text, Purpose::Several, buffer);
+            }
+        }
+        if slots.is_empty() {
+            self.several_next(out);
+        }
+    }
+
+    fn several_refresh(&mut self, out: &mut Output) {
+        if let Some(several) = self.several.as_mut() {
+            several.stage = Stage::Refreshing;
+        }
+        out.steps.push(Step::Refresh);
+    }
+
+    pub(crate) fn several_refreshed(&mut self, out: &mut Output) {
+        self.several_end(Ok(()), out);
+    }
+
+    fn several_end(&mut self, outcome: Result<(), PgError>, out: &mut Output) {
+        let Some(several) = self.several.take() else { return };
+        let home_tag = several.members.first().map(|member| member.tag.clone()).unwrap_or_default();
+        for member in &several.members {
+            if outcome.is_ok() {
+                out.steps.push(Step::Settled { slot: member.slot, wrote: true });
+            }
+            if self.place(member.slot).is_some_and(Session::is_spare) {
+                self.release(member.slot, out);
+            } else {
+                self.close_place(member.slot, out);
+            }
+        }
+        if let Some(work) = self.working.as_mut() {
+            // After the commit home's last tag is COMMIT; the statement's own tag is its leading keywords.
+            work.result.tag = if several.atomic { leading_tag(&several.text) } else { home_tag };
+        }
+        self.wait = Wait::Nothing;
+        self.take_snapshot();
+        self.finish_work(outcome, out);
+    }
+}
+
+/// The command tag of DDL: Postgres says the verb and the kind of object, `CREATE TABLE`, `ALTER INDEX`.
+fn leading_tag(text: &str) -> String {
+    match shardgate_sql::analyze(text).statement {
+        shardgate_sql::facts::Statement::Utility(utility) => utility.tag.to_string(),
+        shardgate_sql::facts::Statement::Empty
+        | shardgate_sql::facts::Statement::Query(_)
+        | shardgate_sql::facts::Statement::Explain { .. }
+        | shardgate_sql::facts::Statement::Command(_)
+        | shardgate_sql::facts::Statement::Unparsed { .. } => "OK".to_string(),
+    }
+}

@@ -1,0 +1,228 @@
+//! The simple query protocol.
+
+use crate::api::{Output, Slot};
+use crate::client::Flow;
+use crate::commands::{Doer, changes_names, doer, note_deeds};
+use crate::owed::{Entry, Kind};
+use crate::planner::Planned;
+use crate::route::{Aim, Reach};
+use crate::session::{Session, Wait};
+use crate::transaction::{PRELUDE_MAX, Transaction, merge_modes};
+use shardgate_sql::facts::{Command, Statement};
+use shardgate_wire::PgError;
+use shardgate_wire::backend::put as reply;
+use shardgate_wire::frontend::Query;
+use std::sync::Arc;
+
+impl Session {
+    pub(crate) fn query(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Flow {
+        // What stands before in the pipeline must be answered first: an error there drops this message too.
+        if !self.send_held(out) {
+            return Flow::Later;
+        }
+        if let Some(slot) = self.batch.slot
+            && self.place(slot).is_some_and(|place| !place.owed_is_empty())
+        {
+            return self.await_pipeline(slot, out);
+        }
+        if self.batch.skipping {
+            return Flow::Consumed;
+        }
+        match self.try_query(body, frame, out) {
+            Ok(flow) => flow,
+            Err(error) => {
+                self.fail(&error, out);
+                self.sync_now(out)
+            }
+        }
+    }
+
+    fn await_pipeline(&mut self, slot: Slot, out: &mut Output) -> Flow {
+        if let Some((_, buffer)) = self.reach(slot, out) {
+            shardgate_wire::frontend::put::flush(buffer);
+        }
+        self.wait = Wait::Drain(slot);
+        Flow::Later
+    }
+
+    fn try_query(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Result<Flow, PgError> {
+        let sql = match Query::parse(body) {
+            Ok(query) => query.sql,
+            Err(error) => return Err(PgError::error("08P01", format!("invalid message format: {error}"))),
+        };
+        let text = utf8(sql)?;
+        let pieces = shardgate_sql::split(text).map_err(|error| lex_error(&error))?;
+        let statements: Vec<(&str, Arc<Planned>)> = pieces
+            .iter()
+            .filter_map(|range| text.get(range.clone()))
+            .map(|piece| (piece, self.plan(piece, &[])))
+            .collect();
+        self.statements.remove(b"");
+        match statements.as_slice() {
+            [] => {
+                reply::empty_query(&mut out.client);
+                Ok(self.sync_now(out))
+            }
+            [(piece, planned)] => self.one(piece, planned, frame, out),
+            several => self.many(several, frame, out),
+        }
+    }
+
+    fn in_pipeline(&self) -> bool {
+        self.batch.slot.is_some() && self.batch.executed
+    }
+
+    fn one(&mut self, text: &str, planned: &Arc<Planned>, frame: &[u8], out: &mut Output) -> Result<Flow, PgError> {
+        let doer = doer(planned, &self.transaction, self.in_pipeline())?;
+        self.refuse_if_failed(planned)?;
+        if doer == Doer::Router {
+            if let Some(result) = self.run_locally(text, planned, &[], out)? {
+                self.put_local_result(&result, true, out);
+                return Ok(self.sync_now(out));
+            }
+            if let Some(work) = self.working.as_mut() {
+                work.simple = true;
+            }
+            return Ok(Flow::Consumed);
+        }
+        let aim = self.aim(planned, doer, &[])?;
+        let slot = match self.find(aim, out) {
+            Reach::Ready(slot) => slot,
+            Reach::Later => return Ok(Flow::Later),
+            Reach::Failed(error) => return Err(error),
+        };
+        self.keep_prelude(text, planned, doer)?;
+        self.send_query(slot, &[(text, planned.clone())], frame, out);
+        Ok(Flow::Consumed)
+    }
+
+    /// A Query of several statements: one implicit transaction, on one backend, with the client's own text.
+    fn many(&mut self, statements: &[(&str, Arc<Planned>)], frame: &[u8], out: &mut Output) -> Result<Flow, PgError> {
+        let mut aim = Aim::anywhere();
+        let mut names_changed = false;
+        for (text, planned) in statements {
+            let opens_block = matches!(planned.facts.statement, Statement::Command(Command::Begin(_) | Command::Commit { .. } | Command::Rollback { .. } | Command::ResetAll | Command::DiscardAll | Command::Unlisten(_)));
+            let doer = if opens_block { Doer::Follow } else { doer(planned, &self.transaction, true)? };
+            self.refuse_if_failed(planned)?;
+            if doer == Doer::Router {
+                return Err(PgError::error("0A000", "a statement that the router carries out must be sent alone")
+                    .detail(format!("The Query has several statements, one of them: {}", shorten(text))));
+            }
+            let one = self.aim(planned, doer, &[])?;
+            if names_changed && doer == Doer::Planned && self.snapshot.shards.len() > 1 {
+                return Err(PgError::error("0A000", "a change of search_path or role must be sent before the statements that depend on it")
+                    .hint("Send the SET as a message of its own."));
+            }
+            names_changed |= changes_names(&planned.facts);
+            match (aim.shard, one.shard) {
+                (Some(first), Some(second)) if first != second => {
+                    return Err(PgError::error("0A000", "a Query with statements for several shards is not supported yet")
+                        .detail(format!("One statement belongs to shard \"{}\", another to shard \"{}\".", self.shard_name(first), self.shard_name(second)))
+                        .hint("Send the statements one by one."));
+                }
+                (None, Some(_)) => aim.shard = one.shard,
+                (None, None) | (Some(_), _) => {}
+            }
+        }
+        let slot = match self.find(aim, out) {
+            Reach::Ready(slot) => slot,
+            Reach::Later => return Ok(Flow::Later),
+            Reach::Failed(error) => return Err(error),
+        };
+        self.send_query(slot, statements, frame, out);
+        Ok(Flow::Consumed)
+    }
+
+    pub(crate) fn send_query(&mut self, slot: Slot, statements: &[(&str, Arc<Planned>)], frame: &[u8], out: &mut Output) {
+        self.open(slot, out);
+        for (_, planned) in statements {
+            self.note(slot, planned);
+        }
+        if let Some((place, buffer)) = self.reach(slot, out) {
+            buffer.extend_from_slice(frame);
+            place.push(Entry::client(Kind::Query));
+            place.unnamed = None;
+            place.unsynced = false;
+        }
+        self.batch.slot = Some(slot);
+        self.batch.synced = true;
+        self.wait = Wait::Reply(slot);
+    }
+
+    /// Notes what the statement will have done, and pins the backend before code runs that may leave something behind.
+    pub(crate) fn note(&mut self, slot: Slot, planned: &Planned) {
+        let in_block = !self.transaction.is_none();
+        note_deeds(planned, &mut self.deeds, in_block);
+        let traits = &planned.compiled.traits;
+        let reason = match &traits.taints {
+            Some(reason) => Some(reason.clone()),
+            None if traits.temporary => Some("temporary object".to_string()),
+            None => None,
+        };
+        if let (Some(reason), Some(place)) = (reason, self.place_mut(slot))
+            && place.pinned.is_none()
+        {
+            place.pinned = Some(reason);
+        }
+    }
+
+    /// In a failed block that no server knows of, only its end is accepted.
+    pub(crate) fn refuse_if_failed(&self, planned: &Planned) -> Result<(), PgError> {
+        let Transaction::Virtual(block) = &self.transaction else { return Ok(()) };
+        let ends = matches!(
+            planned.facts.statement,
+            Statement::Command(Command::Commit { .. } | Command::Rollback { .. })
+        );
+        let goes_back = match &planned.facts.statement {
+            Statement::Command(Command::RollbackTo(name)) => block.has_savepoint(name),
+            Statement::Command(_)
+            | Statement::Empty
+            | Statement::Query(_)
+            | Statement::Explain { .. }
+            | Statement::Utility(_)
+            | Statement::Unparsed { .. } => false,
+        };
+        if !block.failed || ends || goes_back {
+            return Ok(());
+        }
+        Err(PgError::error("25P02", "current transaction is aborted, commands ignored until end of transaction block"))
+    }
+
+    /// A statement that is repeated wherever the transaction goes.
+    pub(crate) fn keep_prelude(&mut self, text: &str, planned: &Planned, doer: Doer) -> Result<(), PgError> {
+        let Transaction::Virtual(block) = &mut self.transaction else { return Ok(()) };
+        let kept = match doer {
+            Doer::Prelude => Some(text.to_string()),
+            Doer::Look => None,
+            Doer::Router | Doer::Planned | Doer::Follow => return Ok(()),
+        };
+        if block.prelude.len() >= PRELUDE_MAX {
+            return Err(PgError::error("54000", "too many settings and savepoints before the transaction's first statement")
+                .detail(format!("The router repeats at most {PRELUDE_MAX} of them on the shard that the transaction uses.")));
+        }
+        if matches!(planned.facts.statement, Statement::Command(Command::RollbackTo(_))) {
+            block.failed = false;
+        }
+        if let Statement::Command(Command::SetTransaction { session: false, modes }) = &planned.facts.statement {
+            merge_modes(&mut block.modes, modes);
+        }
+        self.deeds.prelude = Some((block.clone(), kept));
+        Ok(())
+    }
+}
+
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, PgError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        let shown: Vec<String> = bytes.iter().skip(at).take(1).map(|byte| format!("0x{byte:02x}")).collect();
+        PgError::error("22021", format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")))
+    })
+}
+
+pub(crate) fn lex_error(error: &shardgate_sql::SqlError) -> PgError {
+    PgError::error(error.sqlstate(), error.to_string())
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(60).collect()
+}

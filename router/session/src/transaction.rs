@@ -1,0 +1,124 @@
+//! The transaction of one client, as the client sees it.
+
+use crate::api::Slot;
+use shardgate_sql::facts::{Command, Isolation, Statement, TransactionModes};
+use shardgate_wire::backend::TxStatus;
+use std::collections::BTreeSet;
+
+/// Statements that may be said in a transaction before its first shard is known: SET LOCAL, SAVEPOINT and their kin.
+pub(crate) const PRELUDE_MAX: usize = 100;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Transaction {
+    /// No transaction block.
+    None,
+    /// BEGIN was answered, but no backend was needed yet.
+    Virtual(Virtual),
+    /// The block is open on the slot's backend.
+    Joined { slot: Slot, modes: TransactionModes },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Virtual {
+    /// The client's BEGIN.
+    pub begin: String,
+    pub modes: TransactionModes,
+    /// Texts that the home shard has accepted; they are repeated where the transaction goes.
+    pub prelude: Vec<String>,
+    /// Settings that the prelude changes, for the session and for the transaction alone.
+    pub touched: BTreeSet<String>,
+    pub touched_locally: BTreeSet<String>,
+    pub failed: bool,
+}
+
+impl Transaction {
+    /// The status of ReadyForQuery as far as the router itself knows.
+    pub fn status(&self) -> TxStatus {
+        match self {
+            Transaction::None => TxStatus::Idle,
+            Transaction::Virtual(block) if block.failed => TxStatus::Failed,
+            Transaction::Virtual(_) | Transaction::Joined { .. } => TxStatus::InTransaction,
+        }
+    }
+
+    pub fn is_none(&self) -> bool {
+        matches!(self, Transaction::None)
+    }
+
+    fn modes(&self) -> Option<&TransactionModes> {
+        match self {
+            Transaction::None => None,
+            Transaction::Virtual(block) => Some(&block.modes),
+            Transaction::Joined { modes, .. } => Some(modes),
+        }
+    }
+
+    /// Its snapshot is taken once, so that what was known before it began may not be what it sees.
+    pub fn has_old_snapshot(&self) -> bool {
+        self.modes().is_some_and(|modes| {
+            matches!(modes.isolation, Some(Isolation::RepeatableRead | Isolation::Serializable))
+        })
+    }
+
+    /// A standby can serve it: READ ONLY, and not SERIALIZABLE (standbys have no such transactions).
+    pub fn may_use_replica(&self) -> bool {
+        match self.modes() {
+            None => true,
+            Some(modes) => modes.read_only == Some(true) && modes.isolation != Some(Isolation::Serializable),
+        }
+    }
+}
+
+/// Merges what a SET TRANSACTION changes.
+pub(crate) fn merge_modes(into: &mut TransactionModes, from: &TransactionModes) {
+    into.isolation = from.isolation.or(into.isolation);
+    into.read_only = from.read_only.or(into.read_only);
+    into.deferrable = from.deferrable.or(into.deferrable);
+    into.snapshot |= from.snapshot;
+}
+
+/// What the statements since the last quiet moment did, to be settled before the client is told that all is ready.
+#[derive(Debug, Default)]
+pub(crate) struct Deeds {
+    /// Something was not proven to be read-only.
+    pub wrote: bool,
+    pub ddl: bool,
+    /// An error was passed to the client.
+    pub failed: bool,
+    /// Settings whose session value may have changed.
+    pub touched: BTreeSet<String>,
+    /// Settings whose value within the transaction may have changed.
+    pub touched_locally: BTreeSet<String>,
+    /// Code ran that can change any setting and make temporary objects.
+    pub anything: bool,
+    /// Settings that were given back to their defaults.
+    pub reset: BTreeSet<String>,
+    /// Something of the above was not read back yet.
+    pub unread: bool,
+    /// RESET ALL ran.
+    pub reset_all: bool,
+    /// ROLLBACK TO: local values went back.
+    pub rolled_back_to: bool,
+    /// The statement belongs to the prelude of a virtual transaction; its text is kept if it succeeds and is `Some`.
+    pub prelude: Option<(Virtual, Option<String>)>,
+}
+
+/// `SELECT` of the texts for the transaction's start on a backend: BEGIN and the prelude as one text.
+pub(crate) fn opening(block: &Virtual) -> String {
+    let mut sql = block.begin.clone();
+    for text in &block.prelude {
+        // The line break ends a comment that may stand at the end of the text before.
+        sql.push_str("\n;");
+        sql.push_str(text);
+    }
+    sql
+}
+
+impl Virtual {
+    /// Whether the prelude has the savepoint. Releases are not looked at: home has said whether a name exists.
+    pub fn has_savepoint(&self, name: &str) -> bool {
+        self.prelude.iter().any(|text| {
+            matches!(shardgate_sql::analyze(text).statement, Statement::Command(Command::Savepoint(saved)) if saved == name)
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! The command line: one file for each verb. Here are the options that all verbs share, and the exit code.
+
+mod demo;
+
+use crate::failure::{Exit, Failure};
+use crate::output::Format;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Sets up and watches a sharded PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "shard-admin", version, max_term_width = 110)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong arguments, 3 \"check\" has found errors."
+)]
+struct Cli {
+    /// The home shard's database: a libpq URL or keywords, several hosts allowed; its primary is used
+    #[arg(
+        long,
+        global = true,
+        env = "SHARDGATE_CATALOG",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    catalog: Option<String>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t)]
+    output: Format,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a throw-away cluster on this machine
+    #[command(subcommand)]
+    Demo(demo::Verb),
+}
+
+/// What every verb gets.
+#[derive(Clone, Debug)]
+struct Shared {
+    catalog: Option<String>,
+    output: Format,
+}
+
+/// Reads the arguments, does what they say, prints the outcome. Errors go to the standard error.
+pub fn main() -> ExitCode {
+    let Cli {
+        catalog,
+        output,
+        verb,
+    } = Cli::parse();
+    let shared = Shared { catalog, output };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Failure::io("start a runtime")(error)),
+    };
+    match runtime.block_on(run(shared, verb)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&failure),
+    }
+}
+
+async fn run(shared: Shared, verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Demo(verb) => demo::run(&shared, verb).await,
+    }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    // `check` has already printed what it found.
+    if failure.exit != Exit::Findings {
+        eprintln!("{failure}");
+    }
+    failure.exit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
