@@ -160,8 +160,16 @@ pub(crate) enum Tree {
     /// A derived table, a view, or one reference to a CTE.
     Derived { entry: EntryId, nodes: Vec<Option<NodeId>>, query: Box<Scoped> },
     /// Rows about which nothing is known but these values: functions, references to changing or recursive CTEs.
-    Rows { entry: EntryId, values: Vec<Atom>, subqueries: Vec<Scoped> },
+    Rows { entry: EntryId, values: Vec<Atom>, subqueries: Vec<Scoped>, cte: Option<CteRows> },
     Join { kind: JoinKind, left: Box<Tree>, right: Box<Tree>, on: Box<Predicate> },
+}
+
+/// A reference to a CTE that runs on its own.
+#[derive(Clone, Debug)]
+pub(crate) struct CteRows {
+    /// The id of the CTE's entry, unique in the statement.
+    pub(crate) id: EntryId,
+    pub(crate) nodes: Vec<Option<NodeId>>,
 }
 
 impl Tree {

@@ -5,7 +5,6 @@
 //! who sent it, so a connection in a letter is never forgotten.
 
 use crate::backend::Link;
-use crate::registry::ClientView;
 use futures_util::task::AtomicWaker;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_wire::PgError;
@@ -14,7 +13,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 
 /// Signals that were raised since they were last taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,8 +48,6 @@ pub enum Letter {
     CancelDone { ticket: u64, closed: bool },
     Call(Result<Arc<Snapshot>, PgError>),
     Refreshed(Result<Arc<Snapshot>, PgError>),
-    /// Describe the session for SHOW CLIENTS.
-    Describe(mpsc::UnboundedSender<ClientView>),
 }
 
 /// Why a pool has no connection to give.

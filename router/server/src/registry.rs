@@ -3,19 +3,16 @@
 //! The id is the router's own id (10 bits) and a slot (21 bits, never zero), so it is positive, names the router that a
 //! cancel request belongs to, and is what `pg_backend_pid()` says. Slots are reused as late as possible.
 
-use crate::mailbox::{Letter, Mailbox, Signals};
+use crate::mailbox::{Mailbox, Signals};
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
+use std::time::{Instant, SystemTime};
 
 /// How many clients a router can tell apart.
 const SLOTS_MAX: usize = (1 << 21) - 1;
-/// How long SHOW CLIENTS waits for the tasks of the clients.
-const DESCRIBE_MS_MAX: u64 = 200;
 
 /// One client that is logged in.
 pub struct Client {
@@ -26,64 +23,31 @@ pub struct Client {
     pub database: Arc<str>,
     pub connected: SystemTime,
     pub mailbox: Mailbox,
+    shown: Mutex<Shown>,
 }
 
-/// One line of SHOW CLIENTS.
+impl Client {
+    pub fn shown(&self) -> Shown {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn show(&self, shown: Shown) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+}
+
+/// What the client's task last said of it: at most some 100 ms ago while it does something, and right while it is idle.
 #[derive(Clone, Debug)]
-pub struct ClientView {
-    pub pid: u32,
-    pub address: SocketAddr,
-    pub user: Arc<str>,
-    pub database: Arc<str>,
-    pub connected: SystemTime,
-    /// `idle`, `active`, `waiting`, `idle in transaction`, ..; `console` for the console's own clients; `unknown` for a
-    /// task that did not answer in time.
+pub struct Shown {
+    /// `login`, `idle`, `active`, `waiting`, `idle in transaction`, ..; `console`.
     pub state: &'static str,
     pub application_name: String,
     /// Shards with an attached connection, and why the session is pinned to it.
     pub slots: Vec<(ShardId, Option<String>)>,
-    /// How long the client has waited for a connection, if it does.
-    pub waiting: Option<Duration>,
+    /// Since when the client waits for a connection, if it does.
+    pub waiting_since: Option<Instant>,
     /// When the client last sent something.
     pub requested: SystemTime,
-}
-
-/// One line of SHOW POOLS: the connections of one role to one server.
-#[derive(Clone, Debug)]
-pub struct PoolView {
-    pub role: Arc<str>,
-    pub database: Arc<str>,
-    pub shard: ShardId,
-    pub host: Arc<str>,
-    pub port: u16,
-    /// The server runs as a standby.
-    pub standby: bool,
-    /// The server is no longer used; its connections end when they are free.
-    pub retired: bool,
-    pub size: usize,
-    pub in_use: usize,
-    pub idle: usize,
-    pub opening: usize,
-    /// Clients that wait, and for how long the first of them does.
-    pub waiting: usize,
-    pub waiting_longest: Duration,
-}
-
-/// One line of SHOW SERVERS: one connection.
-#[derive(Clone, Debug)]
-pub struct ServerView {
-    pub role: Arc<str>,
-    pub database: Arc<str>,
-    pub shard: ShardId,
-    pub host: Arc<str>,
-    pub port: u16,
-    pub local: Option<SocketAddr>,
-    /// Process id on the server.
-    pub pid: u32,
-    pub in_use: bool,
-    pub connected: SystemTime,
-    /// The client that uses it, if it is in use.
-    pub client: Option<u32>,
 }
 
 /// All clients.
@@ -156,14 +120,22 @@ impl Clients {
             slots.entries.push(None);
             slots.entries.len() - 1
         };
+        let now = SystemTime::now();
         let client = Arc::new(Client {
             pid: self.pid(at),
             secret,
             address,
             user,
             database,
-            connected: SystemTime::now(),
+            connected: now,
             mailbox: Mailbox::default(),
+            shown: Mutex::new(Shown {
+                state: "login",
+                application_name: String::new(),
+                slots: Vec::new(),
+                waiting_since: None,
+                requested: now,
+            }),
         });
         if let Some(entry) = slots.entries.get_mut(at) {
             *entry = Some(Arc::clone(&client));
@@ -192,7 +164,8 @@ impl Clients {
         self.slots().entries.get(at)?.clone()
     }
 
-    fn all(&self) -> Vec<Arc<Client>> {
+    /// All clients, by id.
+    pub fn all(&self) -> Vec<Arc<Client>> {
         self.slots().entries.iter().flatten().cloned().collect()
     }
 
@@ -233,47 +206,6 @@ impl Clients {
         }
     }
 
-    /// All clients. Each one's own task is asked, because nobody else knows its state; one that does not answer within
-    /// 200 ms is shown as `unknown`.
-    pub async fn views(&self) -> Vec<ClientView> {
-        let clients = self.all();
-        let (answer, mut answers) = mpsc::unbounded_channel();
-        for client in &clients {
-            // A client that has ended meanwhile is not shown, or shown without its state.
-            let _ = client.mailbox.send(Letter::Describe(answer.clone()));
-        }
-        drop(answer);
-        let mut views: Vec<ClientView> = Vec::with_capacity(clients.len());
-        let deadline = tokio::time::Instant::now() + Duration::from_millis(DESCRIBE_MS_MAX);
-        while let Ok(Some(view)) = tokio::time::timeout_at(deadline, answers.recv()).await {
-            views.push(view);
-        }
-        if views.len() < clients.len() {
-            let known: std::collections::HashSet<u32> = views.iter().map(|view| view.pid).collect();
-            let silent = clients.iter().filter(|client| !known.contains(&client.pid));
-            views.extend(silent.map(|client| ClientView::of(client, "unknown")));
-        }
-        views.sort_by_key(|view| view.pid);
-        views
-    }
-}
-
-impl ClientView {
-    /// What is known of a client without asking its task.
-    pub fn of(client: &Client, state: &'static str) -> Self {
-        ClientView {
-            pid: client.pid,
-            address: client.address,
-            user: Arc::clone(&client.user),
-            database: Arc::clone(&client.database),
-            connected: client.connected,
-            state,
-            application_name: String::new(),
-            slots: Vec::new(),
-            waiting: None,
-            requested: client.connected,
-        }
-    }
 }
 
 /// Wakes all clients whenever a new snapshot comes, until the sender ends.

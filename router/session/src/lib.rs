@@ -23,6 +23,9 @@ mod simple;
 mod statements;
 mod transaction;
 
+#[cfg(test)]
+mod tests;
+
 pub use api::{Event, Options, Output, SLOTS_MAX, Slot, Step, Wanted};
 pub use backend::Backend;
 pub use login::{ClientKeys, Credential, LoggedIn, Login, LoginAction, LoginConfig, Method};

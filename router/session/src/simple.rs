@@ -220,7 +220,7 @@ pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, PgError> {
 }
 
 pub(crate) fn lex_error(error: &shardgate_sql::SqlError) -> PgError {
-    PgError::error(error.sqlstate(), error.to_string())
+    PgError::error(error.sqlstate, error.to_string())
 }
 
 fn shorten(text: &str) -> String {

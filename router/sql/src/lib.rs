@@ -2,4 +2,20 @@
 //!
 //! It must not know shards, the catalog or the session. The parser's tree never leaves it.
 
+mod analyze;
+mod command;
+mod cursor;
+mod error;
+mod explain;
 pub mod facts;
+mod guard;
+mod hint;
+mod keywords;
+pub mod lexer;
+mod query;
+mod split;
+mod utility;
+
+pub use analyze::analyze;
+pub use error::SqlError;
+pub use split::split;

@@ -1,6 +1,10 @@
 //! The command line: one file for each verb. Here are the options that all verbs share, and the exit code.
 
+mod connect;
 mod demo;
+mod init;
+mod map;
+mod shard;
 
 use crate::failure::{Exit, Failure};
 use crate::output::Format;
@@ -32,6 +36,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Make the catalog in the home shard's database
+    Init(init::Init),
+    /// Add and list shards
+    #[command(subcommand)]
+    Shard(shard::Verb),
+    /// Show where keys live
+    #[command(subcommand)]
+    Map(map::Verb),
     /// Run a throw-away cluster on this machine
     #[command(subcommand)]
     Demo(demo::Verb),
@@ -68,6 +80,9 @@ pub fn main() -> ExitCode {
 
 async fn run(shared: Shared, verb: Verb) -> Result<(), Failure> {
     match verb {
+        Verb::Init(args) => init::run(&shared, args).await,
+        Verb::Shard(verb) => shard::run(&shared, verb).await,
+        Verb::Map(verb) => map::run(&shared, verb).await,
         Verb::Demo(verb) => demo::run(&shared, verb).await,
     }
 }

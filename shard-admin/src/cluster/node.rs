@@ -43,6 +43,9 @@ impl Runner {
         }
         command.env("LC_ALL", "C").stdin(Stdio::null());
         self.account.apply(&mut command);
+        if self.own_group {
+            command.process_group(0);
+        }
         command
     }
 
@@ -151,9 +154,6 @@ impl Node {
             .current_dir(&self.data)
             .stdout(stdout)
             .stderr(stderr);
-        if self.runner.own_group {
-            command.process_group(0);
-        }
         let mut child = command
             .spawn()
             .map_err(ClusterError::io(format!("start {}", self.name)))?;

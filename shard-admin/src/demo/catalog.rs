@@ -12,7 +12,7 @@ const WEIGHT: u32 = 100;
 
 /// Makes the catalog in `database` of the first shard and adds the other shards, with all their servers as hosts.
 ///
-/// Blocking; it must not be called on a worker of an async runtime.
+/// Blocking.
 pub fn create(cluster: &Cluster, database: &str) -> Result<(), Failure> {
     let Some((home, others)) = cluster.shards.split_first() else {
         return Ok(());
@@ -47,12 +47,22 @@ fn hosts(shard: &Shard) -> Vec<Host> {
     shard.nodes().map(host).collect()
 }
 
-/// Runs async work to its end on this thread, which must not be one of a runtime's workers.
-pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime
-        .map_err(Failure::io("start a runtime"))?
-        .block_on(work)
+/// Runs async work to its end on a thread with a runtime of its own, so that this works inside of another runtime too.
+pub fn block_on<T: Send>(
+    work: impl Future<Output = Result<T, Failure>> + Send,
+) -> Result<T, Failure> {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime
+            .map_err(Failure::io("start a runtime"))?
+            .block_on(work)
+    };
+    std::thread::scope(|scope| {
+        scope
+            .spawn(run)
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }

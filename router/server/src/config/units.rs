@@ -91,7 +91,7 @@ pub(super) fn show_duration(value: Duration) -> String {
         return "0".to_owned();
     }
     for (name, factor) in [("s", 1_000_000_000), ("ms", 1_000_000)] {
-        if nanos % factor == 0 {
+        if nanos.is_multiple_of(factor) {
             return format!("{}{name}", nanos / factor);
         }
     }

@@ -243,6 +243,15 @@ impl Health {
         }
     }
 
+    /// Why `primary` has nothing; empty if it has. It names hosts, so clients are not told.
+    pub fn why_no_primary(&self, shard: ShardId) -> String {
+        let state = self.shard(shard);
+        state.map_or_else(
+            || "it is not in the catalog".to_owned(),
+            |s| s.view().reason.clone(),
+        )
+    }
+
     /// A replica that streams, lags less than the limits and has replayed all that the marks stand for. None: ask the
     /// primary. Never waits.
     pub fn replica(&self, shard: ShardId, marks: &ShardMarks) -> Option<Endpoint> {

@@ -178,6 +178,12 @@ impl Shard {
         }
     }
 
+    /// The highest tick that a sample covers.
+    #[cfg(test)]
+    pub fn sampled(&self) -> u64 {
+        self.sampled.load(Ordering::SeqCst)
+    }
+
     /// The connection to the server that is the primary now.
     pub fn primary_client(&self) -> Option<Arc<Client>> {
         let view = self.view();

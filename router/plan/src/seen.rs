@@ -1,0 +1,49 @@
+//! What a walk over a statement came across, whatever the scopes: the material for traits and refusals.
+
+use shardgate_sql::facts::Name;
+use std::collections::{BTreeSet, HashSet};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) functions: BTreeSet<Name>,
+    /// An operator that may be a user's, by name and operand types.
+    pub(crate) user_operator: Option<String>,
+    /// A cast to a type outside of pg_catalog.
+    pub(crate) user_type: Option<String>,
+    /// Syntax that is not modelled.
+    pub(crate) opaque: Option<String>,
+    /// FOR UPDATE and its kin.
+    pub(crate) locking: bool,
+    /// INSERT, UPDATE, DELETE anywhere.
+    pub(crate) writes: bool,
+    /// SELECT INTO.
+    pub(crate) into: bool,
+    /// A view whose body could not be analysed.
+    pub(crate) blind_view: Option<String>,
+    /// A view that is the target of a change.
+    pub(crate) changed_view: Option<String>,
+    /// Names that the walk understood, as relation, alias, column, function, type or CTE (rule R6).
+    pub(crate) names: HashSet<String>,
+}
+
+impl Seen {
+    pub(crate) fn name(&mut self, name: &Name) {
+        self.names.insert(name.name.clone());
+        self.names.extend(name.schema.clone());
+    }
+
+    pub(crate) fn word(&mut self, word: &str) {
+        if !self.names.contains(word) {
+            self.names.insert(word.to_owned());
+        }
+    }
+
+    pub(crate) fn function(&mut self, name: &Name) {
+        self.name(name);
+        self.functions.insert(name.clone());
+    }
+
+    pub(crate) fn opaque(&mut self, what: &str) {
+        self.opaque.get_or_insert_with(|| what.to_owned());
+    }
+}

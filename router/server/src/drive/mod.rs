@@ -1,0 +1,231 @@
+//! The one loop that carries out a session's steps: one task drives a client's socket and all backends that its session
+//! has, by readiness, so that no side is ever waited for while another has something to say.
+//!
+//! It does not know what the messages mean. Its invariants: whatever is written to one side is bounded by what is read
+//! from the other (64 KiB to the client, 256 KiB to a backend, unless configured); a connection that the session has not
+//! handed back as clean is closed; and when the loop ends, nothing of the client is left anywhere.
+
+mod flow;
+mod inbox;
+mod slots;
+mod steps;
+mod time;
+
+use crate::mailbox::{Letter, Signals};
+use crate::marks::Marks;
+use crate::pool::{Pool, RolePools};
+use crate::registry::Client;
+use crate::shared::Shared;
+use bytes::BytesMut;
+use inbox::Inbox;
+use shardgate_session::{Event, Output, Session};
+use shardgate_wire::PgError;
+use slots::{Cancelling, Place};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+use tokio::net::TcpStream;
+
+/// Rounds of one wake-up before other tasks get their turn.
+const ROUNDS_MAX: usize = 32;
+
+/// One client with its session, and everything that the session has attached.
+pub struct Drive {
+    shared: Arc<Shared>,
+    client: Arc<Client>,
+    role: Arc<RolePools>,
+    /// Pools that this session has used.
+    pools: Vec<Arc<Pool>>,
+    session: Session,
+    stream: TcpStream,
+    inbox: Inbox,
+    out: Output,
+    places: Vec<Place>,
+    /// Events that carrying out steps has produced, to be told when the batch of steps is done.
+    events: VecDeque<Event>,
+    cancels: Vec<Cancelling>,
+    marks: Marks,
+    /// A buffer that the last backend has left behind.
+    spare: BytesMut,
+    clock: Clock,
+    state: State,
+}
+
+/// What can only become true.
+#[derive(Default)]
+struct State {
+    /// The client's input has ended.
+    input_ended: bool,
+    /// Nothing can be written to the client any more; what is meant for it is dropped.
+    output_broken: bool,
+    /// The session has said Close.
+    closing: bool,
+    /// Close without writing anything more.
+    abandoned: bool,
+    /// The session has been ready for a statement once.
+    started: bool,
+    /// The router is shutting down.
+    draining: bool,
+}
+
+/// Since when things are as they are, for what is due by time.
+struct Clock {
+    accepted: Instant,
+    /// When bytes last came from the client.
+    heard: Instant,
+    heard_at: SystemTime,
+    /// When bytes could last be written to the client; None: nothing is to be written.
+    stalled: Option<Instant>,
+    gone: Option<Instant>,
+    /// The statement of a client that is gone was cancelled.
+    gone_cancelled: bool,
+    waiting: Option<Instant>,
+    ticking: bool,
+}
+
+impl Drive {
+    /// `input` is what the client has sent behind its login, `output` what is still to be sent to it.
+    pub fn new(
+        shared: Arc<Shared>,
+        client: Arc<Client>,
+        role: Arc<RolePools>,
+        session: Session,
+        stream: TcpStream,
+        accepted: Instant,
+        buffers: (BytesMut, BytesMut),
+    ) -> Self {
+        let (input, output) = buffers;
+        Drive {
+            shared,
+            client,
+            role,
+            pools: Vec::new(),
+            session,
+            stream,
+            inbox: Inbox::new(input),
+            out: Output { client: output, ..Output::default() },
+            places: Vec::new(),
+            events: VecDeque::new(),
+            cancels: Vec::new(),
+            marks: Marks::default(),
+            spare: BytesMut::new(),
+            clock: Clock {
+                accepted,
+                heard: Instant::now(),
+                heard_at: SystemTime::now(),
+                stalled: None,
+                gone: None,
+                gone_cancelled: false,
+                waiting: None,
+                ticking: false,
+            },
+            state: State::default(),
+        }
+    }
+
+    /// Serves the client until its session is over. Dropping the future closes everything.
+    pub async fn run(mut self) {
+        self.session.start(&mut self.out);
+        self.carry_out();
+        std::future::poll_fn(|context| self.turn(context)).await;
+    }
+
+    /// Does all that can be done now. Every source that may have something later has the task's waker when it returns
+    /// Pending, because the last round has asked all of them and none had anything.
+    fn turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.client.mailbox.register(context.waker());
+        for _ in 0..ROUNDS_MAX {
+            let mut busy = self.read_mail();
+            busy |= self.read_client(context);
+            busy |= self.read_backends(context);
+            busy |= self.poll_places(context);
+            busy |= self.write_backends(context);
+            busy |= self.write_client(context);
+            if self.is_over() {
+                return Poll::Ready(());
+            }
+            if !busy {
+                self.rest();
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn is_over(&self) -> bool {
+        self.state.abandoned || (self.state.closing && self.out.client.is_empty())
+    }
+
+    /// Tells the session of an event and does what it wants then.
+    fn tell(&mut self, event: Event) {
+        self.session.on_event(event, &mut self.out);
+        self.feed_client();
+        self.carry_out();
+    }
+
+    /// Gives the session the client's bytes that it has not taken yet.
+    fn feed_client(&mut self) {
+        if !self.inbox.is_empty() && !self.state.closing {
+            self.session.on_client(&mut self.inbox.buffer, &mut self.out);
+        }
+    }
+
+    /// What was signalled and sent. True if there was anything.
+    fn read_mail(&mut self) -> bool {
+        let signals = self.client.mailbox.take();
+        if signals == Signals::default() {
+            return false;
+        }
+        while let Some(letter) = self.client.mailbox.letter(signals) {
+            self.read_letter(letter);
+        }
+        if signals.has(Signals::SNAPSHOT) {
+            self.tell(Event::Snapshot(self.shared.follower.snapshot()));
+        }
+        if signals.has(Signals::CANCEL) {
+            self.tell(Event::CancelRequested);
+        }
+        if signals.has(Signals::KILL) {
+            self.tell(Event::Terminate(terminated()));
+        }
+        if signals.has(Signals::DRAIN) {
+            self.state.draining = true;
+        }
+        if signals.has(Signals::TICK) {
+            self.tick(Instant::now());
+        }
+        true
+    }
+
+    fn read_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Link { ticket, link } => self.link_came(ticket, link),
+            Letter::Refused { ticket, refusal } => self.link_refused(ticket, refusal),
+            Letter::CancelOpen { ticket, opened } => self.cancel_open(ticket, opened),
+            Letter::CancelDone { ticket, closed } => self.cancel_done(ticket, closed),
+            Letter::Call(result) => self.tell(Event::CallDone(result)),
+            Letter::Refreshed(result) => self.tell(Event::Refreshed(result)),
+        }
+        self.deliver();
+    }
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        // Connections in letters that nobody will read go back to where they came from.
+        for letter in self.client.mailbox.close() {
+            if let Letter::Link { link, .. } = letter {
+                let pool = Arc::clone(link.place.pool());
+                pool.give(link);
+            }
+        }
+        self.abandon_waits();
+    }
+}
+
+/// 57P01 in Postgres's words.
+pub(crate) fn terminated() -> PgError {
+    PgError::error("57P01", "terminating connection due to administrator command")
+}

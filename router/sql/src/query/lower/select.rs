@@ -1,0 +1,315 @@
+//! Queries: WITH lists, set operations, SELECT and VALUES.
+
+use super::types::column_names;
+use super::{Lower, Lowered, ident, label, name, unsupported};
+use crate::facts::{Body, Cte, Distinct, Expr, GroupBy, Item, Name, Query, Select, SetOperation};
+use sqlparser::ast::{
+    self, Expr as Sp, Fetch, GroupByExpr, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderByKind,
+    SelectFlavor, SelectInto, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
+    TableAlias, WildcardAdditionalOptions,
+};
+
+/// A query of nothing but its body.
+fn bare(body: Body) -> Query {
+    Query {
+        recursive: false,
+        ctes: Vec::new(),
+        body,
+        order_by: Vec::new(),
+        limit: None,
+        offset: None,
+        with_ties: false,
+        locking: false,
+    }
+}
+
+impl Lower<'_> {
+    pub(in crate::query) fn query(&mut self, query: ast::Query) -> Lowered<Query> {
+        self.deeper(|l| l.query_here(query))
+    }
+
+    fn query_here(&mut self, query: ast::Query) -> Lowered<Query> {
+        let ast::Query {
+            with,
+            body,
+            order_by,
+            limit_clause,
+            fetch,
+            locks,
+            for_clause,
+            settings,
+            format_clause,
+            pipe_operators,
+        } = query;
+        if for_clause.is_some() || settings.is_some() || format_clause.is_some() || !pipe_operators.is_empty() {
+            return unsupported("a query clause of another dialect");
+        }
+        let (recursive, ctes) = match with {
+            None => (false, Vec::new()),
+            Some(with) => (with.recursive, with.cte_tables.into_iter().map(|c| self.cte(c)).collect::<Lowered<_>>()?),
+        };
+        let mut result = self.body(*body)?;
+        if !ctes.is_empty() {
+            if !result.ctes.is_empty() {
+                return unsupported("a second WITH in parentheses");
+            }
+            (result.recursive, result.ctes) = (recursive, ctes);
+        }
+        let order_by = self.order_by(order_by)?;
+        if !order_by.is_empty() {
+            if !result.order_by.is_empty() {
+                return unsupported("a second ORDER BY in parentheses");
+            }
+            result.order_by = order_by;
+        }
+        let (limit, offset) = self.limit(limit_clause)?;
+        let (fetch, with_ties) = self.fetch(fetch)?;
+        let twice = (limit.is_some() && fetch.is_some())
+            || (result.limit.is_some() && (limit.is_some() || fetch.is_some()))
+            || (result.offset.is_some() && offset.is_some());
+        if twice {
+            return unsupported("a second LIMIT or OFFSET");
+        }
+        result.limit = result.limit.or(limit).or(fetch);
+        result.offset = result.offset.or(offset);
+        result.with_ties |= with_ties;
+        result.locking |= !locks.is_empty();
+        Ok(result)
+    }
+
+    fn cte(&mut self, cte: ast::Cte) -> Lowered<Cte> {
+        let ast::Cte { alias, query, from, materialized: _, closing_paren_token: _ } = cte;
+        let TableAlias { explicit: _, name, columns, at } = alias;
+        if from.is_some() || at.is_some() {
+            return unsupported("a WITH query of another dialect");
+        }
+        Ok(Cte { name: ident(name)?, columns: column_names(columns)?, query: self.query(*query)? })
+    }
+
+    fn order_by(&mut self, order: Option<ast::OrderBy>) -> Lowered<Vec<Expr>> {
+        match order {
+            None => Ok(Vec::new()),
+            Some(ast::OrderBy { kind: OrderByKind::Expressions(items), interpolate: None }) => self.order(items),
+            Some(_) => unsupported("ORDER BY ALL"),
+        }
+    }
+
+    fn limit(&mut self, clause: Option<LimitClause>) -> Lowered<(Option<Expr>, Option<Expr>)> {
+        match clause {
+            None => Ok((None, None)),
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+                Ok((self.limit_value(limit)?, self.optional_expr(offset.map(|o| o.value))?))
+            }
+            Some(LimitClause::LimitOffset { .. }) => unsupported("LIMIT BY"),
+            Some(LimitClause::OffsetCommaLimit { .. }) => unsupported("LIMIT with a comma"),
+        }
+    }
+
+    /// LIMIT ALL is no limit.
+    fn limit_value(&mut self, limit: Option<Sp>) -> Lowered<Option<Expr>> {
+        match limit {
+            Some(Sp::Identifier(word)) if word.quote_style.is_none() && word.value == "all" => Ok(None),
+            limit => self.optional_expr(limit),
+        }
+    }
+
+    fn fetch(&mut self, fetch: Option<Fetch>) -> Lowered<(Option<Expr>, bool)> {
+        match fetch {
+            None => Ok((None, false)),
+            Some(Fetch { percent: true, .. }) => unsupported("FETCH PERCENT"),
+            Some(Fetch { with_ties, percent: false, quantity }) => {
+                let one = || Expr::Literal(crate::facts::Literal::Number("1".to_owned()));
+                Ok((Some(self.optional_expr(quantity)?.unwrap_or_else(one)), with_ties))
+            }
+        }
+    }
+
+    /// A body becomes a query, since one in parentheses brings its own clauses.
+    fn body(&mut self, body: SetExpr) -> Lowered<Query> {
+        match body {
+            SetExpr::Select(select) => Ok(bare(Body::Select(Box::new(self.select(*select)?)))),
+            SetExpr::Query(query) => self.query(*query),
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                let kind = match op {
+                    SetOperator::Union => SetOperation::Union,
+                    SetOperator::Intersect => SetOperation::Intersect,
+                    SetOperator::Except => SetOperation::Except,
+                    SetOperator::Minus => return unsupported("MINUS"),
+                };
+                let all = match set_quantifier {
+                    SetQuantifier::All => true,
+                    SetQuantifier::Distinct | SetQuantifier::None => false,
+                    SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName => {
+                        return unsupported("BY NAME");
+                    }
+                };
+                let left = Box::new(self.deeper(|l| l.body(*left))?);
+                let right = Box::new(self.deeper(|l| l.body(*right))?);
+                Ok(bare(Body::SetOperation { kind, all, left, right }))
+            }
+            SetExpr::Values(values) => {
+                if values.explicit_row || values.value_keyword {
+                    return unsupported("VALUES ROW");
+                }
+                let rows = values.rows.into_iter().map(|r| self.exprs(r.content)).collect::<Lowered<_>>()?;
+                Ok(bare(Body::Values(rows)))
+            }
+            SetExpr::Insert(statement) => Ok(bare(Body::Insert(Box::new(self.insert_statement(statement)?)))),
+            SetExpr::Update(statement) => Ok(bare(Body::Update(Box::new(self.update_statement(statement)?)))),
+            SetExpr::Delete(statement) => Ok(bare(Body::Delete(Box::new(self.delete_statement(statement)?)))),
+            SetExpr::Merge(_) => unsupported("MERGE in WITH"),
+            SetExpr::Table(_) => unsupported("TABLE"),
+        }
+    }
+
+    fn select(&mut self, select: ast::Select) -> Lowered<Select> {
+        let ast::Select {
+            select_token: _,
+            optimizer_hints: _,
+            distinct,
+            select_modifiers,
+            top,
+            top_before_distinct: _,
+            projection,
+            exclude,
+            into,
+            from,
+            lateral_views,
+            prewhere,
+            selection,
+            connect_by,
+            group_by,
+            cluster_by,
+            distribute_by,
+            sort_by,
+            having,
+            named_window,
+            qualify,
+            window_before_qualify: _,
+            value_table_mode,
+            flavor,
+        } = select;
+        let foreign = select_modifiers.is_some_and(|m| m.is_any_set())
+            || top.is_some()
+            || exclude.is_some()
+            || !lateral_views.is_empty()
+            || prewhere.is_some()
+            || !connect_by.is_empty()
+            || !cluster_by.is_empty()
+            || !distribute_by.is_empty()
+            || !sort_by.is_empty()
+            || qualify.is_some()
+            || value_table_mode.is_some()
+            || flavor != SelectFlavor::Standard;
+        if foreign {
+            return unsupported("a SELECT clause of another dialect");
+        }
+        let distinct = match distinct {
+            None | Some(ast::Distinct::All) => Distinct::No,
+            Some(ast::Distinct::Distinct) => Distinct::All,
+            Some(ast::Distinct::On(exprs)) => Distinct::On(self.exprs(exprs)?),
+        };
+        Ok(Select {
+            distinct,
+            items: self.items(projection)?,
+            into: into.map(|i| self.into_target(i)).transpose()?,
+            from: self.from_list(from)?,
+            filter: self.optional_expr(selection)?,
+            group_by: self.group_by(group_by)?,
+            having: self.optional_expr(having)?,
+            windows: self.windows(named_window)?,
+        })
+    }
+
+    pub(super) fn items(&mut self, items: Vec<SelectItem>) -> Lowered<Vec<Item>> {
+        items.into_iter().map(|i| self.item(i)).collect()
+    }
+
+    fn item(&mut self, item: SelectItem) -> Lowered<Item> {
+        match item {
+            SelectItem::UnnamedExpr(Sp::QualifiedWildcard(object, _)) => Ok(Item::QualifiedStar(name(object)?)),
+            SelectItem::UnnamedExpr(expr) => Ok(Item::Expr { expr: self.expr(expr)?, alias: None }),
+            SelectItem::ExprWithAlias { expr, alias } => {
+                Ok(Item::Expr { expr: self.expr(expr)?, alias: Some(label(alias)?) })
+            }
+            SelectItem::ExprWithAliases { .. } => unsupported("several aliases of one item"),
+            SelectItem::QualifiedWildcard(kind, options) => {
+                plain_star(options)?;
+                match kind {
+                    SelectItemQualifiedWildcardKind::ObjectName(object) => Ok(Item::QualifiedStar(name(object)?)),
+                    SelectItemQualifiedWildcardKind::Expr(row) => {
+                        Ok(Item::Expr { expr: self.composite_star(row)?, alias: None })
+                    }
+                }
+            }
+            SelectItem::Wildcard(options) => {
+                plain_star(options)?;
+                Ok(Item::Star)
+            }
+        }
+    }
+
+    /// A temporary target is in the schema pg_temp.
+    fn into_target(&mut self, into: SelectInto) -> Lowered<Name> {
+        let SelectInto { temporary, unlogged: _, table: _, mut targets } = into;
+        let target = match (targets.pop(), targets.pop()) {
+            (Some(Sp::Identifier(only)), None) => super::to_name(vec![only])?,
+            (Some(Sp::CompoundIdentifier(parts)), None) => super::to_name(parts)?,
+            (_, _) => return unsupported("the target of INTO"),
+        };
+        match (temporary, target.schema) {
+            (true, None) => Ok(Name { schema: Some("pg_temp".to_owned()), name: target.name }),
+            (_, schema) => Ok(Name { schema, name: target.name }),
+        }
+    }
+
+    fn group_by(&mut self, group_by: GroupByExpr) -> Lowered<GroupBy> {
+        match group_by {
+            GroupByExpr::All(_) => unsupported("GROUP BY ALL"),
+            GroupByExpr::Expressions(exprs, modifiers) => {
+                if !modifiers.is_empty() {
+                    return unsupported("a modifier of GROUP BY");
+                }
+                if exprs.is_empty() {
+                    return Ok(GroupBy::None);
+                }
+                let sets = exprs.iter().any(|e| {
+                    let empty = matches!(e, Sp::Tuple(items) if items.is_empty());
+                    empty || matches!(e, Sp::GroupingSets(_) | Sp::Cube(_) | Sp::Rollup(_))
+                });
+                let exprs = self.exprs(exprs)?;
+                Ok(if sets { GroupBy::Sets(exprs) } else { GroupBy::Exprs(exprs) })
+            }
+        }
+    }
+
+    fn windows(&mut self, windows: Vec<NamedWindowDefinition>) -> Lowered<Vec<Expr>> {
+        let mut exprs = Vec::new();
+        for NamedWindowDefinition(_, window) in windows {
+            match window {
+                NamedWindowExpr::NamedWindow(_) => return unsupported("a window that is another's name"),
+                NamedWindowExpr::WindowSpec(spec) => exprs.extend(self.window_spec(spec)?),
+            }
+        }
+        Ok(exprs)
+    }
+}
+
+fn plain_star(options: WildcardAdditionalOptions) -> Lowered<()> {
+    let WildcardAdditionalOptions {
+        wildcard_token: _,
+        opt_ilike,
+        opt_exclude,
+        opt_except,
+        opt_replace,
+        opt_rename,
+        opt_alias,
+    } = options;
+    let plain = opt_ilike.is_none()
+        && opt_exclude.is_none()
+        && opt_except.is_none()
+        && opt_replace.is_none()
+        && opt_rename.is_none()
+        && opt_alias.is_none();
+    if plain { Ok(()) } else { unsupported("a clause behind *") }
+}

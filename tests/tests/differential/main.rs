@@ -1,0 +1,214 @@
+//! The same statements on one plain Postgres and through the router: equal answers, or a refusal; never another answer.
+//!
+//! `SEED=n` repeats a run, `N=n` sets how many statements are made.
+
+mod generator;
+mod schema;
+
+use generator::Generator;
+use shardgate_tests::Running;
+use std::collections::BTreeMap;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+/// What one statement answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Rows as a sorted multiset (where an ORDER BY fixes the order, equal multisets are what a LIMIT lets differ), and
+    /// the count of the tag.
+    Rows(Vec<Vec<Option<String>>>, u64),
+    Failed(String),
+    Refused(String),
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    client
+}
+
+async fn ask(client: &Client, sql: &str) -> Answer {
+    match client.simple_query(sql).await {
+        Ok(messages) => {
+            let mut rows = Vec::new();
+            let mut count = 0;
+            for message in messages {
+                match message {
+                    SimpleQueryMessage::Row(row) => {
+                        rows.push(
+                            (0..row.len())
+                                .map(|at| row.get(at).map(str::to_string))
+                                .collect(),
+                        );
+                    }
+                    SimpleQueryMessage::CommandComplete(n) => count = n,
+                    _ => {}
+                }
+            }
+            rows.sort();
+            Answer::Rows(rows, count)
+        }
+        Err(error) => match error.as_db_error() {
+            Some(db) if db.code().code() == "0A000" && db.hint().is_some() => {
+                Answer::Refused(db.message().to_string())
+            }
+            Some(db) => Answer::Failed(db.code().code().to_string()),
+            None => panic!("the connection broke at {sql}: {error}"),
+        },
+    }
+}
+
+async fn prepare(running: &Running) -> (Client, Client) {
+    let home = &running.cluster.shards[0].primary;
+    let direct = connect(&home.url("postgres", "postgres")).await;
+    direct
+        .simple_query("create database plain")
+        .await
+        .expect("a new database");
+    let plain = connect(&home.url("plain", "postgres")).await;
+    let router = connect(&running.router.url(running.database(), "postgres")).await;
+    plain
+        .simple_query(schema::TABLES)
+        .await
+        .expect("the schema");
+    for statement in schema::TABLES.split(';') {
+        router
+            .simple_query(statement)
+            .await
+            .expect("the schema through the router");
+    }
+    for statement in schema::DISTRIBUTE {
+        router
+            .simple_query(statement)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+    for row in schema::rows() {
+        plain.simple_query(&row).await.expect("a row");
+        router
+            .simple_query(&row)
+            .await
+            .unwrap_or_else(|error| panic!("{row}: {error:?}"));
+    }
+    for row in schema::reference_rows() {
+        plain.simple_query(&row).await.expect("a row");
+        for shard in &running.cluster.shards {
+            let client = connect(&shard.primary.url(running.database(), "postgres")).await;
+            client.simple_query(&row).await.expect("a row");
+        }
+    }
+    (plain, router)
+}
+
+/// All rows of a table, whichever shard has them.
+async fn contents(running: &Running, table: &str) -> Vec<String> {
+    let mut rows = Vec::new();
+    let home_only = table == "notes";
+    let copies = table == "countries";
+    for (at, shard) in running.cluster.shards.iter().enumerate() {
+        if at > 0 && (home_only || copies) {
+            break;
+        }
+        let client = connect(&shard.primary.url(running.database(), "postgres")).await;
+        for row in client
+            .query(&format!("select t::text from {table} t"), &[])
+            .await
+            .expect("the table")
+        {
+            rows.push(row.get::<_, String>(0));
+        }
+    }
+    rows.sort();
+    rows
+}
+
+async fn plain_contents(plain: &Client, table: &str) -> Vec<String> {
+    let mut rows: Vec<String> = plain
+        .query(&format!("select t::text from {table} t"), &[])
+        .await
+        .expect("the table")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    rows.sort();
+    rows
+}
+
+async fn run(shards: u16) {
+    let seed: u64 = std::env::var("SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| {
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .expect("after 1970");
+            now.as_nanos() as u64
+        });
+    let count: u64 = std::env::var("N")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1500);
+    println!("SEED={seed} N={count} shards={shards}");
+    let running = Running::start(shards, 0);
+    let (plain, router) = prepare(&running).await;
+    let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    for number in 0..count {
+        let sql = Generator::new(seed.wrapping_add(number)).statement();
+        let is_write = ["INSERT", "UPDATE", "DELETE"]
+            .iter()
+            .any(|word| sql.starts_with(word));
+        // A statement that is refused must not run on the other side, so the router is asked first.
+        let got = ask(&router, &sql).await;
+        if let Answer::Refused(reason) = &got {
+            *totals.entry("refused").or_default() += 1;
+            *reasons.entry(reason.clone()).or_default() += 1;
+            continue;
+        }
+        let expected = ask(&plain, &sql).await;
+        assert_eq!(
+            got,
+            expected,
+            "SEED={} N=1: {sql}",
+            seed.wrapping_add(number)
+        );
+        let kind = match (&got, is_write) {
+            (Answer::Failed(_), _) => "failed alike",
+            (_, true) => "written",
+            (_, false) => "answered",
+        };
+        *totals.entry(kind).or_default() += 1;
+        if is_write && number % 10 == 0 {
+            for table in schema::ALL_TABLES {
+                assert_eq!(
+                    contents(&running, table).await,
+                    plain_contents(&plain, table).await,
+                    "{table} after {sql}"
+                );
+            }
+        }
+    }
+    for table in schema::ALL_TABLES {
+        assert_eq!(
+            contents(&running, table).await,
+            plain_contents(&plain, table).await,
+            "{table} at the end"
+        );
+    }
+    println!("{totals:?}\nrefusals: {reasons:#?}");
+    let answered =
+        totals.get("answered").copied().unwrap_or(0) + totals.get("written").copied().unwrap_or(0);
+    assert!(
+        answered * 5 > count || count < 100,
+        "too few statements were answered to prove anything: {totals:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_shards_answer_as_one_postgres() {
+    run(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_shard_answers_as_one_postgres() {
+    run(1).await;
+}
