@@ -65,10 +65,14 @@ setup_postgres() {
 }
 
 setup_clients() {
-    have psql && have pgbench && return
+    if have psql && have pgbench; then
+        return
+    fi
     # Debian has pgbench with the server; the client's package puts both on the PATH.
     install postgresql postgresql-client
-    have psql && have pgbench || die "psql and pgbench are not on the PATH."
+    if ! have psql || ! have pgbench; then
+        die "psql and pgbench are not on the PATH."
+    fi
 }
 
 setup_python() {

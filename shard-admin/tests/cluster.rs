@@ -113,11 +113,20 @@ fn servers_are_killed_stopped_and_started_again() {
 #[test]
 fn passwords_are_asked_for() {
     let password = "it's a \"pass\\word\"";
-    let cluster = Cluster::builder()
-        .shards(1)
+    let builder = Cluster::builder().shards(2);
+    let cluster = builder
         .auth(Auth::Scram(password.to_owned()))
         .start()
         .unwrap();
+    let verifier = "SELECT rolpassword FROM pg_authid WHERE rolname = 'postgres'";
+    let verifiers: Vec<Rows> = cluster
+        .nodes()
+        .map(|node| node.query("app", verifier).unwrap())
+        .collect();
+    assert!(
+        verifiers.iter().all(|rows| *rows == verifiers[0]),
+        "{verifiers:?}"
+    );
     let shard = &cluster.shards[0];
     let server = &shard.replicas[0];
     assert_eq!(

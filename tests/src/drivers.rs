@@ -136,6 +136,27 @@ pub fn node(script: &str, arguments: &[&str]) -> Result<Finished> {
     )
 }
 
+/// Our own administration binary, as `cargo build --workspace --bins` has made it.
+pub fn shard_admin(arguments: &[&str]) -> Result<Finished> {
+    run(
+        Command::new(shard_admin_binary()?).args(arguments),
+        "",
+        Duration::from_secs(120),
+    )
+}
+
+/// Where it is: beside the folder of the test binaries.
+pub fn shard_admin_binary() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let found = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join("shard-admin"))
+        .find(|path| path.is_file());
+    found.context("shard-admin is not built: run \"cargo build --workspace --bins\"")
+}
+
 fn drivers_dir() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().unwrap_or(tests).join("target/test-drivers")

@@ -12,7 +12,7 @@ use shardgate_plan::snapshot::{
     Column, ColumnDefault, Distribution, DistributionId, Epoch, Host, Placement, Relation,
     RelationKind, Shard, Snapshot, UserOperator,
 };
-use shardgate_shard_map::{Key, KeyType, Method, ShardId, ShardMap};
+use shardgate_shard_map::{Key, Method, ShardId, ShardMap};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -359,9 +359,4 @@ fn damaged(what: &str) -> CatalogError {
     CatalogError::Damaged {
         what: what.to_owned(),
     }
-}
-
-/// The key type of a distribution as the map has it.
-pub(crate) fn family_of(key_type: KeyType) -> &'static str {
-    key_text::family(key_type)
 }

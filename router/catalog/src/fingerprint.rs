@@ -8,7 +8,7 @@
 use tokio_postgres::GenericClient;
 
 /// Objects with smaller ids were made by initdb.
-const FIRST_USER_OID: u32 = 16384;
+pub(crate) const FIRST_USER_OID: u32 = 16384;
 
 /// Catalogs whose rows all belong to nobody's temporary objects, with the columns that identify a row.
 const PLAIN: &[(&str, &str)] = &[

@@ -4,8 +4,11 @@
 //! immutable snapshot and swap it whole.
 
 mod build;
+mod call;
 mod connect;
 mod disk;
+mod distribute;
+mod distribution;
 mod epoch;
 mod error;
 mod expression;
@@ -14,6 +17,7 @@ mod follow;
 mod follow_task;
 mod function_body;
 mod function_class;
+mod guard;
 mod key_text;
 mod load;
 mod load_catalog;
@@ -21,17 +25,27 @@ mod load_code;
 mod load_relations;
 mod quote;
 mod raw;
+mod resolve;
 mod schema;
 mod search_path;
 mod shard;
+mod table;
+mod table_checks;
+mod table_ddl;
+mod two_phase;
 mod view;
 
+pub use call::{call, call_in};
 pub use connect::{Backend, config_for, hosts_of};
 pub use disk::{read as read_state_file, save as write_state_file};
+pub use distribute::{Caller, DistributeRequest, distribute_table, reference_table, undistribute_table};
+pub use distribution::{BUCKETS, NewDistribution, NewMethod, create_distribution};
 pub use epoch::CHANNEL;
 pub use error::{CatalogError, PgError};
 pub use follow::{Follower, FollowerOptions, FollowerState};
+pub use guard::GUARD;
 pub use load::{Held, load};
 pub use raw::RawSnapshot;
 pub use schema::{InitOptions, Initialised, VERSION, init};
 pub use shard::{NewShard, ShardAdded, add_shard, set_hosts};
+pub use two_phase::{Recovered, recover};

@@ -57,6 +57,8 @@ CREATE TABLE IF NOT EXISTS shardgate.distribution (
     buckets integer CHECK (buckets BETWEEN 1 AND 65536 AND (buckets & (buckets - 1)) = 0),
     -- New hash tables of this key type and number of buckets join it unless they say otherwise.
     by_default boolean NOT NULL DEFAULT false,
+    -- It was made for one table and goes with the last one that belongs to it.
+    for_table boolean NOT NULL DEFAULT false,
     -- List maps: where every other value lives; NULL: it is refused.
     default_shard smallint REFERENCES shardgate.shard,
     CHECK ((method = 'hash') = (buckets IS NOT NULL))

@@ -5,7 +5,6 @@
 use crate::connect::{Backend, config_for};
 use crate::epoch;
 use crate::error::{CatalogError, PgError};
-use crate::quote::literal;
 use crate::schema::{self, check_server, create_local, insert_hosts};
 use shardgate_plan::snapshot::Host;
 use shardgate_shard_map::ShardId;
@@ -372,9 +371,4 @@ async fn refuse_known_tables(home: &Backend) -> Result<(), CatalogError> {
         .hint("Add all shards first, or undistribute these tables while they are empty.")
         .into()),
     }
-}
-
-/// `SET LOCAL lock_timeout` for a transaction of a change.
-pub(crate) fn lock_timeout(ms: u32) -> String {
-    format!("SET LOCAL lock_timeout = {}", literal(&format!("{ms}ms")))
 }

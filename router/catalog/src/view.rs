@@ -3,6 +3,6 @@
 use shardgate_sql::facts::Query;
 
 /// The analysed body; None if it could not be analysed. `definition` has every name qualified.
-pub(crate) fn analyse(_definition: &str) -> Option<Query> {
-    None
+pub(crate) fn analyse(definition: &str) -> Option<Query> {
+    shardgate_sql::analyze_view(definition)
 }

@@ -129,14 +129,9 @@ async fn a_shard_is_examined_before_it_is_added() {
         "lacks roles",
     )
     .await;
-    other
-        .connect()
-        .await
-        .batch_execute(
-            "CREATE ROLE app LOGIN; CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0",
-        )
-        .await
-        .unwrap();
+    let there = other.connect().await;
+    there.batch_execute("CREATE ROLE app LOGIN").await.unwrap();
+    there.batch_execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0").await.unwrap();
     refused(
         &mut cluster,
         new("s3", &other, Some("latin")),
@@ -160,12 +155,9 @@ async fn a_shard_is_examined_before_it_is_added() {
         added.warnings
     );
     // Another database on the same server is a shard of its own.
-    cluster.servers[1]
-        .connect()
-        .await
-        .batch_execute("CREATE DATABASE more; CREATE ROLE app")
-        .await
-        .unwrap();
+    let there = cluster.servers[1].connect().await;
+    there.batch_execute("CREATE ROLE app LOGIN").await.unwrap();
+    there.batch_execute("CREATE DATABASE more").await.unwrap();
     let fourth = new("s4", &cluster.servers[1], Some("more"));
     add_shard(&mut cluster.home, &fourth).await.unwrap();
 
@@ -381,7 +373,7 @@ async fn a_follower_sees_epochs_and_changes_of_the_schema() {
         "ALTER TABLE public.t DROP COLUMN b",
         "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "CREATE OR REPLACE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 2'",
-        "CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = texteq)",
+        "CREATE OPERATOR public.= (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)",
         "CREATE VIEW public.v AS SELECT 1",
         "CREATE ROLE someone; ALTER ROLE someone SET search_path = x",
         "ALTER TABLE public.t ENABLE ROW LEVEL SECURITY",

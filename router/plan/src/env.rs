@@ -130,6 +130,11 @@ fn strict_nodes(atoms: &[Atom]) -> HashSet<NodeId> {
     strict
 }
 
+/// The columns that an atom speaks of.
+pub(crate) fn mentions(atom: &Atom) -> HashSet<NodeId> {
+    mentioned(std::slice::from_ref(atom))
+}
+
 fn mentioned(atoms: &[Atom]) -> HashSet<NodeId> {
     let mut nodes = HashSet::new();
     for atom in atoms {

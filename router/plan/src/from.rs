@@ -187,9 +187,7 @@ impl<'a> Resolver<'a> {
             CteState::Inline => {
                 entry.state.replace(CteState::Active);
                 let scope = cte_scope(&ctes.frame, index);
-                let path = self.path.clone();
                 let scoped = self.query(&entry.cte.query, &scope, &[]);
-                self.path = path;
                 entry.state.replace(CteState::Inline);
                 let mut scoped = scoped?;
                 for (output, name) in scoped.outputs.iter_mut().zip(&entry.cte.columns) {

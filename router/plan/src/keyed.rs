@@ -3,7 +3,7 @@
 use crate::decision::{Decision, Param, Refusal};
 use crate::keyset::{KeySet, Part, Trouble, within};
 use crate::snapshot::{DistributionId, Snapshot};
-use shardgate_shard_map::{Key, Method, ShardId, ShardMap};
+use shardgate_shard_map::{Key, Method, RouteError, ShardId, ShardMap};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -106,8 +106,9 @@ impl Bound {
                 Ok(shard) => {
                     shards.entry(shard).or_insert(self);
                 }
-                Err(_) if self.role == Role::Existing => {}
-                Err(_) => return Err(self.unowned(key)),
+                Err(RouteError::NoShard(_)) if self.role == Role::Existing => {}
+                Err(RouteError::NoShard(_)) => return Err(self.unowned(key)),
+                Err(RouteError::WrongType { .. } | RouteError::Incomplete) => return Err(self.unplaceable()),
             },
             Part::Between(low, high) => {
                 let Some(owners) = owners_between(map, low.as_ref(), high.as_ref()) else {

@@ -2,16 +2,83 @@
 //!
 //! A route is proven for every relation in every scope, or it is not taken.
 
+mod alter;
+mod atoms;
+mod bind;
+mod calls;
+mod change;
+mod command;
+mod constant;
 pub mod decision;
+mod env;
+mod explain;
+mod from;
+mod functions;
+mod ir;
 pub mod keyed;
+mod keyset;
+mod operators;
+mod path;
+mod query;
+mod reach;
+mod refusals;
+mod resolve;
+mod scope;
+mod seen;
+mod select;
 pub mod snapshot;
+mod traits;
+mod unique;
+mod uses;
+mod utility;
+mod value;
+mod walk;
 
 pub use decision::{Argument, Call, CallName, Compiled, Context, Decision, Param, Refusal, Route, Traits};
+pub use explain::explain;
 
-use shardgate_sql::facts::Facts;
+use shardgate_sql::facts::{Facts, Statement};
 use snapshot::Snapshot;
 
-/// Compiles one statement. `text` is the statement's text, for messages only.
-pub fn compile(_facts: &Facts, _snapshot: &Snapshot, _context: &Context<'_>) -> Compiled {
-    Compiled { route: Route::Home, traits: Traits::default(), because: Vec::new() }
+/// Compiles one statement against one snapshot: where it goes, whatever its parameters.
+///
+/// A statement inside of another (EXPLAIN, PREPARE, DECLARE) is compiled as if it stood alone.
+///
+/// Without the text, DDL that may add a unique index to a distributed table is refused: see `compile_text`.
+pub fn compile(facts: &Facts, snapshot: &Snapshot, context: &Context<'_>) -> Compiled {
+    compile_with(facts, None, snapshot, context)
+}
+
+/// As `compile`, with the text that the facts were taken from. It decides nothing but whether the unique indexes that
+/// DDL adds contain the sharding key.
+pub fn compile_text(facts: &Facts, text: &str, snapshot: &Snapshot, context: &Context<'_>) -> Compiled {
+    compile_with(facts, Some(text), snapshot, context)
+}
+
+fn compile_with(facts: &Facts, text: Option<&str>, snapshot: &Snapshot, context: &Context<'_>) -> Compiled {
+    match &facts.statement {
+        Statement::Empty => Compiled { route: Route::Home, traits: Traits::default(), because: Vec::new() },
+        Statement::Query(query) => query::compile(query, facts, snapshot, context),
+        Statement::Explain { analyze, route, inner, inner_text: _ } => {
+            let compiled = compile(inner, snapshot, context);
+            if *route { compiled } else { explained(compiled, *analyze) }
+        }
+        Statement::Command(command) => command::compile(command, facts, snapshot, context),
+        Statement::Utility(utility) => utility::compile(utility, facts, text, snapshot, context),
+        Statement::Unparsed { keywords: _, reason } => query::unanalysed(facts, snapshot, reason),
+    }
+}
+
+/// EXPLAIN of Postgres's goes where the statement goes; without ANALYZE it runs nothing.
+fn explained(compiled: Compiled, analyze: bool) -> Compiled {
+    let route = match compiled.route {
+        Route::AllShards | Route::Call(_) => Route::Refused(Refusal::unsupported(
+            "EXPLAIN of this statement is not supported",
+            "It goes to all shards, or is carried out by the router.",
+            "Use EXPLAIN (ROUTE).",
+        )),
+        route => route,
+    };
+    let traits = if analyze { compiled.traits } else { Traits { ddl: false, ..compiled.traits } };
+    Compiled { route, traits, ..compiled }
 }

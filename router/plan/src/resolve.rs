@@ -20,7 +20,7 @@ use std::rc::Rc;
 
 /// Nested queries, CTE references and views together, and all entries that they expand to. Beyond these a statement
 /// is not analysed.
-const DEPTH_MAX: usize = 100;
+const DEPTH_MAX: usize = 150;
 const ENTRIES_MAX: u32 = 2_000;
 
 /// The statement is larger than what is analysed, or recursive in a way that is not understood.

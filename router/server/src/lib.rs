@@ -3,8 +3,24 @@
 //! It must not know what SQL means; what a statement is and where it goes is asked of the session and the planner.
 
 pub mod admin;
+pub mod backend;
+mod calls;
+mod cancel;
 pub mod check;
+mod client;
 pub mod config;
+mod drive;
 pub mod health;
 pub mod http;
+pub mod listener;
+pub mod mailbox;
+pub mod marks;
 pub mod metrics;
+pub mod pool;
+mod random;
+mod recovery;
+pub mod registry;
+pub mod run;
+pub mod shared;
+mod source;
+pub mod verifier;

@@ -19,6 +19,8 @@ pub struct Client {
     pub pid: u32,
     pub secret: u32,
     pub address: SocketAddr,
+    /// The router's own address that the client has connected to.
+    pub local: Option<SocketAddr>,
     pub user: Arc<str>,
     pub database: Arc<str>,
     pub connected: SystemTime,
@@ -108,7 +110,7 @@ impl Clients {
     pub fn register(
         self: &Arc<Self>,
         secret: u32,
-        address: SocketAddr,
+        (address, local): (SocketAddr, Option<SocketAddr>),
         user: Arc<str>,
         database: Arc<str>,
     ) -> Option<Registered> {
@@ -125,6 +127,7 @@ impl Clients {
             pid: self.pid(at),
             secret,
             address,
+            local,
             user,
             database,
             connected: now,
@@ -224,7 +227,7 @@ mod tests {
     }
 
     fn add(clients: &Arc<Clients>, secret: u32) -> Registered {
-        clients.register(secret, "127.0.0.1:1".parse().unwrap(), "u".into(), "d".into()).unwrap()
+        clients.register(secret, ("127.0.0.1:1".parse().unwrap(), None), "u".into(), "d".into()).unwrap()
     }
 
     #[test]

@@ -217,6 +217,7 @@ impl Session {
             self.take_snapshot();
         }
         reply::ready(&mut out.client, status);
+        self.release_spares(out);
     }
 }
 

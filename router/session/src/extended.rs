@@ -17,6 +17,7 @@ use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use shardgate_plan::Param;
 use shardgate_wire::{PgError, TxStatus};
+use shardgate_sql::facts::{Command, Statement as Facts};
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::{Bind, Close, Describe, Execute, Parse, put};
 use std::collections::BTreeMap;
@@ -66,6 +67,12 @@ impl Session {
         }
         let types: Arc<[u32]> = parse.types.clone().into();
         let planned = self.plan(text, &types);
+        if let Facts::Command(Command::Copy(copy)) = &planned.facts.statement
+            && copy.client
+        {
+            return Err(PgError::error("0A000", "COPY by the extended query protocol is not supported yet")
+                .hint("Send the COPY as a simple query."));
+        }
         self.refuse_if_failed(&planned)?;
         let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
         let doer = doer(&planned, &self.transaction, in_pipeline)?;

@@ -4,17 +4,16 @@
 use crate::api::{Output, Step};
 use crate::client::Flow;
 use crate::commands::refusal_error;
-use crate::place::Place;
 use crate::planner::Planned;
 use crate::route::bad_role;
-use crate::session::{Session, Wait};
+use crate::session::{Session, Wait, block_failed};
 use crate::settings::{Role, canonical_name};
 use crate::transaction::{Transaction, Virtual};
 use bytes::BytesMut;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_plan::{Argument, Call, CallName, Route};
 use shardgate_sql::facts::{Command, Statement};
-use shardgate_wire::PgError;
+use shardgate_wire::{PgError, TxStatus};
 use shardgate_wire::backend::put::{self as reply, ColumnDesc};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -69,6 +68,9 @@ impl Session {
         out: &mut Output,
     ) -> Result<Option<LocalResult>, PgError> {
         self.refuse_if_failed(planned)?;
+        if self.joined_slot().and_then(|slot| self.place(slot)).is_some_and(|place| place.status == TxStatus::Failed) {
+            return Err(block_failed());
+        }
         match &planned.facts.statement {
             Statement::Explain { route: true, inner_text, .. } => {
                 let inner = text.get(inner_text.clone()).unwrap_or_default().to_string();
@@ -388,10 +390,6 @@ impl Session {
         );
     }
 
-    /// A clean backend that nothing needs.
-    pub(crate) fn is_spare(place: &Place) -> bool {
-        place.is_clean()
-    }
 }
 
 fn column_size(ty: u32) -> i16 {

@@ -427,6 +427,18 @@ impl Session {
         }
     }
 
+    /// Gives back what was attached and then not needed.
+    pub(crate) fn release_spares(&mut self, out: &mut Output) {
+        let joined = self.joined_slot();
+        for index in 0..self.places.len() {
+            let Ok(number) = u8::try_from(index) else { continue };
+            let slot = Slot(number);
+            if joined != Some(slot) && self.place(slot).is_some_and(Place::is_clean) {
+                self.release(slot, out);
+            }
+        }
+    }
+
     /// Closes the backend's connection.
     pub(crate) fn close_place(&mut self, slot: Slot, out: &mut Output) {
         if let Some(place) = self.vacate(slot) {
@@ -549,4 +561,8 @@ impl Session {
 
 pub(crate) fn cancelled() -> PgError {
     PgError::error("57014", "canceling statement due to user request")
+}
+
+pub(crate) fn block_failed() -> PgError {
+    PgError::error("25P02", "current transaction is aborted, commands ignored until end of transaction block")
 }

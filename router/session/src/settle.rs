@@ -281,6 +281,9 @@ impl Session {
         if server_idle {
             self.release(slot, out);
         }
+        if self.transaction.is_none() {
+            self.release_spares(out);
+        }
         self.end_if_gone(out);
     }
 

@@ -8,6 +8,7 @@
 use crate::api::{Output, Slot, Step, Wanted};
 use crate::local::{LocalResult, Waiting};
 use crate::owed::Purpose;
+use crate::place::Place;
 use crate::planner::Planned;
 use crate::session::{Session, Wait, cancelled};
 use crate::settings::quote_literal;
@@ -33,9 +34,10 @@ struct Member {
     /// Queries that were not answered yet.
     pending: usize,
     tag: String,
+    /// The tag of the statement itself.
+    statement_tag: String,
     status: TxStatus,
     prepared: bool,
-    done: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +79,9 @@ impl Session {
                 attached: false,
                 pending: 0,
                 tag: String::new(),
+                statement_tag: String::new(),
                 status: TxStatus::Idle,
                 prepared: false,
-                done: false,
             });
         }
         let gid = format!("{}{}_{}", self.options.gid_prefix, self.options.pid, self.serial);
@@ -158,9 +160,7 @@ impl Session {
                 self.several_send(|_, index| index == 0, &[&text], out);
             }
             Stage::Alone(index) => {
-                if let Some(member) = several.members.get_mut(index) {
-                    member.done = true;
-                }
+                several.keep_tags(|at| at == index);
                 let next = index + 1;
                 if next < several.members.len() {
                     several.stage = Stage::Alone(next);
@@ -170,10 +170,16 @@ impl Session {
                 }
             }
             Stage::Home => {
+                several.keep_tags(|index| index == 0);
                 several.stage = Stage::Others;
                 self.several_send(|_, index| index > 0, &["BEGIN", &text], out);
             }
             Stage::Others => {
+                several.keep_tags(|index| index > 0);
+                if let Err(error) = several.tag() {
+                    several.error = Some(error);
+                    return self.several_roll_back(out);
+                }
                 several.stage = Stage::Preparing;
                 let sql = format!("PREPARE TRANSACTION {gid}");
                 self.several_send(|_, index| index > 0, &[&sql], out);
@@ -289,20 +295,19 @@ impl Session {
 
     fn several_end(&mut self, outcome: Result<(), PgError>, out: &mut Output) {
         let Some(several) = self.several.take() else { return };
-        let home_tag = several.members.first().map(|member| member.tag.clone()).unwrap_or_default();
         for member in &several.members {
             if outcome.is_ok() {
                 out.steps.push(Step::Settled { slot: member.slot, wrote: true });
             }
-            if self.place(member.slot).is_some_and(Session::is_spare) {
+            if self.place(member.slot).is_some_and(Place::is_clean) {
                 self.release(member.slot, out);
             } else {
                 self.close_place(member.slot, out);
             }
         }
         if let Some(work) = self.working.as_mut() {
-            // After the commit home's last tag is COMMIT; the statement's own tag is its leading keywords.
-            work.result.tag = if several.atomic { leading_tag(&several.text) } else { home_tag };
+            // A difference was found before anything was prepared; what ran alone on each shard is done anyway.
+            work.result.tag = several.tag().unwrap_or_else(|_| "OK".to_string());
         }
         self.wait = Wait::Nothing;
         self.take_snapshot();
@@ -310,14 +315,20 @@ impl Session {
     }
 }
 
-/// The command tag of DDL: Postgres says the verb and the kind of object, `CREATE TABLE`, `ALTER INDEX`.
-fn leading_tag(text: &str) -> String {
-    match shardgate_sql::analyze(text).statement {
-        shardgate_sql::facts::Statement::Utility(utility) => utility.tag.to_string(),
-        shardgate_sql::facts::Statement::Empty
-        | shardgate_sql::facts::Statement::Query(_)
-        | shardgate_sql::facts::Statement::Explain { .. }
-        | shardgate_sql::facts::Statement::Command(_)
-        | shardgate_sql::facts::Statement::Unparsed { .. } => "OK".to_string(),
+impl Several {
+    /// Keeps the tags of the statement before those of the transaction's end come.
+    fn keep_tags(&mut self, chosen: impl Fn(usize) -> bool) {
+        for (index, member) in self.members.iter_mut().enumerate() {
+            if chosen(index) {
+                member.statement_tag = member.tag.clone();
+            }
+        }
+    }
+
+    /// The one tag of all shards.
+    fn tag(&self) -> Result<String, PgError> {
+        shardgate_merge::combine(self.members.iter().map(|member| member.statement_tag.as_str())).map_err(|error| {
+            PgError::error("XX000", "the shards did not answer alike").detail(error.to_string())
+        })
     }
 }

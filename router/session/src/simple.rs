@@ -6,7 +6,7 @@ use crate::commands::{Doer, changes_names, doer, note_deeds};
 use crate::owed::{Entry, Kind};
 use crate::planner::Planned;
 use crate::route::{Aim, Reach};
-use crate::session::{Session, Wait};
+use crate::session::{Session, Wait, block_failed};
 use crate::transaction::{PRELUDE_MAX, Transaction, merge_modes};
 use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::PgError;
@@ -168,7 +168,12 @@ impl Session {
 
     /// In a failed block that no server knows of, only its end is accepted.
     pub(crate) fn refuse_if_failed(&self, planned: &Planned) -> Result<(), PgError> {
-        let Transaction::Virtual(block) = &self.transaction else { return Ok(()) };
+        let block = match &self.transaction {
+            Transaction::Virtual(block) => block,
+            Transaction::None => return Ok(()),
+            // The server itself refuses what goes to it.
+            Transaction::Joined { .. } => return Ok(()),
+        };
         let ends = matches!(
             planned.facts.statement,
             Statement::Command(Command::Commit { .. } | Command::Rollback { .. })
@@ -185,7 +190,7 @@ impl Session {
         if !block.failed || ends || goes_back {
             return Ok(());
         }
-        Err(PgError::error("25P02", "current transaction is aborted, commands ignored until end of transaction block"))
+        Err(block_failed())
     }
 
     /// A statement that is repeated wherever the transaction goes.

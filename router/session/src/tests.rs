@@ -169,7 +169,7 @@ impl Script {
     fn sent(&mut self, slot: Slot) -> String {
         let index = usize::from(slot.0);
         let bytes = self.out.backends.get_mut(index).map(BytesMut::split).unwrap_or_default();
-        types(&bytes)
+        frames(&bytes).iter().map(|(tag, _)| char::from(*tag)).collect()
     }
 
     /// Texts of the simple queries that went to the slot's server.
@@ -184,7 +184,7 @@ impl Script {
     }
 
     fn step(&mut self) -> Step {
-        assert!(!self.steps.is_empty(), "a step was expected");
+        assert!(!self.steps.is_empty(), "a step was expected; the client was told {:?}", self.out.client);
         self.steps.remove(0)
     }
 
@@ -452,6 +452,7 @@ fn settings_follow_the_session_to_another_backend() {
     });
     assert_eq!(script.client(), "ZI");
     let backend = script.expect_release(slot, true).unwrap();
+    assert_eq!(script.sent(slot), "QQ");
     assert_eq!(backend.applied.get("work_mem").map(String::as_str), Some("5MB"));
     script.query("update users set name = 'a' where id = 150");
     let slot = script.expect_checkout(SECOND, Wanted::Primary);
@@ -626,7 +627,7 @@ fn a_savepoint_before_the_first_shard_goes_where_the_transaction_goes() {
 
 #[test]
 fn garbage_of_a_client_ends_the_session_with_an_error() {
-    for bytes in [&b"!\0\0\0\x04"[..], b"Q\xff\xff\xff\xff", b"Q\0\0\0\x03", b"S\0\0\0\xff"] {
+    for bytes in [&b"!\0\0\0\x04"[..], b"Q\xff\xff\xff\xff", b"Q\0\0\0\x03", b"S\0\0\0\x05x"] {
         let mut script = Script::begin(&[]);
         script.say(|b| b.extend_from_slice(bytes));
         let said = script.client();

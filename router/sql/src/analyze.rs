@@ -3,7 +3,7 @@
 use crate::cursor::Cursor;
 use crate::facts::{Facts, Statement};
 use crate::lexer::{Kind, Token, lex};
-use crate::{command, explain, hint, keywords, query, utility};
+use crate::{command, explain, hint, keywords, query, split, utility};
 use std::collections::HashSet;
 
 /// Reads one statement, without a semicolon behind it. It never fails: what is not understood for certain is
@@ -45,8 +45,8 @@ fn statement(text: &str, tokens: &[Token]) -> Statement {
     if tokens.is_empty() {
         return Statement::Empty;
     }
-    if tokens.iter().any(|t| t.kind == Kind::Semicolon) && !Cursor::new(text, tokens).is(&["create"]) {
-        return unparsed(text, tokens, "it has a semicolon inside".to_owned());
+    if tokens.iter().any(|t| t.kind == Kind::Semicolon) && split::pieces(text, tokens).len() > 1 {
+        return unparsed(text, tokens, "it is more than one statement".to_owned());
     }
     let result = match verb(text, tokens) {
         Verb::Query => query::parse(text, tokens).map(|q| Statement::Query(Box::new(q))),
@@ -66,17 +66,26 @@ enum Verb {
 }
 
 fn verb(text: &str, tokens: &[Token]) -> Verb {
-    let Some(first) = tokens.first() else { return Verb::Utility };
+    let Some(first) = tokens.first() else {
+        return Verb::Utility;
+    };
     if first.kind == Kind::LParen {
         return Verb::Query;
     }
-    let word = if first.kind == Kind::Word { first.raw(text).to_ascii_lowercase() } else { String::new() };
+    let word = if first.kind == Kind::Word {
+        first.raw(text).to_ascii_lowercase()
+    } else {
+        String::new()
+    };
     match word.as_str() {
-        "select" | "with" | "values" | "table" | "insert" | "update" | "delete" | "merge" => Verb::Query,
+        "select" | "with" | "values" | "table" | "insert" | "update" | "delete" | "merge" => {
+            Verb::Query
+        }
         "explain" => Verb::Explain,
-        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" | "set" | "reset"
-        | "show" | "discard" | "prepare" | "execute" | "deallocate" | "declare" | "fetch" | "move" | "close"
-        | "listen" | "unlisten" | "notify" | "copy" | "lock" => Verb::Command,
+        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release"
+        | "set" | "reset" | "show" | "discard" | "prepare" | "execute" | "deallocate"
+        | "declare" | "fetch" | "move" | "close" | "listen" | "unlisten" | "notify" | "copy"
+        | "lock" => Verb::Command,
         _ => Verb::Utility,
     }
 }
@@ -93,11 +102,18 @@ pub(crate) fn is_query(cursor: &Cursor<'_>) -> bool {
 fn unparsed(text: &str, tokens: &[Token], reason: String) -> Statement {
     let words = tokens.iter().take(3).take_while(|t| t.kind == Kind::Word);
     let keywords: Vec<String> = words.map(|t| t.raw(text).to_ascii_uppercase()).collect();
-    Statement::Unparsed { keywords: keywords.join(" "), reason }
+    Statement::Unparsed {
+        keywords: keywords.join(" "),
+        reason,
+    }
 }
 
 fn params(text: &str, tokens: &[Token]) -> u16 {
-    tokens.iter().filter_map(|t| t.param(text)).max().unwrap_or(0)
+    tokens
+        .iter()
+        .filter_map(|t| t.param(text))
+        .max()
+        .unwrap_or(0)
 }
 
 /// Every token that may be a name: quoted ones, and words that are not reserved or stand behind a dot.
@@ -108,7 +124,8 @@ fn identifiers(text: &str, tokens: &[Token]) -> Vec<String> {
     for token in tokens {
         if token.kind.is_name() {
             if let Some(name) = token.name(text) {
-                let reserved = token.kind == Kind::Word && !after_dot && keywords::is_reserved(&name);
+                let reserved =
+                    token.kind == Kind::Word && !after_dot && keywords::is_reserved(&name);
                 if !reserved && !seen.contains(&name) {
                     seen.insert(name.clone());
                     names.push(name);

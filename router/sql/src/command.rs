@@ -36,17 +36,24 @@ pub(crate) fn parse(text: &str, tokens: &[Token]) -> Result<Command, String> {
         _ => None,
     };
     let whole = command.filter(|_| cursor.is_end());
-    whole.ok_or_else(|| format!("this form of {} is not understood", verb.to_ascii_uppercase()))
+    whole.ok_or_else(|| {
+        format!(
+            "this form of {} is not understood",
+            verb.to_ascii_uppercase()
+        )
+    })
 }
 
 fn discard(cursor: &mut Cursor<'_>) -> Option<Command> {
     cursor.expect(&["discard"])?;
-    Some(match cursor.accept_any(&["all", "plans", "sequences", "temp", "temporary"])? {
-        "all" => Command::DiscardAll,
-        "plans" => Command::Discard("PLANS".to_owned()),
-        "sequences" => Command::Discard("SEQUENCES".to_owned()),
-        _ => Command::Discard("TEMP".to_owned()),
-    })
+    Some(
+        match cursor.accept_any(&["all", "plans", "sequences", "temp", "temporary"])? {
+            "all" => Command::DiscardAll,
+            "plans" => Command::Discard("PLANS".to_owned()),
+            "sequences" => Command::Discard("SEQUENCES".to_owned()),
+            _ => Command::Discard("TEMP".to_owned()),
+        },
+    )
 }
 
 fn notify(cursor: &mut Cursor<'_>) -> Option<Command> {

@@ -16,7 +16,11 @@ pub(crate) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(text: &'a str, tokens: &'a [Token]) -> Self {
-        Cursor { text, tokens, at: 0 }
+        Cursor {
+            text,
+            tokens,
+            at: 0,
+        }
     }
 
     pub(crate) fn text(&self) -> &'a str {
@@ -57,7 +61,10 @@ impl<'a> Cursor<'a> {
 
     /// The next token is this unquoted word (lower case), and the ones behind it likewise.
     pub(crate) fn is(&self, words: &[&str]) -> bool {
-        words.iter().enumerate().all(|(i, w)| self.peek_at(i).is_some_and(|t| t.is_word(self.text, w)))
+        words
+            .iter()
+            .enumerate()
+            .all(|(i, w)| self.peek_at(i).is_some_and(|t| t.is_word(self.text, w)))
     }
 
     pub(crate) fn is_kind(&self, kind: Kind) -> bool {
@@ -107,7 +114,11 @@ impl<'a> Cursor<'a> {
     /// The next token is a word; folded, for a look-up in a table.
     pub(crate) fn word(&self) -> Option<String> {
         let token = self.peek()?;
-        if token.kind == Kind::Word { token.name(self.text) } else { None }
+        if token.kind == Kind::Word {
+            token.name(self.text)
+        } else {
+            None
+        }
     }
 
     /// A name of one part that is no reserved word: `ColId` of Postgres's grammar.
@@ -146,7 +157,10 @@ impl<'a> Cursor<'a> {
             if parts.len() > 2 {
                 return None;
             }
-            Some(Name { schema: parts.pop(), name })
+            Some(Name {
+                schema: parts.pop(),
+                name,
+            })
         });
         if name.is_none() {
             self.at = from;
@@ -176,7 +190,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// Items with commas between them.
-    pub(crate) fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+    pub(crate) fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
         let mut items = vec![item(self)?];
         while self.accept_kind(Kind::Comma) {
             items.push(item(self)?);

@@ -19,6 +19,10 @@ impl SqlError {
     pub(crate) fn syntax(problem: &str, text: &str, near: Range<usize>) -> SqlError {
         let position = near.start;
         let near = text.get(near).unwrap_or_default();
-        SqlError { sqlstate: "42601", message: format!("{problem} at or near \"{near}\""), position }
+        SqlError {
+            sqlstate: "42601",
+            message: format!("{problem} at or near \"{near}\""),
+            position,
+        }
     }
 }

@@ -14,15 +14,20 @@ pub(crate) fn parse(text: &str, tokens: &[Token]) -> Result<Statement, String> {
     let inner_text = cursor.rest_range().ok_or_else(odd)?;
     // Only our own form explains every statement; none explains itself, so the recursion ends here.
     let explainable = [
-        "select", "with", "values", "table", "insert", "update", "delete", "merge", "declare", "create", "refresh",
-        "execute",
+        "select", "with", "values", "table", "insert", "update", "delete", "merge", "declare",
+        "create", "refresh", "execute",
     ];
     let known = cursor.is_kind(Kind::LParen) || explainable.iter().any(|w| cursor.is(&[w]));
     if cursor.is(&["explain"]) || (!known && !route) {
         return Err(odd());
     }
     let inner = Box::new(analyze(text.get(inner_text.clone()).unwrap_or_default()));
-    Ok(Statement::Explain { analyze: analyze_it, route, inner, inner_text })
+    Ok(Statement::Explain {
+        analyze: analyze_it,
+        route,
+        inner,
+        inner_text,
+    })
 }
 
 /// Whether ANALYZE and ROUTE are on.
@@ -30,7 +35,9 @@ fn options(cursor: &mut Cursor<'_>) -> Option<(bool, bool)> {
     let mut inside = *cursor;
     // A parenthesis may also begin the query itself.
     inside.advance(1);
-    let begins_query = ["select", "with", "values", "table"].iter().any(|w| inside.is(&[w]));
+    let begins_query = ["select", "with", "values", "table"]
+        .iter()
+        .any(|w| inside.is(&[w]));
     if !cursor.is_kind(Kind::LParen) || begins_query || inside.is_kind(Kind::LParen) {
         let analyze_it = cursor.accept_any(&["analyze", "analyse"]).is_some();
         cursor.accept(&["verbose"]);
@@ -56,7 +63,9 @@ fn option(cursor: &mut Cursor<'_>) -> Option<(String, Option<bool>)> {
     let value = match cursor.peek() {
         None => return Some((name, Some(true))),
         Some(token) if token.kind == Kind::Comma => return Some((name, Some(true))),
-        Some(token) => token.string(cursor.text()).unwrap_or_else(|| token.raw(cursor.text()).to_owned()),
+        Some(token) => token
+            .string(cursor.text())
+            .unwrap_or_else(|| token.raw(cursor.text()).to_owned()),
     };
     cursor.advance(1);
     let on = match value.to_ascii_lowercase().as_str() {

@@ -41,7 +41,12 @@ pub enum Statement {
     /// SELECT, VALUES, TABLE, INSERT, UPDATE, DELETE, with or without WITH.
     Query(Box<Query>),
     /// EXPLAIN of a statement. `route` is ours: `EXPLAIN (ROUTE) ..`; then `inner_text` is what is to be explained.
-    Explain { analyze: bool, route: bool, inner: Box<Facts>, inner_text: Range<usize> },
+    Explain {
+        analyze: bool,
+        route: bool,
+        inner: Box<Facts>,
+        inner_text: Range<usize>,
+    },
     /// Transaction control, session settings, cursors: statements whose meaning is the session's.
     Command(Command),
     /// DDL and maintenance, from the closed table of leading keywords.
@@ -76,7 +81,12 @@ pub struct Cte {
 pub enum Body {
     Select(Box<Select>),
     Values(Vec<Vec<Expr>>),
-    SetOperation { kind: SetOperation, all: bool, left: Box<Query>, right: Box<Query> },
+    SetOperation {
+        kind: SetOperation,
+        all: bool,
+        left: Box<Query>,
+        right: Box<Query>,
+    },
     Insert(Box<Insert>),
     Update(Box<Update>),
     Delete(Box<Delete>),
@@ -125,7 +135,10 @@ pub enum GroupBy {
 /// One item of a target list or of RETURNING.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    Expr { expr: Expr, alias: Option<String> },
+    Expr {
+        expr: Expr,
+        alias: Option<String>,
+    },
     /// `*`
     Star,
     /// `t.*` or `s.t.*`
@@ -136,9 +149,16 @@ pub enum Item {
 pub enum FromItem {
     Relation(Relation),
     /// A subquery in FROM; `lateral` as written.
-    Derived { query: Box<Query>, alias: Option<Alias>, lateral: bool },
+    Derived {
+        query: Box<Query>,
+        alias: Option<Alias>,
+        lateral: bool,
+    },
     /// A function in FROM (implicitly lateral). ROWS FROM has several calls.
-    Function { calls: Vec<Expr>, alias: Option<Alias> },
+    Function {
+        calls: Vec<Expr>,
+        alias: Option<Alias>,
+    },
     Join(Box<Join>),
     Opaque(Opaque),
 }
@@ -257,46 +277,101 @@ pub struct Opaque {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     /// `c`, `t.c`, `s.t.c`
-    Column { schema: Option<String>, table: Option<String>, column: String },
+    Column {
+        schema: Option<String>,
+        table: Option<String>,
+        column: String,
+    },
     Literal(Literal),
     /// `$n`, from 1.
     Param(u16),
     /// DEFAULT in VALUES or SET.
     Default,
     /// `e::type`, `CAST(e AS type)`, `type 'literal'`.
-    Cast { expr: Box<Expr>, ty: TypeName },
+    Cast {
+        expr: Box<Expr>,
+        ty: TypeName,
+    },
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Not(Box<Expr>),
     /// Any binary operator. `schema` for `OPERATOR(schema.op)`.
-    Binary { op: String, schema: Option<String>, left: Box<Expr>, right: Box<Expr> },
+    Binary {
+        op: String,
+        schema: Option<String>,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// A prefix operator other than NOT. A minus before a number literal is folded into the literal.
-    Unary { op: String, expr: Box<Expr> },
+    Unary {
+        op: String,
+        expr: Box<Expr>,
+    },
     /// `e IS [NOT] NULL`
-    IsNull { expr: Box<Expr>, negated: bool },
+    IsNull {
+        expr: Box<Expr>,
+        negated: bool,
+    },
     /// `a IS [NOT] DISTINCT FROM b`
-    IsDistinct { left: Box<Expr>, right: Box<Expr>, negated: bool },
+    IsDistinct {
+        left: Box<Expr>,
+        right: Box<Expr>,
+        negated: bool,
+    },
     /// `e IN (list)`
-    InList { expr: Box<Expr>, list: Vec<Expr>, negated: bool },
+    InList {
+        expr: Box<Expr>,
+        list: Vec<Expr>,
+        negated: bool,
+    },
     /// `e IN (SELECT ..)`
-    InSubquery { expr: Box<Expr>, query: Box<Query>, negated: bool },
+    InSubquery {
+        expr: Box<Expr>,
+        query: Box<Query>,
+        negated: bool,
+    },
     /// `e op ANY (array)`, `e op ALL (array)`, also with a subquery.
-    Quantified { op: String, schema: Option<String>, all: bool, left: Box<Expr>, right: Quantifier },
-    Between { expr: Box<Expr>, low: Box<Expr>, high: Box<Expr>, negated: bool, symmetric: bool },
-    Exists { query: Box<Query>, negated: bool },
+    Quantified {
+        op: String,
+        schema: Option<String>,
+        all: bool,
+        left: Box<Expr>,
+        right: Quantifier,
+    },
+    Between {
+        expr: Box<Expr>,
+        low: Box<Expr>,
+        high: Box<Expr>,
+        negated: bool,
+        symmetric: bool,
+    },
+    Exists {
+        query: Box<Query>,
+        negated: bool,
+    },
     /// `(SELECT ..)` as a value, also `ARRAY(SELECT ..)`.
     Subquery(Box<Query>),
     /// `(a, b)`, `ROW(a, b)`
     Row(Vec<Expr>),
     /// `ARRAY[..]`
     Array(Vec<Expr>),
-    Collate { expr: Box<Expr>, collation: Name },
+    Collate {
+        expr: Box<Expr>,
+        collation: Name,
+    },
     Function(Box<Function>),
-    Case { operand: Option<Box<Expr>>, whens: Vec<(Expr, Expr)>, otherwise: Option<Box<Expr>> },
+    Case {
+        operand: Option<Box<Expr>>,
+        whens: Vec<(Expr, Expr)>,
+        otherwise: Option<Box<Expr>>,
+    },
     /// Anything else that is plain syntax over its children (COALESCE, EXTRACT, subscripts, `IS TRUE`, LIKE, ..).
     /// `what` names it in lower case. The children are complete. Syntax that calls a function which a user can
     /// replace is a `Function` instead.
-    Other { what: &'static str, children: Vec<Expr> },
+    Other {
+        what: &'static str,
+        children: Vec<Expr>,
+    },
     /// Not modelled. A statement with such an expression cannot be proven to be read-only or bound.
     Opaque(Box<Opaque>),
 }
@@ -349,18 +424,29 @@ pub enum Command {
     /// BEGIN / START TRANSACTION, with modes that were all understood.
     Begin(TransactionModes),
     /// COMMIT / END.
-    Commit { chain: bool },
+    Commit {
+        chain: bool,
+    },
     /// ROLLBACK / ABORT.
-    Rollback { chain: bool },
+    Rollback {
+        chain: bool,
+    },
     Savepoint(String),
     ReleaseSavepoint(String),
     RollbackTo(String),
     /// SET [SESSION|LOCAL] name = value. `value` is the text of the value list as written; None: DEFAULT.
     /// `SET TIME ZONE x` has the name `timezone`, `SET NAMES x` is `client_encoding`, `SET ROLE x` is `role`,
     /// `SET SESSION AUTHORIZATION x` is `session_authorization`, `SET SCHEMA 'x'` is `search_path`.
-    Set { local: bool, name: String, value: Option<SetValue> },
+    Set {
+        local: bool,
+        name: String,
+        value: Option<SetValue>,
+    },
     /// SET TRANSACTION modes; SET SESSION CHARACTERISTICS AS TRANSACTION modes.
-    SetTransaction { session: bool, modes: TransactionModes },
+    SetTransaction {
+        session: bool,
+        modes: TransactionModes,
+    },
     Reset(String),
     ResetAll,
     Show(String),
@@ -368,13 +454,27 @@ pub enum Command {
     DiscardAll,
     /// DISCARD PLANS, SEQUENCES, TEMP.
     Discard(String),
-    Prepare { name: String, body: Box<Facts>, body_text: Range<usize> },
-    Execute { name: String, args: Vec<Expr> },
+    Prepare {
+        name: String,
+        body: Box<Facts>,
+        body_text: Range<usize>,
+    },
+    Execute {
+        name: String,
+        args: Vec<Expr>,
+    },
     /// None: DEALLOCATE ALL.
     Deallocate(Option<String>),
-    Declare { name: String, hold: bool, query: Box<Facts>, query_text: Range<usize> },
+    Declare {
+        name: String,
+        hold: bool,
+        query: Box<Facts>,
+        query_text: Range<usize>,
+    },
     /// FETCH and MOVE.
-    Fetch { cursor: String },
+    Fetch {
+        cursor: String,
+    },
     /// None: CLOSE ALL.
     Close(Option<String>),
     Listen(String),

@@ -11,8 +11,24 @@ const NESTING_MAX: usize = 200;
 
 /// Words that join or extend an expression, a query or a FROM clause to the right.
 const CHAINING: &[&str] = &[
-    "and", "at", "between", "collate", "except", "ilike", "in", "intersect", "is", "isnull", "join", "like", "not",
-    "notnull", "operator", "or", "similar", "union",
+    "and",
+    "at",
+    "between",
+    "collate",
+    "except",
+    "ilike",
+    "in",
+    "intersect",
+    "is",
+    "isnull",
+    "join",
+    "like",
+    "not",
+    "notnull",
+    "operator",
+    "or",
+    "similar",
+    "union",
 ];
 
 /// Err with the reason if the statement must not be parsed.

@@ -17,7 +17,7 @@ fn in_blanks(blanks: &str) -> Option<Hint> {
     let mut rest = blanks;
     while let Some(start) = rest.find("/*") {
         // A line comment may contain the beginning of a block comment.
-        if let Some(line) = rest.find("--").filter(|line| *line < start) {
+        if let Some(line) = rest.get(..start)?.find("--") {
             let ended = rest.get(line..)?;
             rest = ended.get(ended.find(['\n', '\r'])?..)?;
             continue;
@@ -35,7 +35,10 @@ fn in_blanks(blanks: &str) -> Option<Hint> {
 fn parse(comment: &str) -> Option<Hint> {
     let settings = comment.trim().strip_prefix("shardgate:")?;
     let mut hint = Hint::default();
-    for setting in settings.split([' ', '\t', '\n', '\r', ',']).filter(|s| !s.is_empty()) {
+    for setting in settings
+        .split([' ', '\t', '\n', '\r', ','])
+        .filter(|s| !s.is_empty())
+    {
         let (name, value) = setting.split_once('=')?;
         let value = value.trim_matches(['\'', '"']).to_owned();
         match name.to_ascii_lowercase().as_str() {

@@ -15,7 +15,9 @@ pub mod lexer;
 mod query;
 mod split;
 mod utility;
+mod view;
 
 pub use analyze::analyze;
 pub use error::SqlError;
 pub use split::split;
+pub use view::analyze_view;

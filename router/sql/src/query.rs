@@ -29,12 +29,17 @@ fn parse_tokens(text: &str, tokens: &[Ours]) -> Result<Query, String> {
     let normal = normalise::run(text, tokens)?;
     let dialect = PostgreSqlDialect {};
     let mut parser = Parser::new(&dialect).with_tokens_with_locations(normal.tokens);
-    let query = parser.parse_query().map_err(|e| format!("it could not be parsed ({e})"))?;
+    let query = parser
+        .parse_query()
+        .map_err(|e| format!("it could not be parsed ({e})"))?;
     if parser.peek_token_ref().token != Token::EOF {
-        return Err(format!("it could not be parsed (unexpected {})", parser.peek_token_ref().token));
+        return Err(format!(
+            "it could not be parsed (unexpected {})",
+            parser.peek_token_ref().token
+        ));
     }
     let mut lower = Lower::new(text, tokens, normal.only, normal.overriding);
-    let query = lower.query(*query)?;
+    let query = lower.query(query)?;
     lower.finish()?;
     Ok(query)
 }
@@ -44,17 +49,37 @@ pub(crate) fn parse_list(text: &str, tokens: &[Ours]) -> Result<Vec<Expr>, Strin
     // A list of expressions is what follows SELECT; the word is lent by a text of our own.
     let shift = "select ".len();
     let padded = format!("select {text}");
-    let mut all = vec![Ours { kind: Kind::Word, start: 0, end: shift - 1 }];
-    all.extend(tokens.iter().map(|t| Ours { kind: t.kind, start: t.start + shift, end: t.end + shift }));
+    let mut all = vec![Ours {
+        kind: Kind::Word,
+        start: 0,
+        end: shift - 1,
+    }];
+    all.extend(tokens.iter().map(|t| Ours {
+        kind: t.kind,
+        start: t.start + shift,
+        end: t.end + shift,
+    }));
     let query = parse(&padded, &all)?;
-    let plain = query.ctes.is_empty() && query.order_by.is_empty() && query.limit.is_none() && query.offset.is_none();
-    let Body::Select(select) = query.body else { return Err("it is no list of expressions".to_owned()) };
-    if !plain || query.locking || !select.from.is_empty() || select.filter.is_some() || select.into.is_some() {
+    let plain = query.ctes.is_empty()
+        && query.order_by.is_empty()
+        && query.limit.is_none()
+        && query.offset.is_none();
+    let Body::Select(select) = query.body else {
+        return Err("it is no list of expressions".to_owned());
+    };
+    if !plain
+        || query.locking
+        || !select.from.is_empty()
+        || select.filter.is_some()
+        || select.into.is_some()
+    {
         return Err("it is no list of expressions".to_owned());
     }
     let expr = |item| match item {
         Item::Expr { expr, alias: None } => Ok(expr),
-        Item::Expr { .. } | Item::Star | Item::QualifiedStar(_) => Err("it is no list of expressions".to_owned()),
+        Item::Expr { .. } | Item::Star | Item::QualifiedStar(_) => {
+            Err("it is no list of expressions".to_owned())
+        }
     };
     select.items.into_iter().map(expr).collect()
 }

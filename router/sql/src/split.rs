@@ -13,7 +13,11 @@ use std::ops::Range;
 ///
 /// Fails with Postgres's own message and 42601 where its scanner would refuse the text; nothing of it may run then.
 pub fn split(text: &str) -> Result<Vec<Range<usize>>, SqlError> {
-    let tokens = lex(text)?;
+    Ok(pieces(text, &lex(text)?))
+}
+
+/// The same for a text that is already cut into tokens.
+pub(crate) fn pieces(text: &str, tokens: &[Token]) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut state = Depth::default();
     // Where the piece begins, and where its last token ends.
@@ -29,18 +33,22 @@ pub fn split(text: &str) -> Result<Vec<Range<usize>>, SqlError> {
             continue;
         }
         end = Some(token.end);
-        state.see(text, &tokens, index, token);
+        state.see(text, tokens, index, token);
     }
     // A comment behind the last token belongs to the last statement, as it may carry a hint.
     if end.is_some() {
         pieces.push(start..text.len());
     }
     for piece in &mut pieces {
-        let skipped = text.get(piece.clone()).map_or(0, |s| s.len() - s.trim_ascii_start().len());
-        let kept = text.get(piece.clone()).map_or(0, |s| s.trim_ascii_end().len());
+        let skipped = text
+            .get(piece.clone())
+            .map_or(0, |s| s.len() - s.trim_ascii_start().len());
+        let kept = text
+            .get(piece.clone())
+            .map_or(0, |s| s.trim_ascii_end().len());
         *piece = piece.start + skipped..piece.start + kept;
     }
-    Ok(pieces)
+    pieces
 }
 
 /// How deep in parentheses and in a function body in SQL form the scan is.
@@ -69,7 +77,9 @@ impl Depth {
             Kind::RParen | Kind::RBracket => self.parens = self.parens.saturating_sub(1),
             Kind::Word if self.create => {
                 let after_begin = index.checked_sub(1).and_then(|i| tokens.get(i));
-                if token.is_word(text, "atomic") && after_begin.is_some_and(|t| t.is_word(text, "begin")) {
+                if token.is_word(text, "atomic")
+                    && after_begin.is_some_and(|t| t.is_word(text, "begin"))
+                {
                     self.atomic += 1;
                 } else if self.atomic > 0 && token.is_word(text, "case") {
                     self.atomic += 1;

@@ -5,7 +5,10 @@ use show::check;
 
 #[test]
 fn probe() {
-    for line in include_str!("probe.sql").lines().filter(|l| !l.trim().is_empty()) {
+    for line in concat!(include_str!("probe.sql"), include_str!("probe2.sql"))
+        .lines()
+        .filter(|l| !l.trim().is_empty())
+    {
         let f = shardgate_sql::analyze(line);
         if let shardgate_sql::facts::Statement::Unparsed { reason, .. } = &f.statement {
             println!("{line}\n      UNPARSED: {reason}");

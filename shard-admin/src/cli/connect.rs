@@ -2,7 +2,7 @@
 
 use crate::cli::Shared;
 use crate::failure::Failure;
-use shardgate_catalog::{Backend, load};
+use shardgate_catalog::{Backend, RawSnapshot, load};
 use shardgate_plan::snapshot::{Host, Snapshot};
 use tokio_postgres::Config;
 
@@ -41,11 +41,12 @@ impl Shared {
         Ok(Backend::primary(&self.config()?, "the home shard").await?)
     }
 
-    /// The connection, and the catalog as it is now.
-    pub async fn snapshot(&self) -> Result<(Backend, Snapshot), Failure> {
+    /// The connection, and the catalog as it is now: as it was read, and as planning sees it.
+    pub async fn snapshot(&self) -> Result<(Backend, RawSnapshot, Snapshot), Failure> {
         let mut home = self.home().await?;
-        let snapshot = load(&mut home, None).await?.build()?;
-        Ok((home, snapshot))
+        let raw = load(&mut home, None).await?;
+        let snapshot = raw.build()?;
+        Ok((home, raw, snapshot))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `shard-admin map show`: which shard owns which part of a distribution.
 
 use crate::cli::Shared;
+use crate::cli::distribution::key_type_name;
 use crate::failure::Failure;
 use crate::output::{Report, table};
 use clap::{Args, Subcommand};
@@ -17,16 +18,48 @@ pub enum Verb {
 
 #[derive(Debug, Args)]
 pub struct Show {
-    /// A distribution, or a table of it
-    name: String,
+    /// A distribution, or a table of it [default: all distributions]
+    name: Option<String>,
 }
 
 pub async fn run(shared: &Shared, verb: Verb) -> Result<(), Failure> {
     let Verb::Show(args) = verb;
-    let (_, snapshot) = shared.snapshot().await?;
-    let distribution = find(&snapshot, &args.name)?;
-    show(&snapshot, distribution).print(shared.output);
+    let (_, _, snapshot) = shared.snapshot().await?;
+    match &args.name {
+        Some(name) => show(&snapshot, find(&snapshot, name)?).print(shared.output),
+        None => show_all(&snapshot).print(shared.output),
+    }
     Ok(())
+}
+
+/// One after the other, under their names; for programs a list.
+fn show_all(snapshot: &Snapshot) -> Report {
+    let mut all: Vec<&Distribution> = snapshot.distributions.values().collect();
+    all.sort_by_key(|distribution| distribution.id);
+    if all.is_empty() {
+        return Report::new(
+            "There is no distribution: no table is distributed.",
+            json!([]),
+        );
+    }
+    let reports: Vec<(String, Report)> =
+        all.iter().map(|d| (title(d), show(snapshot, d))).collect();
+    let text: Vec<String> = reports
+        .iter()
+        .map(|(title, report)| format!("{title}\n{}", report.text))
+        .collect();
+    let documents = reports.into_iter().map(|(_, report)| report.json).collect();
+    Report::new(text.join("\n\n"), Value::Array(documents))
+}
+
+fn title(distribution: &Distribution) -> String {
+    let map = &distribution.map;
+    format!(
+        "{} ({} of {})",
+        distribution.name,
+        method_name(&map.method),
+        key_type_name(map.key_type)
+    )
 }
 
 /// By the name of the distribution, else by `table` or `schema.table`.
@@ -61,46 +94,59 @@ fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Distribution, Fail
     }
 }
 
+/// One line of a map, for people and for programs.
+struct Part {
+    cells: Vec<String>,
+    json: Value,
+}
+
 fn show(snapshot: &Snapshot, distribution: &Distribution) -> Report {
-    let (headings, mut rows) = match &distribution.map.method {
-        Method::Hash { owners } => hash_rows(snapshot, owners),
-        Method::Range { bounds, owners } => range_rows(snapshot, bounds, owners),
-        Method::List { values, default } => list_rows(snapshot, values, *default),
+    let (headings, mut parts) = match &distribution.map.method {
+        Method::Hash { owners } => hash_parts(snapshot, owners),
+        Method::Range { bounds, owners } => range_parts(snapshot, bounds, owners),
+        Method::List { values, default } => list_parts(snapshot, values, *default),
     };
     let mut pins: Vec<_> = distribution.map.pins.iter().collect();
     pins.sort();
     for (key, owner) in pins {
-        let mut row = vec![shard_name(snapshot, *owner), format!("{key} (pinned)")];
-        row.resize(headings.len(), String::new());
-        rows.push(row);
+        let shard = shard_name(snapshot, *owner);
+        let mut cells = vec![shard.clone(), format!("{key} (pinned)")];
+        cells.resize(headings.len(), String::new());
+        parts.push(Part {
+            cells,
+            json: json!({ "shard": shard, "pinned": key.to_string() }),
+        });
     }
     let document = json!({
         "distribution": distribution.name,
         "method": method_name(&distribution.map.method),
-        "parts": parts(&headings, &rows),
+        "parts": parts.iter().map(|part| part.json.clone()).collect::<Vec<_>>(),
     });
-    let rows = rows
+    let rows = parts
         .into_iter()
-        .map(|row| row.into_iter().map(|cell| shortened(&cell)));
+        .map(|part| part.cells.into_iter().map(|cell| shortened(&cell)));
     Report::new(table(&headings, rows), document)
 }
 
-type TableRows = (Vec<&'static str>, Vec<Vec<String>>);
-
-/// One row for each shard: buckets are many and lie scattered.
-fn hash_rows(snapshot: &Snapshot, owners: &[ShardId]) -> TableRows {
+/// One part for each shard: buckets are many and lie scattered.
+fn hash_parts(snapshot: &Snapshot, owners: &[ShardId]) -> (Vec<&'static str>, Vec<Part>) {
     let runs = runs(owners);
-    let row = |shard: &Shard| {
+    let part = |shard: &Shard| {
         let own = runs.iter().filter(|(_, _, owner)| *owner == shard.id);
         let count: usize = own.clone().map(|(first, last, _)| last - first + 1).sum();
         let list: Vec<String> = own
             .map(|(first, last, _)| run_text(*first, *last))
             .collect();
-        vec![shard.name.clone(), count.to_string(), list.join(",")]
+        let buckets = list.join(",");
+        let json = json!({ "shard": shard.name, "count": count, "buckets": buckets });
+        Part {
+            cells: vec![shard.name.clone(), count.to_string(), buckets],
+            json,
+        }
     };
     (
         vec!["shard", "count", "buckets"],
-        snapshot.shards.iter().map(row).collect(),
+        snapshot.shards.iter().map(part).collect(),
     )
 }
 
@@ -112,36 +158,54 @@ fn run_text(first: usize, last: usize) -> String {
     }
 }
 
-fn range_rows(snapshot: &Snapshot, bounds: &[Key], owners: &[ShardId]) -> TableRows {
-    let bound = |i: Option<usize>| {
-        i.and_then(|i| bounds.get(i))
-            .map_or(String::new(), ToString::to_string)
-    };
-    let row = |(i, owner): (usize, &ShardId)| {
-        vec![
-            shard_name(snapshot, *owner),
-            bound(i.checked_sub(1)),
-            bound(Some(i)),
-        ]
+/// A range without a lower or upper bound has null there.
+fn range_parts(
+    snapshot: &Snapshot,
+    bounds: &[Key],
+    owners: &[ShardId],
+) -> (Vec<&'static str>, Vec<Part>) {
+    let part = |(i, owner): (usize, &ShardId)| {
+        let shard = shard_name(snapshot, *owner);
+        let from = i
+            .checked_sub(1)
+            .and_then(|i| bounds.get(i))
+            .map(ToString::to_string);
+        let to = bounds.get(i).map(ToString::to_string);
+        let json = json!({ "shard": shard, "from": from, "to": to });
+        Part {
+            cells: vec![shard, from.unwrap_or_default(), to.unwrap_or_default()],
+            json,
+        }
     };
     (
         vec!["shard", "from (inclusive)", "to (exclusive)"],
-        owners.iter().enumerate().map(row).collect(),
+        owners.iter().enumerate().map(part).collect(),
     )
 }
 
-fn list_rows(
+/// The default has the value null.
+fn list_parts(
     snapshot: &Snapshot,
     values: &HashMap<Key, ShardId>,
     default: Option<ShardId>,
-) -> TableRows {
+) -> (Vec<&'static str>, Vec<Part>) {
     let mut values: Vec<_> = values.iter().collect();
     values.sort();
-    let rows = values
+    let part = |value: Option<String>, owner: ShardId| {
+        let shard = shard_name(snapshot, owner);
+        let json = json!({ "shard": shard, "value": value });
+        Part {
+            cells: vec![shard, value.unwrap_or("(all others)".to_owned())],
+            json,
+        }
+    };
+    let named = values
         .into_iter()
-        .map(|(value, owner)| vec![shard_name(snapshot, *owner), value.to_string()]);
-    let default = default.map(|owner| vec![shard_name(snapshot, owner), "(all others)".to_owned()]);
-    (vec!["shard", "value"], rows.chain(default).collect())
+        .map(|(value, owner)| part(Some(value.to_string()), *owner));
+    let parts = named
+        .chain(default.map(|owner| part(None, owner)))
+        .collect();
+    (vec!["shard", "value"], parts)
 }
 
 /// A cell that fits on a screen; programs get the whole.
@@ -152,25 +216,6 @@ fn shortened(cell: &str) -> String {
     }
     let start: String = cell.chars().take(CHARACTERS_MAX).collect();
     format!("{start} ..")
-}
-
-/// The rows as objects; the keys are the headings' first words.
-fn parts(headings: &[&str], rows: &[Vec<String>]) -> Vec<Value> {
-    let key = |heading: &&str| {
-        heading
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let object = |row: &Vec<String>| {
-        let fields = headings
-            .iter()
-            .map(key)
-            .zip(row.iter().map(|cell| Value::String(cell.clone())));
-        Value::Object(fields.collect())
-    };
-    rows.iter().map(object).collect()
 }
 
 /// The word for a method in messages and in `create_distributed_table`.

@@ -1,10 +1,16 @@
 //! The command line: one file for each verb. Here are the options that all verbs share, and the exit code.
 
+mod check;
 mod connect;
 mod demo;
+mod distribution;
 mod init;
 mod map;
 mod shard;
+mod status;
+mod table;
+
+pub use connect::host_text;
 
 use crate::failure::{Exit, Failure};
 use crate::output::Format;
@@ -41,9 +47,19 @@ enum Verb {
     /// Add and list shards
     #[command(subcommand)]
     Shard(shard::Verb),
+    /// Show how keys are distributed
+    #[command(subcommand)]
+    Distribution(distribution::Verb),
+    /// Distribute tables, and list them
+    #[command(subcommand)]
+    Table(table::Verb),
     /// Show where keys live
     #[command(subcommand)]
     Map(map::Verb),
+    /// Show the epoch, the servers with their roles, and the routers
+    Status,
+    /// Find what could go wrong: versions, settings, roles, missing tables, drift
+    Check,
     /// Run a throw-away cluster on this machine
     #[command(subcommand)]
     Demo(demo::Verb),
@@ -82,7 +98,11 @@ async fn run(shared: Shared, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Init(args) => init::run(&shared, args).await,
         Verb::Shard(verb) => shard::run(&shared, verb).await,
+        Verb::Distribution(verb) => distribution::run(&shared, verb).await,
+        Verb::Table(verb) => table::run(&shared, verb).await,
         Verb::Map(verb) => map::run(&shared, verb).await,
+        Verb::Status => status::run(&shared).await,
+        Verb::Check => check::run(&shared).await,
         Verb::Demo(verb) => demo::run(&shared, verb).await,
     }
 }

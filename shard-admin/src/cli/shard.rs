@@ -47,7 +47,7 @@ pub async fn run(shared: &Shared, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Add(args) => add(shared, args).await,
         Verb::List => {
-            let (_, snapshot) = shared.snapshot().await?;
+            let (_, _, snapshot) = shared.snapshot().await?;
             list(&snapshot).print(shared.output);
             Ok(())
         }

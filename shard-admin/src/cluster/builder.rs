@@ -11,7 +11,7 @@ use crate::cluster::files::{make_dir, reachable_by};
 use crate::cluster::node::{Node, Runner, port_was_taken};
 use crate::cluster::port::PortSearch;
 use crate::cluster::settings::{self, Auth, Settings};
-use crate::cluster::{Cluster, Shard, node_paths};
+use crate::cluster::{Cluster, Shard, node_paths, single_value};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -169,6 +169,9 @@ impl ClusterBuilder {
                 Ok(shard) => cluster.shards.push(shard),
                 Err(error) => problem = problem.or(Some(error)),
             }
+        }
+        if problem.is_none() && self.ports.is_empty() {
+            problem = share_verifier(&cluster, &self.auth).err();
         }
         match problem {
             None => Ok(cluster),
@@ -384,6 +387,27 @@ impl Maker<'_> {
         }
         self.runner.run(&mut command)
     }
+}
+
+/// Gives the superuser of all shards the verifier of the first: initdb salts each, and a router that hands a client's
+/// proof of its password on to the shards needs one salt.
+fn share_verifier(cluster: &Cluster, auth: &Auth) -> Result<(), ClusterError> {
+    let (Auth::Scram(_), Some((first, others))) = (auth, cluster.shards.split_first()) else {
+        return Ok(());
+    };
+    let rows = first.primary.query(
+        "postgres",
+        "SELECT rolpassword FROM pg_authid WHERE rolname = 'postgres'",
+    )?;
+    let verifier = single_value(&rows).unwrap_or_default();
+    for shard in others {
+        shard.primary.query(
+            "postgres",
+            &format!("ALTER ROLE postgres PASSWORD '{verifier}'"),
+        )?;
+        shard.wait_caught_up(STREAM_DEADLINE)?;
+    }
+    Ok(())
 }
 
 /// A quoted SQL identifier.

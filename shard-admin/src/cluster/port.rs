@@ -71,15 +71,19 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_not_given() {
-        let port = free_port().unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        // Somebody else may be quicker to take a port that was free.
+        let taken = (0..20).find_map(|_| {
+            let port = free_port().unwrap();
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+                .ok()
+                .map(|listener| (port, listener))
+        });
+        let (port, _listener) = taken.unwrap();
         assert!(!port_is_free(port));
         let search = PortSearch {
             offset: Mutex::new((port - FIRST + COUNT - 1) % COUNT),
         };
         assert_ne!(search.next().unwrap(), port);
-        drop(listener);
-        assert!(port_is_free(port));
     }
 
     #[test]

@@ -98,10 +98,8 @@ impl Place {
         }
     }
 
-    /// Removes what a demo of these shards has made, then the directory, unless something else is in it.
-    ///
-    /// True if the directory is gone.
-    pub fn remove(&self, shards: &[String]) -> Result<bool, Failure> {
+    /// Removes what a demo of these shards has made. What else is in the directory stays.
+    pub fn clear(&self, shards: &[String]) -> Result<(), Failure> {
         let folders = shards
             .iter()
             .map(|name| self.dir.join(name))
@@ -112,7 +110,12 @@ impl Place {
         for file in [self.state_file(), self.lock_file()] {
             ignore_missing(std::fs::remove_file(&file), &file)?;
         }
-        // Fails if somebody has put something of his own into it, which then stays.
+        Ok(())
+    }
+
+    /// As [`Place::clear`], then the directory itself, unless something else is in it. True if it is gone.
+    pub fn remove(&self, shards: &[String]) -> Result<bool, Failure> {
+        self.clear(shards)?;
         Ok(std::fs::remove_dir(&self.dir).is_ok())
     }
 }

@@ -57,23 +57,26 @@ pub fn start(
     std::fs::create_dir_all(&place.dir)
         .map_err(Failure::io(format!("create {}", place.dir.display())))?;
     open_to_all(&place.dir, created)?;
+    if State::load(place)?.is_none() {
+        // Before the lock file is made: nothing is left in a directory that is somebody else's.
+        place.require_empty()?;
+    }
     let _lock = place.lock()?;
     let known = State::load(place)?;
-    let (mut state, new) = match known {
-        Some(state) => (reopened(state, place, options)?, false),
-        None => {
-            place.require_empty()?;
-            (fresh(options)?, true)
-        }
+    let new = known.is_none();
+    let state = match known {
+        Some(state) => reopened(state, place, options),
+        None => fresh(options),
     };
-    if !options.detach {
-        state.supervisor = crate::cluster::ProcessId::current().map(Process::from);
-    }
-    let shards = state.shard_names();
-    let result = run(place, state, new, options, &binary, cancelled);
+    let shards = state.as_ref().map(State::shard_names).unwrap_or_default();
+    let result = state.and_then(|state| run(place, state, new, options, &binary, cancelled));
     if result.is_err() && new {
-        // Nobody has put anything into it yet, and a half-made demo is of no use. The error itself is reported.
-        let _removed = place.remove(&shards);
+        // A half-made demo is of no use. The error itself is reported; a directory that was there before stays.
+        let _removed = if created {
+            place.remove(&shards).map(|_| ())
+        } else {
+            place.clear(&shards)
+        };
     }
     result
 }
@@ -171,12 +174,15 @@ fn taken(port: u16, option: &str) -> Failure {
 
 fn run(
     place: &Place,
-    state: State,
+    mut state: State,
     new: bool,
     options: &StartOptions,
     binary: &Path,
     cancelled: &AtomicBool,
 ) -> Result<Demo, Failure> {
+    if !options.detach {
+        state.supervisor = crate::cluster::ProcessId::current().map(Process::from);
+    }
     let check = || {
         if cancelled.load(Ordering::Relaxed) {
             Err(Failure::new("interrupted"))

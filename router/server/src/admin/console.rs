@@ -164,8 +164,7 @@ impl Console {
             _skipped if self.skipping => {}
             b'Q' => {
                 self.portals.clear();
-                let query = Query::parse(body)?;
-                if let Err(error) = self.simple(query.sql, out) {
+                if let Err(error) = self.simple(body, out) {
                     put::error(out, &error);
                 }
                 put::ready(out, TxStatus::Idle);
@@ -193,8 +192,8 @@ impl Console {
         Ok(Next::Go)
     }
 
-    fn simple(&self, sql: &[u8], out: &mut BytesMut) -> Result<(), PgError> {
-        let commands = parse(utf8(sql)?)?;
+    fn simple(&self, body: &[u8], out: &mut BytesMut) -> Result<(), PgError> {
+        let commands = parse(utf8(Query::parse(body)?.sql)?)?;
         if commands.is_empty() {
             put::empty_query(out);
         }

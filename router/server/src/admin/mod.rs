@@ -3,6 +3,7 @@
 //! It must not know how clients and pools work; it prints what they tell of themselves. Its text is parsed by a closed
 //! grammar of its own and never reaches a shard.
 
+mod columns;
 mod command;
 mod console;
 mod show;

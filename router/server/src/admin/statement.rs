@@ -1,8 +1,9 @@
 //! One answer as messages: in text for simple queries, in the formats asked for else.
 
 use super::Context;
+use super::columns::{Type, columns};
 use super::command::Command;
-use super::show::{Cell, Row, Type, columns, rows};
+use super::show::{Cell, Row, rows};
 use bytes::BytesMut;
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put::{self, ColumnDesc};

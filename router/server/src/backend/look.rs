@@ -62,7 +62,7 @@ impl Link {
             b'N' => true,
             b'S' => match parameter_status(body) {
                 // A standby that became a primary is another server to us.
-                Ok((name, value)) if name == "in_hot_standby" => (value == "on") == self.info.standby,
+                Ok(("in_hot_standby", value)) => (value == "on") == self.info.standby,
                 Ok((name, value)) => {
                     if let Some(state) = &mut self.state {
                         state.params.insert(name.to_owned(), value.to_owned());

@@ -2,7 +2,8 @@
 
 use super::finding::{Finding, Place, Position};
 use super::hosts::Hosts;
-use super::kinds::{Choice, HostName, Integer, Names, Password, Size, Span, Text, Unit};
+use super::kinds::{Choice, HostName, Integer, Names, Password, Text};
+use super::quantities::{Size, Span, Unit};
 use super::reader::{Reader, Section};
 use super::{
     Admin, Auth, AuthMethod, Catalog, Config, Database, Http, Limits, Listen, Pool, Replicas, Role,
@@ -45,10 +46,11 @@ const LAG: Span = Span {
 /// The parts that can be built in spite of findings; the config is None if a part is missing.
 pub(super) fn build(text: &str, variables: &[(String, String)]) -> (Option<Config>, Vec<Finding>) {
     let (root, syntax) = DeTable::parse_recoverable(text);
-    let syntax: Vec<Finding> = syntax
+    let mut syntax: Vec<Finding> = syntax
         .iter()
         .map(|error| syntax_finding(text, error))
         .collect();
+    syntax.sort_by_key(Finding::rank);
     // What the parser made of broken text would only give findings that vanish with the first one.
     if syntax
         .iter()

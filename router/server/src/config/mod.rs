@@ -10,6 +10,7 @@ mod build;
 mod finding;
 mod hosts;
 mod kinds;
+mod quantities;
 mod reader;
 #[cfg(test)]
 mod tests;

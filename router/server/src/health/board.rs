@@ -11,10 +11,10 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Samples that are kept; beyond that every second one is forgotten. A mark whose sample is gone uses the next one, which
-/// is only stricter.
+/// Samples that are kept; beyond that they are thinned out. A mark whose sample is gone uses the next one, which is only
+/// stricter.
 const SAMPLES_MAX: usize = 256;
-/// Positions that are kept to tell the lag in time.
+/// Positions that are kept to tell the lag in time; beyond that they are thinned out.
 const POSITIONS_MAX: usize = 256;
 
 /// What tells one run of a server from another. Where the role may not see it, two connections are two runs.
@@ -253,7 +253,10 @@ impl Board {
             return;
         }
         if self.samples.len() >= SAMPLES_MAX {
-            thin_out(&mut self.samples);
+            let newest = sample.tick;
+            thin_out(&mut self.samples, |s| {
+                u128::from(newest.saturating_sub(s.tick))
+            });
         }
         self.samples.push_back(sample);
         for at in 0..self.servers.len() {
@@ -354,7 +357,9 @@ impl Board {
             return;
         }
         if self.positions.len() >= POSITIONS_MAX {
-            thin_out(&mut self.positions);
+            thin_out(&mut self.positions, |(seen, _)| {
+                now.saturating_duration_since(*seen).as_micros()
+            });
         }
         self.positions.push_back((now, lsn));
     }
@@ -408,6 +413,12 @@ impl Board {
         }
     }
 
+    /// How many samples are kept.
+    #[cfg(test)]
+    pub fn history(&self) -> usize {
+        self.samples.len()
+    }
+
     /// What the query path is to see from now on.
     pub fn view(&self, options: &Options, now: Instant) -> View {
         let primary = self.primary.and_then(|at| self.servers.get(at));
@@ -422,11 +433,16 @@ impl Board {
                 load: s.load.clone(),
             })
         };
+        let load = |s: &Server| {
+            let up = s.up.as_ref().map(|up| up.identity.id);
+            let id = up.or(s.before.as_ref().map(|(_, identity)| identity.id))?;
+            Some((id, s.load.clone()))
+        };
         View {
             primary: primary.and_then(|s| Some(self.endpoint(s, s.up.as_ref()?))),
-            primary_load: primary.map(|s| s.load.clone()).unwrap_or_default(),
             reason: self.reason.clone(),
             replicas: self.servers.iter().filter_map(replica).collect(),
+            loads: self.servers.iter().filter_map(load).collect(),
         }
     }
 
@@ -465,13 +481,21 @@ impl Board {
     }
 }
 
-/// Forgets every second entry: the older they are, the sparser they become.
-fn thin_out<T>(list: &mut VecDeque<T>) {
-    let mut keep = false;
-    list.retain(|_| {
-        keep = !keep;
-        keep
-    });
+/// Forgets entries so that the gaps between those that stay are at most an eighth of their age: a long history in few
+/// entries, with the detail where it matters. `age` is counted from the newest.
+fn thin_out<T>(list: &mut VecDeque<T>, age: impl Fn(&T) -> u128) {
+    let old = std::mem::take(list);
+    let ages: Vec<u128> = old.iter().map(age).collect();
+    let mut kept_age = u128::MAX;
+    for (at, entry) in old.into_iter().enumerate() {
+        let here = ages.get(at).copied().unwrap_or(0);
+        let next = ages.get(at + 1).copied();
+        let gap = next.map_or(u128::MAX, |next| kept_age.saturating_sub(next));
+        if gap > here / 8 {
+            kept_age = here;
+            list.push_back(entry);
+        }
+    }
 }
 
 /// Whether an answer comes from the run of a server that `identity` was given to. A timeline that a standby learns for

@@ -42,10 +42,11 @@ pub(super) struct Replica {
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     pub primary: Option<Endpoint>,
-    pub primary_load: Arc<Load>,
     /// Why there is no primary; empty if there is one.
     pub reason: String,
     pub replicas: Vec<Replica>,
+    /// Of all servers, those that are down included: what is in use there is given back later.
+    pub loads: Vec<(EndpointId, Arc<Load>)>,
 }
 
 impl View {
@@ -55,11 +56,8 @@ impl View {
     }
 
     pub fn load(&self, id: EndpointId) -> Option<&Arc<Load>> {
-        if self.primary.as_ref().is_some_and(|p| p.id == id) {
-            return Some(&self.primary_load);
-        }
-        let found = self.replicas.iter().find(|r| r.endpoint.id == id);
-        found.map(|r| &r.load)
+        let found = self.loads.iter().find(|(known, _)| *known == id);
+        found.map(|(_, load)| load)
     }
 }
 

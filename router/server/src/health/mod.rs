@@ -59,10 +59,14 @@ pub struct ShardMarks {
     pub read_on: Option<EndpointId>,
 }
 
+/// A server that is silent for so long is taken for down, so that a fail-over is followed.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+
 /// How servers are asked.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The router's own role.
+    /// The router's own role. It needs what `pg_monitor` gives: without it replicas do not tell whether they stream, and
+    /// are left out.
     pub user: String,
     pub password: Option<Secret>,
     pub application_name: String,
@@ -86,10 +90,10 @@ impl Options {
             user: config.database.admin_user.clone(),
             password: config.database.admin_password.clone(),
             application_name: format!("shardgate health {}", config.router.id),
-            connect_timeout: config.pool.server_connect_timeout,
+            connect_timeout: config.pool.server_connect_timeout.min(SILENCE_MAX),
             probe_interval: config.replicas.probe_interval,
             idle_interval: Duration::from_secs(1).max(config.replicas.probe_interval),
-            probe_timeout: Duration::from_secs(3),
+            probe_timeout: SILENCE_MAX,
             sample_interval: Duration::from_millis(10),
             lag_bytes_max: config.replicas.lag_bytes_max,
             lag_max: config.replicas.lag_ms_max,
@@ -228,16 +232,14 @@ impl Health {
         let mut changes = state.subscribe();
         loop {
             changes.borrow_and_update();
-            let view = state.view();
-            if let Some(endpoint) = &view.primary {
+            if let Some(endpoint) = &state.view().primary {
                 return Ok(endpoint.clone());
             }
-            let reason = view.reason.clone();
             let waited = tokio::time::timeout_at(deadline.into(), changes.changed()).await;
             if !matches!(waited, Ok(Ok(()))) {
                 return Err(NoPrimary {
                     shard: shard.0,
-                    reason,
+                    reason: state.view().reason.clone(),
                 });
             }
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
@@ -32,6 +33,8 @@ LEFT JOIN pg_catalog.pg_stat_wal_receiver w ON true";
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// The longest pause while the shard has no primary.
+const BACKOFF_URGENT: Duration = Duration::from_millis(200);
 /// Two questions are at least so far apart, however often somebody hurries.
 const SPACING: Duration = Duration::from_millis(5);
 
@@ -80,7 +83,13 @@ pub(super) async fn run(shard: Arc<Shard>, host: Host, database: String, clock: 
         if began.elapsed() > BACKOFF_MAX {
             backoff = BACKOFF_MIN;
         }
-        tokio::time::sleep(backoff).await;
+        let urgent = shard.view().primary.is_none();
+        let pause = if urgent {
+            backoff.min(BACKOFF_URGENT)
+        } else {
+            backoff
+        };
+        tokio::time::sleep(pause).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
 }
@@ -106,7 +115,21 @@ async fn watch_once(
     }
 }
 
+/// Connects to the shard's database, or to `postgres` where it has another name: what is asked is the same everywhere.
 async fn connect(
+    options: &Options,
+    host: &Host,
+    database: &str,
+) -> Result<(Arc<Client>, Task), Lost> {
+    match connect_to(options, host, database).await {
+        Err(Lost::Postgres(error)) if error.code() == Some(&SqlState::UNDEFINED_DATABASE) => {
+            connect_to(options, host, "postgres").await
+        }
+        connected => connected,
+    }
+}
+
+async fn connect_to(
     options: &Options,
     host: &Host,
     database: &str,
@@ -119,7 +142,7 @@ async fn connect(
         .user(&options.user)
         .application_name(&options.application_name)
         .connect_timeout(options.connect_timeout)
-        .options("-c statement_timeout=10s -c search_path=pg_catalog -c default_transaction_isolation='read\\ committed'");
+        .options("-c statement_timeout=10s -c search_path=pg_catalog");
     if let Some(password) = &options.password {
         config.password(password.expose());
     }

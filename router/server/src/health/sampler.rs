@@ -20,15 +20,8 @@ const NO_PRIMARY: Duration = Duration::from_millis(100);
 pub(super) async fn run(shard: &Shard, clock: &Clock) {
     loop {
         shard.sample_wanted().await;
-        // The order is what the rule rests on: first the tick, then which server is the primary, then the statement. A
-        // write whose tick is in `tick` went to this primary or to one before it.
-        let tick = clock.now();
-        match take(shard).await {
-            Some((timeline, lsn)) => shard.add_sample(Sample {
-                tick,
-                timeline,
-                lsn,
-            }),
+        match sample(clock, || take(shard)).await {
+            Some(sample) => shard.add_sample(sample),
             None => {
                 let mut changes = shard.subscribe();
                 // Either is a reason to try again.
@@ -37,6 +30,21 @@ pub(super) async fn run(shard: &Shard, clock: &Clock) {
         }
         tokio::time::sleep(shard.options().sample_interval).await;
     }
+}
+
+/// The order is what the rule rests on: first the tick, then which server is the primary, then the statement. A write
+/// whose tick is not above the sample's was acknowledged before the statement began, by this primary or by one before it.
+async fn sample<T>(clock: &Clock, take: impl FnOnce() -> T) -> Option<Sample>
+where
+    T: Future<Output = Option<(u32, u64)>>,
+{
+    let tick = clock.now();
+    let (timeline, lsn) = take().await?;
+    Some(Sample {
+        tick,
+        timeline,
+        lsn,
+    })
 }
 
 /// The primary's timeline and insert position. None: there is no primary, it did not answer, or it is a standby now.
@@ -48,4 +56,27 @@ async fn take(shard: &Shard) -> Option<(u32, u64)> {
     let name: Option<String> = row.try_get(0).ok()?;
     let lsn: Option<PgLsn> = row.try_get(1).ok()?;
     Some((timeline_from_name(&name?)?, lsn?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[tokio::test]
+    async fn a_mark_that_is_set_meanwhile_is_not_covered() {
+        let clock = Clock::new();
+        clock.tick.store(7, Ordering::SeqCst);
+        let take = || {
+            clock.tick.store(8, Ordering::SeqCst);
+            std::future::ready(Some((1, 100)))
+        };
+        let taken = sample(&clock, take).await;
+        let expect = Sample {
+            tick: 7,
+            timeline: 1,
+            lsn: 100,
+        };
+        assert_eq!(taken, Some(expect));
+    }
 }

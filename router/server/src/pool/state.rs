@@ -28,6 +28,7 @@ pub struct Pool {
 #[derive(Default)]
 pub(super) struct State {
     /// The one used last is at the end and is taken first, so that those in excess grow old and are closed.
+    #[expect(clippy::vec_box, reason = "links move between pool, letters and sessions as boxes")]
     pub idle: Vec<Box<Link>>,
     /// All connections, and all attempts to open one.
     pub total: usize,
@@ -85,10 +86,6 @@ pub struct Place {
 impl Place {
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
-    }
-
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
     }
 
     fn take(&mut self, client: u32) {
@@ -314,7 +311,7 @@ impl Pool {
 
     /// Refuses those in the queue for which `whom` holds.
     pub(super) fn refuse(&self, whom: impl Fn(&Waiter) -> bool, refusal: impl Fn() -> Refusal) {
-        let refused: Vec<Waiter> = {
+        let refused: VecDeque<Waiter> = {
             let mut state = lock(&self.state);
             let (refused, kept) = std::mem::take(&mut state.waiters).into_iter().partition(whom);
             state.waiters = kept;

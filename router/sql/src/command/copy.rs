@@ -16,7 +16,13 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Command, String> {
         let client = place(cursor).ok_or_else(odd)?;
         options(cursor).ok_or_else(odd)?;
         let (relation, columns) = (None, Vec::new());
-        return Ok(Command::Copy(Copy { relation, query: Some(Box::new(query)), columns, from: false, client }));
+        return Ok(Command::Copy(Copy {
+            relation,
+            query: Some(Box::new(query)),
+            columns,
+            from: false,
+            client,
+        }));
     }
     table(cursor).ok_or_else(odd).map(Command::Copy)
 }
@@ -35,7 +41,13 @@ fn table(cursor: &mut Cursor<'_>) -> Option<Copy> {
     let from = cursor.accept_any(&["from", "to"])? == "from";
     let client = place(cursor)?;
     options(cursor)?;
-    Some(Copy { relation, query: None, columns, from, client })
+    Some(Copy {
+        relation,
+        query: None,
+        columns,
+        from,
+        client,
+    })
 }
 
 /// STDIN, STDOUT (either may be said for the other), a file or a program. True if it is the client.
@@ -50,7 +62,10 @@ fn place(cursor: &mut Cursor<'_>) -> Option<bool> {
 
 fn options(cursor: &mut Cursor<'_>) -> Option<()> {
     let no_condition = !cursor.seek(|c| c.is(&["where"]));
-    let no_query = !cursor.rest().iter().any(|t| t.is_word(cursor.text(), "select"));
+    let no_query = !cursor
+        .rest()
+        .iter()
+        .any(|t| t.is_word(cursor.text(), "select"));
     cursor.advance(cursor.rest().len());
     (no_condition && no_query).then_some(())
 }

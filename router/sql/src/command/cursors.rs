@@ -24,7 +24,10 @@ fn declare(cursor: &mut Cursor<'_>) -> Option<Command> {
         if cursor.accept(&["no", "scroll"]) {
             continue;
         }
-        if cursor.accept_any(&["binary", "asensitive", "insensitive", "scroll"]).is_none() {
+        if cursor
+            .accept_any(&["binary", "asensitive", "insensitive", "scroll"])
+            .is_none()
+        {
             break;
         }
     }
@@ -40,7 +43,12 @@ fn declare(cursor: &mut Cursor<'_>) -> Option<Command> {
     let query_text = cursor.rest_range()?;
     let query = Box::new(analyze(cursor.text().get(query_text.clone())?));
     cursor.advance(cursor.rest().len());
-    Some(Command::Declare { name, hold, query, query_text })
+    Some(Command::Declare {
+        name,
+        hold,
+        query,
+        query_text,
+    })
 }
 
 /// FETCH [direction] [FROM | IN] cursor. The direction does not matter here, but must be one.
@@ -53,7 +61,10 @@ fn fetch(cursor: &mut Cursor<'_>) -> Option<Command> {
         cursor.accept_kind(Kind::Number)
     };
     let mut direction = true;
-    if cursor.accept_any(&["next", "prior", "first", "last"]).is_some() {
+    if cursor
+        .accept_any(&["next", "prior", "first", "last"])
+        .is_some()
+    {
     } else if cursor.accept_any(&["absolute", "relative"]).is_some() {
         direction = number(cursor);
     } else if cursor.accept_any(&["forward", "backward"]).is_some() {
@@ -64,12 +75,18 @@ fn fetch(cursor: &mut Cursor<'_>) -> Option<Command> {
         direction = number(cursor);
     }
     cursor.accept_any(&["from", "in"]);
-    let named = if direction { cursor.ident().filter(|_| cursor.is_end()) } else { None };
+    let named = if direction {
+        cursor.ident().filter(|_| cursor.is_end())
+    } else {
+        None
+    };
     if let Some(name) = named {
         return Some(Command::Fetch { cursor: name });
     }
     // The direction's word may itself be the cursor's name: `FETCH next`.
     *cursor = start;
     cursor.accept_any(&["from", "in"]);
-    Some(Command::Fetch { cursor: cursor.ident()? })
+    Some(Command::Fetch {
+        cursor: cursor.ident()?,
+    })
 }

@@ -32,7 +32,11 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Option<Command> {
     let body_text = cursor.rest_range()?;
     let body = Box::new(analyze(cursor.text().get(body_text.clone())?));
     cursor.advance(cursor.rest().len());
-    Some(Command::Prepare { name, body, body_text })
+    Some(Command::Prepare {
+        name,
+        body,
+        body_text,
+    })
 }
 
 pub(super) fn execute(cursor: &mut Cursor<'_>) -> Result<Command, String> {

@@ -27,7 +27,10 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Option<Command> {
 fn read_name(cursor: &mut Cursor<'_>) -> Option<String> {
     let special: &[(&[&str], &str)] = &[
         (&["time", "zone"], "timezone"),
-        (&["transaction", "isolation", "level"], "transaction_isolation"),
+        (
+            &["transaction", "isolation", "level"],
+            "transaction_isolation",
+        ),
         (&["session", "authorization"], "session_authorization"),
     ];
     match special.iter().find(|(words, _)| cursor.accept(words)) {
@@ -46,24 +49,38 @@ fn set(cursor: &mut Cursor<'_>) -> Option<Command> {
         return constraints(cursor);
     }
     if cursor.accept(&["session", "characteristics", "as", "transaction"]) {
-        return Some(Command::SetTransaction { session: true, modes: modes(cursor, false)? });
+        return Some(Command::SetTransaction {
+            session: true,
+            modes: modes(cursor, false)?,
+        });
     }
     // SESSION is noise unless AUTHORIZATION follows.
     let local = cursor.accept(&["local"]);
     if !local && cursor.is(&["session"]) && !cursor.is(&["session", "authorization"]) {
-        let assigned = cursor.peek_at(1).is_some_and(|t| t.is_op(cursor.text(), "=") || t.is_word(cursor.text(), "to"));
+        let assigned = cursor
+            .peek_at(1)
+            .is_some_and(|t| t.is_op(cursor.text(), "=") || t.is_word(cursor.text(), "to"));
         if !assigned {
             cursor.advance(1);
         }
     }
     if cursor.accept(&["transaction", "snapshot"]) {
         cursor.string()?;
-        let modes = TransactionModes { snapshot: true, ..TransactionModes::default() };
-        return Some(Command::SetTransaction { session: false, modes });
+        let modes = TransactionModes {
+            snapshot: true,
+            ..TransactionModes::default()
+        };
+        return Some(Command::SetTransaction {
+            session: false,
+            modes,
+        });
     }
     if cursor.is(&["transaction"]) && cursor.peek_at(1).is_some_and(|t| t.kind == Kind::Word) {
         cursor.advance(1);
-        return Some(Command::SetTransaction { session: false, modes: modes(cursor, false)? });
+        return Some(Command::SetTransaction {
+            session: false,
+            modes: modes(cursor, false)?,
+        });
     }
     let (name, value) = special(cursor).or_else(|| generic(cursor))?;
     Some(Command::Set { local, name, value })
@@ -107,7 +124,11 @@ fn special_form(cursor: &mut Cursor<'_>) -> Option<(String, Option<SetValue>)> {
     }
     if cursor.accept(&["session", "authorization"]) {
         let name = "session_authorization".to_owned();
-        return if cursor.accept(&["default"]) { Some((name, None)) } else { Some((name, Some(value(cursor)?))) };
+        return if cursor.accept(&["default"]) {
+            Some((name, None))
+        } else {
+            Some((name, Some(value(cursor)?)))
+        };
     }
     if cursor.is(&["role"]) && !cursor.peek_at(1).is_some_and(|t| t.kind == Kind::Op) {
         cursor.advance(1);
@@ -116,7 +137,13 @@ fn special_form(cursor: &mut Cursor<'_>) -> Option<(String, Option<SetValue>)> {
     if cursor.accept(&["xml", "option"]) {
         let start = cursor.peek()?.range();
         let item = cursor.accept_any(&["document", "content"])?;
-        return Some(("xmloption".to_owned(), Some(SetValue { items: vec![item.to_owned()], text: start })));
+        return Some((
+            "xmloption".to_owned(),
+            Some(SetValue {
+                items: vec![item.to_owned()],
+                text: start,
+            }),
+        ));
     }
     None
 }
@@ -124,14 +151,20 @@ fn special_form(cursor: &mut Cursor<'_>) -> Option<(String, Option<SetValue>)> {
 /// One string constant.
 fn string_value(cursor: &mut Cursor<'_>) -> Option<SetValue> {
     let text = cursor.peek()?.range();
-    Some(SetValue { items: vec![cursor.string()?], text })
+    Some(SetValue {
+        items: vec![cursor.string()?],
+        text,
+    })
 }
 
 /// One value: a string, a word or a number.
 fn value(cursor: &mut Cursor<'_>) -> Option<SetValue> {
     let start = cursor.peek()?.start;
     let (item, end) = item(cursor)?;
-    Some(SetValue { items: vec![item], text: start..end })
+    Some(SetValue {
+        items: vec![item],
+        text: start..end,
+    })
 }
 
 fn generic(cursor: &mut Cursor<'_>) -> Option<(String, Option<SetValue>)> {
@@ -146,7 +179,13 @@ fn generic(cursor: &mut Cursor<'_>) -> Option<(String, Option<SetValue>)> {
     let list = cursor.list(item)?;
     let end = list.last()?.1;
     let items = list.into_iter().map(|(item, _)| item).collect();
-    Some((name, Some(SetValue { items, text: start..end })))
+    Some((
+        name,
+        Some(SetValue {
+            items,
+            text: start..end,
+        }),
+    ))
 }
 
 /// An item of a value list without its quotes, and the byte at which it ends.
@@ -161,7 +200,9 @@ fn item(cursor: &mut Cursor<'_>) -> Option<(String, usize)> {
         Kind::Word => {
             let word = token.name(text)?;
             // `true`, `on` and words that are not reserved may stand here.
-            if crate::keywords::is_reserved(&word) && !matches!(word.as_str(), "true" | "false" | "on") {
+            if crate::keywords::is_reserved(&word)
+                && !matches!(word.as_str(), "true" | "false" | "on")
+            {
                 return None;
             }
             word

@@ -5,7 +5,16 @@ use crate::facts::{Command, Isolation, TransactionModes};
 use crate::lexer::Kind;
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Option<Command> {
-    match cursor.accept_any(&["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"])? {
+    match cursor.accept_any(&[
+        "begin",
+        "start",
+        "commit",
+        "end",
+        "rollback",
+        "abort",
+        "savepoint",
+        "release",
+    ])? {
         "begin" => {
             noise(cursor);
             Some(Command::Begin(modes(cursor, true)?))
@@ -17,20 +26,28 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Option<Command> {
         "commit" if cursor.accept(&["prepared"]) => Some(Command::CommitPrepared(cursor.string()?)),
         "commit" | "end" => {
             noise(cursor);
-            Some(Command::Commit { chain: chain(cursor)? })
+            Some(Command::Commit {
+                chain: chain(cursor)?,
+            })
         }
-        "rollback" if cursor.accept(&["prepared"]) => Some(Command::RollbackPrepared(cursor.string()?)),
+        "rollback" if cursor.accept(&["prepared"]) => {
+            Some(Command::RollbackPrepared(cursor.string()?))
+        }
         "rollback" => {
             noise(cursor);
             if cursor.accept(&["to"]) {
                 savepoint_word(cursor);
                 return Some(Command::RollbackTo(cursor.ident()?));
             }
-            Some(Command::Rollback { chain: chain(cursor)? })
+            Some(Command::Rollback {
+                chain: chain(cursor)?,
+            })
         }
         "abort" => {
             noise(cursor);
-            Some(Command::Rollback { chain: chain(cursor)? })
+            Some(Command::Rollback {
+                chain: chain(cursor)?,
+            })
         }
         "savepoint" => Some(Command::Savepoint(cursor.ident()?)),
         _ => {

@@ -15,7 +15,10 @@ pub(super) fn name(kind: Kind, raw: &str) -> Option<String> {
         Kind::QuotedIdent => undouble(raw.strip_prefix('"')?.strip_suffix('"')?, '"'),
         Kind::UnicodeIdent(escape) => {
             let body = raw.get(3..)?;
-            unicode(&undouble(body.get(..end_of_identifier(body)?)?, '"'), escape)?
+            unicode(
+                &undouble(body.get(..end_of_identifier(body)?)?, '"'),
+                escape,
+            )?
         }
         _ => return None,
     };
@@ -170,7 +173,11 @@ fn escaped(body: &str) -> Option<String> {
                 out.push(u8::try_from(value & 0xff).ok()?);
             }
             b'x' if rest.first().is_some_and(u8::is_ascii_hexdigit) => {
-                let digits = rest.iter().take(2).take_while(|b| b.is_ascii_hexdigit()).count();
+                let digits = rest
+                    .iter()
+                    .take(2)
+                    .take_while(|b| b.is_ascii_hexdigit())
+                    .count();
                 let value = hex(std::str::from_utf8(rest.get(..digits)?).ok()?)?;
                 rest = rest.get(digits..)?;
                 out.push(u8::try_from(value).ok()?);
@@ -203,7 +210,11 @@ fn unicode(body: &str, escape: char) -> Option<String> {
             rest = rest.get(escape.len_utf8()..)?;
             out.push(escape);
         } else {
-            let (from, length) = if rest.starts_with('+') { (1, 6) } else { (0, 4) };
+            let (from, length) = if rest.starts_with('+') {
+                (1, 6)
+            } else {
+                (0, 4)
+            };
             let value = hex(rest.get(from..from + length)?)?;
             rest = rest.get(from + length..)?;
             if let Some(c) = surrogates(&mut high, value)? {
@@ -233,5 +244,9 @@ fn surrogates(high: &mut Option<u32>, value: u32) -> Option<Option<char>> {
 }
 
 fn hex(digits: &str) -> Option<u32> {
-    if digits.bytes().all(|b| b.is_ascii_hexdigit()) { u32::from_str_radix(digits, 16).ok() } else { None }
+    if digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        u32::from_str_radix(digits, 16).ok()
+    } else {
+        None
+    }
 }

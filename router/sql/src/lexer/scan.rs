@@ -17,7 +17,12 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Scanner { text, bytes: text.as_bytes(), at: 0, tokens: Vec::with_capacity(text.len() / 5 + 4) }
+        Scanner {
+            text,
+            bytes: text.as_bytes(),
+            at: 0,
+            tokens: Vec::with_capacity(text.len() / 5 + 4),
+        }
     }
 
     pub(super) fn run(mut self) -> Result<Vec<Token>, SqlError> {
@@ -32,7 +37,11 @@ impl<'a> Scanner<'a> {
     }
 
     fn push(&mut self, kind: Kind, start: usize) {
-        self.tokens.push(Token { kind, start, end: self.at });
+        self.tokens.push(Token {
+            kind,
+            start,
+            end: self.at,
+        });
     }
 
     /// A token of `length` bytes.
@@ -96,7 +105,13 @@ impl<'a> Scanner<'a> {
                     }
                 }
                 (Some(_), _) => self.at += 1,
-                (None, _) => return Err(SqlError::syntax("unterminated /* comment", self.text, start..self.bytes.len())),
+                (None, _) => {
+                    return Err(SqlError::syntax(
+                        "unterminated /* comment",
+                        self.text,
+                        start..self.bytes.len(),
+                    ));
+                }
             }
         }
     }
@@ -108,8 +123,12 @@ impl<'a> Scanner<'a> {
             (b'b' | b'B', Some(b'\''), _) => return self.quoted(Kind::BitString, 2),
             (b'x' | b'X', Some(b'\''), _) => return self.quoted(Kind::HexString, 2),
             (b'n' | b'N', Some(b'\''), _) => return self.quoted(Kind::NationalString, 2),
-            (b'u' | b'U', Some(b'&'), Some(b'\'')) => return self.quoted(Kind::UnicodeString('\\'), 3),
-            (b'u' | b'U', Some(b'&'), Some(b'"')) => return self.identifier(Kind::UnicodeIdent('\\'), 3),
+            (b'u' | b'U', Some(b'&'), Some(b'\'')) => {
+                return self.quoted(Kind::UnicodeString('\\'), 3);
+            }
+            (b'u' | b'U', Some(b'&'), Some(b'"')) => {
+                return self.identifier(Kind::UnicodeIdent('\\'), 3);
+            }
             (_, _, _) => {}
         }
         let start = self.at;
@@ -134,7 +153,9 @@ impl<'a> Scanner<'a> {
                 }
                 // Inside of E'' a backslash takes the next byte with it. The bytes of a longer character that follow
                 // are never a quote or a backslash, so they need no care.
-                Some(b'\\') if kind == Kind::EscapeString => self.at = (self.at + 2).min(self.bytes.len()),
+                Some(b'\\') if kind == Kind::EscapeString => {
+                    self.at = (self.at + 2).min(self.bytes.len())
+                }
                 Some(_) => self.at += 1,
                 None => {
                     let problem = match kind {
@@ -142,7 +163,11 @@ impl<'a> Scanner<'a> {
                         Kind::HexString => "unterminated hexadecimal string literal",
                         _ => "unterminated quoted string",
                     };
-                    return Err(SqlError::syntax(problem, self.text, start..self.bytes.len()));
+                    return Err(SqlError::syntax(
+                        problem,
+                        self.text,
+                        start..self.bytes.len(),
+                    ));
                 }
             }
         }
@@ -164,7 +189,11 @@ impl<'a> Scanner<'a> {
                     at += 1;
                 }
                 b'-' if self.bytes.get(at + 1) == Some(&b'-') => {
-                    while self.bytes.get(at).is_some_and(|b| *b != b'\n' && *b != b'\r') {
+                    while self
+                        .bytes
+                        .get(at)
+                        .is_some_and(|b| *b != b'\n' && *b != b'\r')
+                    {
                         at += 1;
                     }
                     // After the first newline a comment must itself be ended by one, which the loop then takes.
@@ -183,11 +212,21 @@ impl<'a> Scanner<'a> {
                 Some(b'"') if self.peek(1) == Some(b'"') => self.at += 2,
                 Some(b'"') => break,
                 Some(_) => self.at += 1,
-                None => return Err(SqlError::syntax("unterminated quoted identifier", self.text, start..self.bytes.len())),
+                None => {
+                    return Err(SqlError::syntax(
+                        "unterminated quoted identifier",
+                        self.text,
+                        start..self.bytes.len(),
+                    ));
+                }
             }
         }
         if self.at == start + prefix {
-            return Err(SqlError::syntax("zero-length delimited identifier", self.text, start..self.at + 1));
+            return Err(SqlError::syntax(
+                "zero-length delimited identifier",
+                self.text,
+                start..self.at + 1,
+            ));
         }
         self.at += 1;
         self.push(kind, start);
@@ -196,10 +235,17 @@ impl<'a> Scanner<'a> {
 
     /// `U&"x" UESCAPE '!'` and `U&'x' UESCAPE '!'` are one token each, as for Postgres's grammar.
     fn join_uescape(&mut self) {
-        let [.., unicode, word, escape] = self.tokens.as_slice() else { return };
+        let [.., unicode, word, escape] = self.tokens.as_slice() else {
+            return;
+        };
         let raw = escape.raw(self.text).as_bytes();
-        let (Kind::String, [b'\'', character, b'\'']) = (escape.kind, raw) else { return };
-        if !word.is_word(self.text, "uescape") || character.is_ascii_hexdigit() || b"+\" \t\n\r".contains(character) {
+        let (Kind::String, [b'\'', character, b'\'']) = (escape.kind, raw) else {
+            return;
+        };
+        if !word.is_word(self.text, "uescape")
+            || character.is_ascii_hexdigit()
+            || b"+\" \t\n\r".contains(character)
+        {
             return;
         }
         let character = char::from(*character);
@@ -208,7 +254,11 @@ impl<'a> Scanner<'a> {
             Kind::UnicodeString(_) => Kind::UnicodeString(character),
             _ => return,
         };
-        let joined = Token { kind, start: unicode.start, end: escape.end };
+        let joined = Token {
+            kind,
+            start: unicode.start,
+            end: escape.end,
+        };
         self.tokens.truncate(self.tokens.len() - 3);
         self.tokens.push(joined);
     }
@@ -226,7 +276,12 @@ impl<'a> Scanner<'a> {
         }
         let mut end = start + 1;
         if self.bytes.get(end).copied().is_some_and(is_word_start) {
-            while self.bytes.get(end).copied().is_some_and(|b| is_word_part(b) && b != b'$') {
+            while self
+                .bytes
+                .get(end)
+                .copied()
+                .is_some_and(|b| is_word_part(b) && b != b'$')
+            {
                 end += 1;
             }
         }
@@ -242,7 +297,11 @@ impl<'a> Scanner<'a> {
                 self.push(Kind::DollarString, start);
                 Ok(())
             }
-            None => Err(SqlError::syntax("unterminated dollar-quoted string", self.text, start..self.bytes.len())),
+            None => Err(SqlError::syntax(
+                "unterminated dollar-quoted string",
+                self.text,
+                start..self.bytes.len(),
+            )),
         }
     }
 
@@ -285,14 +344,22 @@ impl<'a> Scanner<'a> {
             matches!(last, b'+' | b'-') && !rest.iter().any(|b| KEEPS_SIGN.contains(b))
         });
         if signed {
-            while length > 1 && run.get(length - 1).is_some_and(|b| matches!(b, b'+' | b'-')) {
+            while length > 1
+                && run
+                    .get(length - 1)
+                    .is_some_and(|b| matches!(b, b'+' | b'-'))
+            {
                 length -= 1;
             }
         }
         if length >= 64 {
             return Err(SqlError::syntax("operator too long", self.text, start..end));
         }
-        let kind = if run.get(..length) == Some(b"=>".as_slice()) { Kind::EqualsGreater } else { Kind::Op };
+        let kind = if run.get(..length) == Some(b"=>".as_slice()) {
+            Kind::EqualsGreater
+        } else {
+            Kind::Op
+        };
         self.take(kind, length);
         Ok(())
     }

@@ -10,6 +10,7 @@ mod expr;
 mod from;
 mod function;
 mod select;
+mod syntax;
 mod types;
 
 use crate::facts::Name;
@@ -34,36 +35,56 @@ pub(super) struct Lower<'a> {
 }
 
 impl<'a> Lower<'a> {
-    pub(super) fn new(text: &'a str, tokens: &'a [Ours], only: Vec<usize>, overriding: bool) -> Self {
-        Lower { text, tokens, only, overriding, depth: 0 }
+    pub(super) fn new(
+        text: &'a str,
+        tokens: &'a [Ours],
+        only: Vec<usize>,
+        overriding: bool,
+    ) -> Self {
+        Lower {
+            text,
+            tokens,
+            only,
+            overriding,
+            depth: 0,
+        }
     }
 
     /// All that was noted beside the tokens has found its place.
     pub(super) fn finish(&self) -> Lowered<()> {
-        if self.only.is_empty() { Ok(()) } else { Err("ONLY stands where no relation was found".to_owned()) }
+        if self.only.is_empty() {
+            Ok(())
+        } else {
+            Err("ONLY stands where no relation was found".to_owned())
+        }
     }
 
-    /// Runs `f` one level deeper.
-    fn deeper<T>(&mut self, f: impl FnOnce(&mut Self) -> Lowered<T>) -> Lowered<T> {
+    /// One level deeper. An error ends the whole, so only success needs to `leave`.
+    fn enter(&mut self) -> Lowered<()> {
         if self.depth >= DEPTH_MAX {
             return Err(too_deep());
         }
         self.depth += 1;
-        let result = f(self);
+        Ok(())
+    }
+
+    fn leave(&mut self) {
         self.depth -= 1;
-        result
     }
 
     /// Where an identifier stands: the index of its token.
     fn place(ident: &Ident) -> Option<usize> {
-        usize::try_from(ident.span.start.column).ok()?.checked_sub(1)
+        usize::try_from(ident.span.start.column)
+            .ok()?
+            .checked_sub(1)
     }
 
     /// The bytes from the first to the last part of a name.
     fn span(&self, parts: &[Ident]) -> Option<Range<usize>> {
         let first = self.tokens.get(Self::place(parts.first()?)?)?;
         let last = self.tokens.get(Self::place(parts.last()?)?)?;
-        (first.start < last.end && self.text.is_char_boundary(first.start)).then_some(first.start..last.end)
+        (first.start < last.end && self.text.is_char_boundary(first.start))
+            .then_some(first.start..last.end)
     }
 }
 
@@ -111,7 +132,10 @@ fn to_name(parts: Vec<Ident>) -> Lowered<Name> {
         names.push(if i == 0 { ident(part)? } else { label(part)? });
     }
     let name = names.pop().ok_or("a name is empty")?;
-    Ok(Name { schema: names.pop(), name })
+    Ok(Name {
+        schema: names.pop(),
+        name,
+    })
 }
 
 fn name(object: ObjectName) -> Lowered<Name> {

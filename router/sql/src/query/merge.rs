@@ -9,19 +9,26 @@ use crate::lexer::{Kind, Token};
 /// The statement's verb is MERGE, perhaps behind a WITH list.
 pub(super) fn is_merge(text: &str, tokens: &[Token]) -> bool {
     let mut cursor = Cursor::new(text, tokens);
-    cursor.is(&["merge", "into"]) || (cursor.is(&["with"]) && cursor.seek(|c| c.is(&["merge", "into"])))
+    cursor.is(&["merge", "into"])
+        || (cursor.is(&["with"]) && cursor.seek(|c| c.is(&["merge", "into"])))
 }
 
 /// Subqueries in parentheses are read on their own; every other name is listed, whether it is a table's or not.
 pub(super) fn parse(text: &str, tokens: &[Token]) -> Result<Query, String> {
-    let mut opaque =
-        Opaque { what: "MERGE".to_owned(), relations: Vec::new(), subqueries: Vec::new(), children: Vec::new() };
+    let mut opaque = Opaque {
+        what: "MERGE".to_owned(),
+        relations: Vec::new(),
+        subqueries: Vec::new(),
+        children: Vec::new(),
+    };
     let mut cursor = Cursor::new(text, tokens);
     while let Some(token) = cursor.peek() {
         if token.kind == Kind::LParen {
             let mut inside = cursor;
             inside.advance(1);
-            let begins = ["select", "with", "values", "table", "insert", "update", "delete"];
+            let begins = [
+                "select", "with", "values", "table", "insert", "update", "delete",
+            ];
             if begins.iter().any(|w| inside.is(&[w])) {
                 let group = cursor.group().ok_or("a parenthesis is not closed")?;
                 opaque.subqueries.push(parse_tokens(text, group)?);
@@ -41,7 +48,10 @@ pub(super) fn parse(text: &str, tokens: &[Token]) -> Result<Query, String> {
                 }
                 cursor.advance(1);
                 if cursor.is_kind(Kind::LParen) && !keywords::is_reserved(&word) {
-                    opaque.children.push(call(Name { schema: None, name: word }));
+                    opaque.children.push(call(Name {
+                        schema: None,
+                        name: word,
+                    }));
                 }
             }
             Some(name) if cursor.is_kind(Kind::LParen) => opaque.children.push(call(name)),

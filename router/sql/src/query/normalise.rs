@@ -24,9 +24,25 @@ pub(super) struct Normal {
 pub(super) const OTHER_TARGET: &str = "\0other";
 
 pub(super) fn run(text: &str, ours: &[Ours]) -> Result<Normal, String> {
-    let mut state = State { text, ours, at: 0, out: Normal::default(), open: Vec::new(), folded: Vec::new() };
+    let mut state = State {
+        text,
+        ours,
+        at: 0,
+        out: Normal::default(),
+        open: Vec::new(),
+        folded: Vec::new(),
+    };
     state.out.tokens.reserve(ours.len() + 8);
-    state.folded = ours.iter().map(|t| if t.kind == Kind::Word { t.name(text).unwrap_or_default() } else { String::new() }).collect();
+    state.folded = ours
+        .iter()
+        .map(|t| {
+            if t.kind == Kind::Word {
+                t.name(text).unwrap_or_default()
+            } else {
+                String::new()
+            }
+        })
+        .collect();
     while let Some(token) = ours.get(state.at) {
         state.step(token)?;
     }
@@ -65,7 +81,10 @@ impl State<'_> {
 
     /// The words at an index and behind it.
     fn are(&self, index: usize, words: &[&str]) -> bool {
-        words.iter().enumerate().all(|(i, w)| self.word(index + i) == *w)
+        words
+            .iter()
+            .enumerate()
+            .all(|(i, w)| self.word(index + i) == *w)
     }
 
     /// Puts a token of the parser's at the place of our current one.
@@ -76,30 +95,50 @@ impl State<'_> {
     fn put_at(&mut self, token: Token, index: usize) {
         let column = u64::try_from(index).unwrap_or(u64::MAX).saturating_add(1);
         let place = Location { line: 1, column };
-        self.out.tokens.push(TokenWithSpan { token, span: Span { start: place, end: place } });
+        self.out.tokens.push(TokenWithSpan {
+            token,
+            span: Span {
+                start: place,
+                end: place,
+            },
+        });
     }
 
     fn put_keyword(&mut self, keyword: Keyword, value: &str) {
-        self.put(Token::Word(Word { value: value.to_owned(), quote_style: None, keyword }));
+        self.put(Token::Word(Word {
+            value: value.to_owned(),
+            quote_style: None,
+            keyword,
+        }));
     }
 
     fn put_name(&mut self, value: String, quote_style: Option<char>) {
-        self.put(Token::Word(Word { value, quote_style, keyword: Keyword::NoKeyword }));
+        self.put(Token::Word(Word {
+            value,
+            quote_style,
+            keyword: Keyword::NoKeyword,
+        }));
     }
 
     fn step(&mut self, token: &Ours) -> Result<(), String> {
         match token.kind {
             Kind::Word => return self.step_word(),
             Kind::QuotedIdent | Kind::UnicodeIdent(_) => {
-                let name = token.name(self.text).ok_or("an identifier has an invalid escape")?;
+                let name = token
+                    .name(self.text)
+                    .ok_or("an identifier has an invalid escape")?;
                 self.put_name(name, Some('"'));
             }
             Kind::String | Kind::EscapeString | Kind::DollarString | Kind::UnicodeString(_) => {
                 return self.step_string(token);
             }
-            Kind::BitString => self.put(Token::SingleQuotedByteStringLiteral(token.raw(self.text).to_owned())),
+            Kind::BitString => self.put(Token::SingleQuotedByteStringLiteral(
+                token.raw(self.text).to_owned(),
+            )),
             Kind::HexString => self.put(Token::HexStringLiteral(token.raw(self.text).to_owned())),
-            Kind::NationalString => self.put(Token::NationalStringLiteral(token.raw(self.text).to_owned())),
+            Kind::NationalString => self.put(Token::NationalStringLiteral(
+                token.raw(self.text).to_owned(),
+            )),
             Kind::Number => self.put(Token::Number(token.raw(self.text).to_owned(), false)),
             Kind::Param => self.put(Token::Placeholder(token.raw(self.text).to_owned())),
             Kind::Op => self.step_operator(token)?,
@@ -156,7 +195,11 @@ impl State<'_> {
         };
         if !handled {
             let keyword = words::keyword(&word, &self.around());
-            self.put(Token::Word(Word { value: word, quote_style: None, keyword }));
+            self.put(Token::Word(Word {
+                value: word,
+                quote_style: None,
+                keyword,
+            }));
             self.at += 1;
         }
         Ok(())
@@ -188,7 +231,10 @@ impl State<'_> {
         }
         if parens {
             loop {
-                let token = self.ours.get(self.at).ok_or("a parenthesis is not closed")?;
+                let token = self
+                    .ours
+                    .get(self.at)
+                    .ok_or("a parenthesis is not closed")?;
                 match token.kind {
                     Kind::RParen => break,
                     Kind::Dot => {
@@ -196,7 +242,9 @@ impl State<'_> {
                         self.at += 1;
                     }
                     kind if kind.is_name() => {
-                        let name = token.name(self.text).ok_or("an identifier has an invalid escape")?;
+                        let name = token
+                            .name(self.text)
+                            .ok_or("an identifier has an invalid escape")?;
                         self.put_name(name, (kind != Kind::Word).then_some('"'));
                         self.at += 1;
                     }
@@ -242,7 +290,15 @@ impl State<'_> {
                 let after_dot = index.checked_sub(1).and_then(|i| self.kind(i)) == Some(Kind::Dot);
                 let value = matches!(
                     word,
-                    "null" | "true" | "false" | "default" | "end" | "user" | "session_user" | "localtime" | "localtimestamp"
+                    "null"
+                        | "true"
+                        | "false"
+                        | "default"
+                        | "end"
+                        | "user"
+                        | "session_user"
+                        | "localtime"
+                        | "localtimestamp"
                 ) || word.starts_with("current_");
                 after_dot || value || !keywords::is_reserved(word)
             }
@@ -261,17 +317,33 @@ impl State<'_> {
 
     /// `FOR NO KEY UPDATE OF a, b SKIP LOCKED` and its kin become `FOR UPDATE`.
     fn locking(&mut self) -> bool {
-        let in_call = self.open.last().and_then(|i| i.checked_sub(1)).map(|i| self.word(i));
+        let in_call = self
+            .open
+            .last()
+            .and_then(|i| i.checked_sub(1))
+            .map(|i| self.word(i));
         if matches!(in_call, Some("substring" | "overlay")) {
             return false;
         }
-        let strength: &[&[&str]] = &[&["update"], &["no", "key", "update"], &["share"], &["key", "share"]];
-        let Some(words) = strength.iter().find(|words| self.are(self.at + 1, words)) else { return false };
+        let strength: &[&[&str]] = &[
+            &["update"],
+            &["no", "key", "update"],
+            &["share"],
+            &["key", "share"],
+        ];
+        let Some(words) = strength.iter().find(|words| self.are(self.at + 1, words)) else {
+            return false;
+        };
         let mut end = self.at + 1 + words.len();
         if self.word(end) == "of" {
             end += 1;
-            while self.kind(end).is_some_and(|k| k.is_name() || k == Kind::Dot || k == Kind::Comma)
-                && !matches!(self.word(end), "nowait" | "skip" | "for" | "limit" | "offset" | "fetch")
+            while self
+                .kind(end)
+                .is_some_and(|k| k.is_name() || k == Kind::Dot || k == Kind::Comma)
+                && !matches!(
+                    self.word(end),
+                    "nowait" | "skip" | "for" | "limit" | "offset" | "fetch"
+                )
             {
                 end += 1;
             }
@@ -292,7 +364,8 @@ impl State<'_> {
     }
 
     fn overriding(&mut self) -> bool {
-        let found = self.are(self.at + 1, &["system", "value"]) || self.are(self.at + 1, &["user", "value"]);
+        let found = self.are(self.at + 1, &["system", "value"])
+            || self.are(self.at + 1, &["user", "value"]);
         if found {
             self.out.overriding = true;
             self.at += 3;
@@ -302,8 +375,15 @@ impl State<'_> {
 
     /// A window frame's EXCLUDE changes which rows are seen, not which relations.
     fn frame_exclusion(&mut self) -> bool {
-        let forms: &[&[&str]] = &[&["ties"], &["group"], &["current", "row"], &["no", "others"]];
-        let Some(words) = forms.iter().find(|words| self.are(self.at + 1, words)) else { return false };
+        let forms: &[&[&str]] = &[
+            &["ties"],
+            &["group"],
+            &["current", "row"],
+            &["no", "others"],
+        ];
+        let Some(words) = forms.iter().find(|words| self.are(self.at + 1, words)) else {
+            return false;
+        };
         let end = self.at + 1 + words.len();
         let found = self.kind(end) == Some(Kind::RParen);
         if found {
@@ -315,7 +395,11 @@ impl State<'_> {
     /// `INTERVAL '1' DAY TO SECOND (3)` becomes a cast; elsewhere the word is a name.
     fn interval(&mut self) -> bool {
         let is_string = self.kind(self.at + 1).is_some_and(|k| k.is_string());
-        let value = self.ours.get(self.at + 1).filter(|_| is_string).and_then(|t| t.string(self.text));
+        let value = self
+            .ours
+            .get(self.at + 1)
+            .filter(|_| is_string)
+            .and_then(|t| t.string(self.text));
         let Some(value) = value else {
             self.put_name("interval".to_owned(), None);
             self.at += 1;
@@ -393,7 +477,9 @@ impl State<'_> {
 
     /// A string constant; `type 'text'` becomes a cast, whatever the type.
     fn step_string(&mut self, token: &Ours) -> Result<(), String> {
-        let value = token.string(self.text).ok_or("a string has an invalid escape")?;
+        let value = token
+            .string(self.text)
+            .ok_or("a string has an invalid escape")?;
         match self.type_before() {
             Some(start) => {
                 let ty = self.out.tokens.split_off(start);
@@ -437,7 +523,8 @@ impl State<'_> {
         // Should anything in between have been rewritten, the places do not agree, and nothing is done.
         let theirs = self.out.tokens.get(place)?;
         let column = u64::try_from(name).ok()?.checked_add(1)?;
-        (matches!(theirs.token, Token::Word(_)) && theirs.span.start.column == column).then_some(place)
+        (matches!(theirs.token, Token::Word(_)) && theirs.span.start.column == column)
+            .then_some(place)
     }
 
     /// The places of the parenthesis that the last token has closed.
@@ -485,7 +572,9 @@ impl State<'_> {
             "%" => Token::Mod,
             "^" => Token::Caret,
             _ if self.in_operator_name() || infix => Token::CustomBinaryOperator(raw.to_owned()),
-            _ if self.sum_follows() => return Err(format!("it has the prefix operator \"{raw}\" before a sum")),
+            _ if self.sum_follows() => {
+                return Err(format!("it has the prefix operator \"{raw}\" before a sum"));
+            }
             "@" => Token::AtSign,
             "~" => Token::Tilde,
             "#" => Token::Sharp,
@@ -513,13 +602,18 @@ impl State<'_> {
                     None => return false,
                 },
                 Some(Kind::Op) if depth == 0 => {
-                    let sum = self.ours.get(index).is_some_and(|t| t.is_op(self.text, "+") || t.is_op(self.text, "-"));
+                    let sum = self
+                        .ours
+                        .get(index)
+                        .is_some_and(|t| t.is_op(self.text, "+") || t.is_op(self.text, "-"));
                     if sum {
                         return true;
                     }
                 }
                 Some(Kind::Comma) if depth == 0 => return false,
-                Some(Kind::Word) if depth == 0 && keywords::is_reserved(self.word(index)) => return false,
+                Some(Kind::Word) if depth == 0 && keywords::is_reserved(self.word(index)) => {
+                    return false;
+                }
                 Some(_) => {}
                 None => return false,
             }
@@ -531,6 +625,9 @@ impl State<'_> {
     fn in_operator_name(&self) -> bool {
         matches!(self.kind_before(), Some(Kind::Dot))
             || (self.kind_before() == Some(Kind::LParen)
-                && self.at.checked_sub(2).is_some_and(|i| self.word(i) == "operator"))
+                && self
+                    .at
+                    .checked_sub(2)
+                    .is_some_and(|i| self.word(i) == "operator"))
     }
 }

@@ -118,7 +118,10 @@ fn sometimes(word: &str, a: &Around<'_>) -> Option<Keyword> {
     let (keyword, holds) = match word {
         "at" => (Keyword::AT, a.after == "time" && a.after_next == "zone"),
         "bernoulli" => (Keyword::BERNOULLI, a.before == "tablesample"),
-        "by" => (Keyword::BY, matches!(a.before, "order" | "group" | "partition")),
+        "by" => (
+            Keyword::BY,
+            matches!(a.before, "order" | "group" | "partition"),
+        ),
         "conflict" => (Keyword::CONFLICT, a.before == "on"),
         "cube" => (Keyword::CUBE, a.paren_after),
         "current" => (Keyword::CURRENT, a.after == "row"),
@@ -155,10 +158,16 @@ fn sometimes(word: &str, a: &Around<'_>) -> Option<Keyword> {
         "temporary" => (Keyword::TEMPORARY, a.before == "into"),
         "ties" => (Keyword::TIES, a.before == "with"),
         "trim" => (Keyword::TRIM, a.paren_after),
-        "unbounded" => (Keyword::UNBOUNDED, matches!(a.after, "preceding" | "following")),
+        "unbounded" => (
+            Keyword::UNBOUNDED,
+            matches!(a.after, "preceding" | "following"),
+        ),
         "unknown" => (Keyword::UNKNOWN, matches!(a.before, "is" | "not")),
         "unlogged" => (Keyword::UNLOGGED, a.before == "into"),
-        "update" => (Keyword::UPDATE, a.paren_before || matches!(a.before, "do" | "for")),
+        "update" => (
+            Keyword::UPDATE,
+            a.paren_before || matches!(a.before, "do" | "for"),
+        ),
         "values" => (Keyword::VALUES, a.paren_after || a.before == "default"),
         "within" => (Keyword::WITHIN, a.after == "group"),
         "zone" => (Keyword::ZONE, a.before == "time"),
@@ -170,7 +179,9 @@ fn sometimes(word: &str, a: &Around<'_>) -> Option<Keyword> {
 /// The keyword that the parser shall see for a folded word.
 pub(super) fn keyword(word: &str, around: &Around<'_>) -> Keyword {
     match ALWAYS.binary_search_by_key(&word, |(name, _)| name) {
-        Ok(index) => ALWAYS.get(index).map_or(Keyword::NoKeyword, |(_, keyword)| *keyword),
+        Ok(index) => ALWAYS
+            .get(index)
+            .map_or(Keyword::NoKeyword, |(_, keyword)| *keyword),
         Err(_) => sometimes(word, around).unwrap_or(Keyword::NoKeyword),
     }
 }

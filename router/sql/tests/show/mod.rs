@@ -25,25 +25,46 @@ pub fn statement(s: &Statement) -> String {
     match s {
         Statement::Empty => "empty".to_owned(),
         Statement::Query(q) => query(q),
-        Statement::Explain { analyze, route, inner, .. } => {
-            let flags = format!("{}{}", if *analyze { " analyze" } else { "" }, if *route { " route" } else { "" });
+        Statement::Explain {
+            analyze,
+            route,
+            inner,
+            ..
+        } => {
+            let flags = format!(
+                "{}{}",
+                if *analyze { " analyze" } else { "" },
+                if *route { " route" } else { "" }
+            );
             format!("explain{flags}: {}", statement(&inner.statement))
         }
         Statement::Command(c) => command(c),
         Statement::Utility(u) => utility(u),
-        Statement::Unparsed { keywords, .. } => format!("unparsed {keywords}").trim_end().to_owned(),
+        Statement::Unparsed { keywords, .. } => {
+            format!("unparsed {keywords}").trim_end().to_owned()
+        }
     }
 }
 
 fn command(c: &Command) -> String {
     match c {
-        Command::Prepare { name, body, .. } => format!("prepare {name}: {}", statement(&body.statement)),
-        Command::Declare { name, hold, query, .. } => {
-            format!("declare {name}{}: {}", if *hold { " hold" } else { "" }, statement(&query.statement))
+        Command::Prepare { name, body, .. } => {
+            format!("prepare {name}: {}", statement(&body.statement))
+        }
+        Command::Declare {
+            name, hold, query, ..
+        } => {
+            format!(
+                "declare {name}{}: {}",
+                if *hold { " hold" } else { "" },
+                statement(&query.statement)
+            )
         }
         Command::Execute { name, args } => format!("execute {name}({})", list(args)),
         Command::Set { local, name, value } => {
-            let value = value.as_ref().map_or("default".to_owned(), |v| v.items.join("|"));
+            let value = value
+                .as_ref()
+                .map_or("default".to_owned(), |v| v.items.join("|"));
             format!("set {}{name}={value}", if *local { "local " } else { "" })
         }
         Command::Copy(c) => {
@@ -52,14 +73,28 @@ fn command(c: &Command) -> String {
                 (None, Some(q)) => format!("({})", query(q)),
                 (None, None) => String::new(),
             };
-            let columns = if c.columns.is_empty() { String::new() } else { format!("({})", c.columns.join(" ")) };
+            let columns = if c.columns.is_empty() {
+                String::new()
+            } else {
+                format!("({})", c.columns.join(" "))
+            };
             let direction = if c.from { "from" } else { "to" };
-            format!("copy {what}{columns} {direction} {}", if c.client { "client" } else { "server" })
+            format!(
+                "copy {what}{columns} {direction} {}",
+                if c.client { "client" } else { "server" }
+            )
         }
-        Command::Lock(names) => format!("lock {}", names.iter().map(qualified).collect::<Vec<_>>().join(", ")),
+        Command::Lock(names) => format!(
+            "lock {}",
+            names.iter().map(qualified).collect::<Vec<_>>().join(", ")
+        ),
         Command::Begin(m) => format!("begin{}", modes(m)),
         Command::SetTransaction { session, modes: m } => {
-            format!("set {}transaction{}", if *session { "session " } else { "" }, modes(m))
+            format!(
+                "set {}transaction{}",
+                if *session { "session " } else { "" },
+                modes(m)
+            )
         }
         other => format!("{other:?}"),
     }
@@ -119,9 +154,17 @@ pub fn qualified(n: &Name) -> String {
 pub fn query(q: &Query) -> String {
     let mut out = String::new();
     if !q.ctes.is_empty() {
-        out += if q.recursive { "with-recursive " } else { "with " };
+        out += if q.recursive {
+            "with-recursive "
+        } else {
+            "with "
+        };
         let cte = |c: &Cte| {
-            let columns = if c.columns.is_empty() { String::new() } else { format!("({})", c.columns.join(" ")) };
+            let columns = if c.columns.is_empty() {
+                String::new()
+            } else {
+                format!("({})", c.columns.join(" "))
+            };
             format!("{}{columns}={{{}}} ", c.name, query(&c.query))
         };
         out += &q.ctes.iter().map(cte).collect::<String>();
@@ -146,16 +189,29 @@ pub fn query(q: &Query) -> String {
 }
 
 fn rows(rows: &[Vec<Expr>]) -> String {
-    rows.iter().map(|r| format!("({})", list(r))).collect::<Vec<_>>().join(" ")
+    rows.iter()
+        .map(|r| format!("({})", list(r)))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn body(b: &Body) -> String {
     match b {
         Body::Select(s) => select(s),
         Body::Values(r) => format!("values {}", rows(r)),
-        Body::SetOperation { kind, all, left, right } => {
+        Body::SetOperation {
+            kind,
+            all,
+            left,
+            right,
+        } => {
             let op = format!("{kind:?}").to_lowercase();
-            format!("({op}{} {{{}}} {{{}}})", if *all { "-all" } else { "" }, query(left), query(right))
+            format!(
+                "({op}{} {{{}}} {{{}}})",
+                if *all { "-all" } else { "" },
+                query(left),
+                query(right)
+            )
         }
         Body::Insert(i) => {
             let mut out = format!("insert {}", relation(&i.target));
@@ -171,23 +227,39 @@ fn body(b: &Body) -> String {
                 InsertSource::Query(q) => format!(" {{{}}}", query(q)),
             };
             if let Some(c) = &i.on_conflict {
-                out += &format!(" conflict({})", if c.other_target { "?".to_owned() } else { c.columns.join(" ") });
+                out += &format!(
+                    " conflict({})",
+                    if c.other_target {
+                        "?".to_owned()
+                    } else {
+                        c.columns.join(" ")
+                    }
+                );
                 match &c.update {
                     None => out += " nothing",
                     Some((sets, filter)) => {
                         out += &format!(" set[{}]", assignments(sets));
-                        out += &filter.as_ref().map_or(String::new(), |f| format!(" where {}", expr(f)));
+                        out += &filter
+                            .as_ref()
+                            .map_or(String::new(), |f| format!(" where {}", expr(f)));
                     }
                 }
             }
             out + &returning(&i.returning)
         }
         Body::Update(u) => {
-            let mut out = format!("update {} set[{}]", relation(&u.target), assignments(&u.assignments));
+            let mut out = format!(
+                "update {} set[{}]",
+                relation(&u.target),
+                assignments(&u.assignments)
+            );
             if !u.from.is_empty() {
                 out += &format!(" from[{}]", from(&u.from));
             }
-            out += &u.filter.as_ref().map_or(String::new(), |f| format!(" where {}", expr(f)));
+            out += &u
+                .filter
+                .as_ref()
+                .map_or(String::new(), |f| format!(" where {}", expr(f)));
             out + &returning(&u.returning)
         }
         Body::Delete(d) => {
@@ -195,7 +267,10 @@ fn body(b: &Body) -> String {
             if !d.using.is_empty() {
                 out += &format!(" using[{}]", from(&d.using));
             }
-            out += &d.filter.as_ref().map_or(String::new(), |f| format!(" where {}", expr(f)));
+            out += &d
+                .filter
+                .as_ref()
+                .map_or(String::new(), |f| format!(" where {}", expr(f)));
             out + &returning(&d.returning)
         }
         Body::Opaque(o) => opaque(o),
@@ -203,23 +278,49 @@ fn body(b: &Body) -> String {
 }
 
 fn opaque(o: &Opaque) -> String {
-    let names = o.relations.iter().map(qualified).collect::<Vec<_>>().join(",");
-    let subqueries = o.subqueries.iter().map(|q| format!(" {{{}}}", query(q))).collect::<String>();
-    format!("opaque<{}>[{names}]{subqueries} ({})", o.what, list(&o.children))
+    let names = o
+        .relations
+        .iter()
+        .map(qualified)
+        .collect::<Vec<_>>()
+        .join(",");
+    let subqueries = o
+        .subqueries
+        .iter()
+        .map(|q| format!(" {{{}}}", query(q)))
+        .collect::<String>();
+    format!(
+        "opaque<{}>[{names}]{subqueries} ({})",
+        o.what,
+        list(&o.children)
+    )
 }
 
 fn returning(r: &[Item]) -> String {
-    if r.is_empty() { String::new() } else { format!(" returning[{}]", items(r)) }
+    if r.is_empty() {
+        String::new()
+    } else {
+        format!(" returning[{}]", items(r))
+    }
 }
 
 fn assignments(a: &[Assignment]) -> String {
-    a.iter().map(|a| format!("{}={}", a.columns.join(","), expr(&a.value))).collect::<Vec<_>>().join(" ")
+    a.iter()
+        .map(|a| format!("{}={}", a.columns.join(","), expr(&a.value)))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn items(i: &[Item]) -> String {
     let item = |i: &Item| match i {
-        Item::Expr { expr: e, alias: None } => expr(e),
-        Item::Expr { expr: e, alias: Some(a) } => format!("{} as {a}", expr(e)),
+        Item::Expr {
+            expr: e,
+            alias: None,
+        } => expr(e),
+        Item::Expr {
+            expr: e,
+            alias: Some(a),
+        } => format!("{} as {a}", expr(e)),
         Item::Star => "*".to_owned(),
         Item::QualifiedStar(n) => format!("{}.*", qualified(n)),
     };
@@ -277,8 +378,17 @@ fn from(items: &[FromItem]) -> String {
 fn from_item(item: &FromItem) -> String {
     match item {
         FromItem::Relation(r) => relation(r),
-        FromItem::Derived { query: q, alias: a, lateral } => {
-            format!("{}{{{}}}{}", if *lateral { "lateral " } else { "" }, query(q), alias(a))
+        FromItem::Derived {
+            query: q,
+            alias: a,
+            lateral,
+        } => {
+            format!(
+                "{}{{{}}}{}",
+                if *lateral { "lateral " } else { "" },
+                query(q),
+                alias(a)
+            )
         }
         FromItem::Function { calls, alias: a } => format!("{}{}", list(calls), alias(a)),
         FromItem::Join(j) => {
@@ -289,7 +399,12 @@ fn from_item(item: &FromItem) -> String {
                 JoinCondition::Natural => " natural".to_owned(),
             };
             let kind = format!("{:?}", j.kind).to_lowercase();
-            format!("<{} {kind} {}{condition}>{}", from_item(&j.left), from_item(&j.right), alias(&j.alias))
+            format!(
+                "<{} {kind} {}{condition}>{}",
+                from_item(&j.left),
+                from_item(&j.right),
+                alias(&j.alias)
+            )
         }
         FromItem::Opaque(o) => opaque(o),
     }
@@ -305,9 +420,15 @@ fn not(negated: bool) -> &'static str {
 
 pub fn expr(e: &Expr) -> String {
     match e {
-        Expr::Column { schema, table, column } => {
-            [schema.as_deref(), table.as_deref(), Some(column)].into_iter().flatten().collect::<Vec<_>>().join(".")
-        }
+        Expr::Column {
+            schema,
+            table,
+            column,
+        } => [schema.as_deref(), table.as_deref(), Some(column)]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("."),
         Expr::Literal(Literal::Null) => "null".to_owned(),
         Expr::Literal(Literal::Bool(b)) => b.to_string(),
         Expr::Literal(Literal::Number(n)) => n.clone(),
@@ -319,36 +440,77 @@ pub fn expr(e: &Expr) -> String {
         Expr::And(l) => format!("(and {})", list(l)),
         Expr::Or(l) => format!("(or {})", list(l)),
         Expr::Not(e) => format!("(not {})", expr(e)),
-        Expr::Binary { op, schema, left, right } => {
+        Expr::Binary {
+            op,
+            schema,
+            left,
+            right,
+        } => {
             let schema = schema.as_ref().map_or(String::new(), |s| format!("{s}."));
             format!("({schema}{op} {} {})", expr(left), expr(right))
         }
         Expr::Unary { op, expr: e } => format!("({op} {})", expr(e)),
         Expr::IsNull { expr: e, negated } => format!("({}null {})", not(*negated), expr(e)),
-        Expr::IsDistinct { left, right, negated } => {
+        Expr::IsDistinct {
+            left,
+            right,
+            negated,
+        } => {
             format!("({}distinct {} {})", not(*negated), expr(left), expr(right))
         }
-        Expr::InList { expr: e, list: l, negated } => format!("({}in {} [{}])", not(*negated), expr(e), list(l)),
-        Expr::InSubquery { expr: e, query: q, negated } => {
+        Expr::InList {
+            expr: e,
+            list: l,
+            negated,
+        } => format!("({}in {} [{}])", not(*negated), expr(e), list(l)),
+        Expr::InSubquery {
+            expr: e,
+            query: q,
+            negated,
+        } => {
             format!("({}in {} {{{}}})", not(*negated), expr(e), query(q))
         }
-        Expr::Quantified { op, schema, all, left, right } => {
+        Expr::Quantified {
+            op,
+            schema,
+            all,
+            left,
+            right,
+        } => {
             let schema = schema.as_ref().map_or(String::new(), |s| format!("{s}."));
             let right = match right {
                 Quantifier::Array(e) => expr(e),
                 Quantifier::Subquery(q) => format!("{{{}}}", query(q)),
             };
-            format!("({schema}{op}-{} {} {right})", if *all { "all" } else { "any" }, expr(left))
+            format!(
+                "({schema}{op}-{} {} {right})",
+                if *all { "all" } else { "any" },
+                expr(left)
+            )
         }
-        Expr::Between { expr: e, low, high, negated, symmetric } => {
+        Expr::Between {
+            expr: e,
+            low,
+            high,
+            negated,
+            symmetric,
+        } => {
             let symmetric = if *symmetric { "-symmetric" } else { "" };
-            format!("({}between{symmetric} {} {} {})", not(*negated), expr(e), expr(low), expr(high))
+            format!(
+                "({}between{symmetric} {} {} {})",
+                not(*negated),
+                expr(e),
+                expr(low),
+                expr(high)
+            )
         }
         Expr::Exists { query: q, negated } => format!("({}exists {{{}}})", not(*negated), query(q)),
         Expr::Subquery(q) => format!("{{{}}}", query(q)),
         Expr::Row(l) => format!("row({})", list(l)),
         Expr::Array(l) => format!("array[{}]", list(l)),
-        Expr::Collate { expr: e, collation } => format!("(collate {} {})", expr(e), qualified(collation)),
+        Expr::Collate { expr: e, collation } => {
+            format!("(collate {} {})", expr(e), qualified(collation))
+        }
         Expr::Function(f) => {
             let mut args: Vec<String> = f.args.iter().map(expr).collect();
             for (arg, name) in args.iter_mut().zip(&f.arg_names) {
@@ -368,11 +530,22 @@ pub fn expr(e: &Expr) -> String {
             }
             out
         }
-        Expr::Case { operand, whens, otherwise } => {
+        Expr::Case {
+            operand,
+            whens,
+            otherwise,
+        } => {
             let mut out = "(case".to_owned();
-            out += &operand.as_ref().map_or(String::new(), |e| format!(" {}", expr(e)));
-            out += &whens.iter().map(|(w, t)| format!(" {}->{}", expr(w), expr(t))).collect::<String>();
-            out += &otherwise.as_ref().map_or(String::new(), |e| format!(" else {}", expr(e)));
+            out += &operand
+                .as_ref()
+                .map_or(String::new(), |e| format!(" {}", expr(e)));
+            out += &whens
+                .iter()
+                .map(|(w, t)| format!(" {}->{}", expr(w), expr(t)))
+                .collect::<String>();
+            out += &otherwise
+                .as_ref()
+                .map_or(String::new(), |e| format!(" else {}", expr(e)));
             out + ")"
         }
         Expr::Other { what, children } if children.is_empty() => format!("<{what}>"),
@@ -387,6 +560,10 @@ fn type_name(t: &TypeName) -> String {
         Some("pg_catalog") => t.name.name.clone(),
         _ => qualified(&t.name),
     };
-    let modifiers = if modifiers.is_empty() { String::new() } else { format!("({})", modifiers.join(",")) };
+    let modifiers = if modifiers.is_empty() {
+        String::new()
+    } else {
+        format!("({})", modifiers.join(","))
+    };
     format!("{name}{modifiers}{}", if t.array { "[]" } else { "" })
 }

@@ -1,16 +1,18 @@
 //! INSERT, UPDATE, DELETE.
 
 use super::{Lower, Lowered, ident, label, parts, unsupported};
-use crate::facts::{Alias, Assignment, Body, Delete, FromItem, Insert, InsertSource, OnConflict, Query, Relation, Update};
+use crate::facts::{
+    Alias, Assignment, Body, Delete, FromItem, Insert, InsertSource, OnConflict, Query, Relation,
+    Update,
+};
 use crate::query::normalise::OTHER_TARGET;
 use sqlparser::ast::{
-    self, AssignmentTarget, ConflictTarget, FromTable, ObjectName, OnConflictAction, OnInsert, Statement,
+    self, AssignmentTarget, ConflictTarget, FromTable, ObjectName, OnConflictAction, OnInsert,
     TableAliasWithoutColumns, TableObject, TableWithJoins, UpdateTableFromKind,
 };
 
 impl Lower<'_> {
-    pub(super) fn insert_statement(&mut self, statement: Statement) -> Lowered<Insert> {
-        let Statement::Insert(insert) = statement else { return unsupported("a statement in place of INSERT") };
+    pub(super) fn insert(&mut self, insert: ast::Insert) -> Lowered<Insert> {
         let ast::Insert {
             insert_token: _,
             optimizer_hints: _,
@@ -60,19 +62,34 @@ impl Lower<'_> {
         if foreign {
             return unsupported("an INSERT clause of another dialect");
         }
-        let TableObject::TableName(object) = table else { return unsupported("the target of INSERT") };
+        let TableObject::TableName(object) = table else {
+            return unsupported("the target of INSERT");
+        };
         let mut target = self.relation(object)?;
         if let Some(TableAliasWithoutColumns { explicit: _, alias }) = table_alias {
-            target.alias = Some(Alias { name: ident(alias)?, columns: Vec::new() });
+            target.alias = Some(Alias {
+                name: ident(alias)?,
+                columns: Vec::new(),
+            });
         }
-        let columns = columns.into_iter().map(|c| self.single(c)).collect::<Lowered<_>>()?;
+        let columns = columns
+            .into_iter()
+            .map(|c| self.single(c))
+            .collect::<Lowered<_>>()?;
         let source = match source {
             None => InsertSource::DefaultValues,
-            Some(query) => insert_source(self.query(*query)?),
+            Some(query) => insert_source(self.query(query)?),
         };
         let on_conflict = on.map(|on| self.on_conflict(on)).transpose()?;
         let returning = self.items(returning.unwrap_or_default())?;
-        Ok(Insert { target, columns, source, overriding: self.overriding, on_conflict, returning })
+        Ok(Insert {
+            target,
+            columns,
+            source,
+            overriding: self.overriding,
+            on_conflict,
+            returning,
+        })
     }
 
     fn on_conflict(&mut self, on: OnInsert) -> Lowered<OnConflict> {
@@ -87,17 +104,29 @@ impl Lower<'_> {
             None => (Vec::new(), false),
             Some(ConflictTarget::OnConstraint(_)) => (Vec::new(), true),
             Some(ConflictTarget::Columns(columns)) => {
-                let columns = columns.into_iter().map(ident).collect::<Lowered<Vec<_>>>()?;
-                if columns.iter().any(|c| c == OTHER_TARGET) { (Vec::new(), true) } else { (columns, false) }
+                let columns = columns
+                    .into_iter()
+                    .map(ident)
+                    .collect::<Lowered<Vec<_>>>()?;
+                if columns.iter().any(|c| c == OTHER_TARGET) {
+                    (Vec::new(), true)
+                } else {
+                    (columns, false)
+                }
             }
         };
         let update = match on.action {
             OnConflictAction::DoNothing => None,
-            OnConflictAction::DoUpdate(update) => {
-                Some((self.assignments(update.assignments)?, self.optional_expr(update.selection)?))
-            }
+            OnConflictAction::DoUpdate(update) => Some((
+                self.assignments(update.assignments)?,
+                self.optional_expr(update.selection)?,
+            )),
         };
-        Ok(OnConflict { columns, other_target, update })
+        Ok(OnConflict {
+            columns,
+            other_target,
+            update,
+        })
     }
 
     fn assignments(&mut self, assignments: Vec<ast::Assignment>) -> Lowered<Vec<Assignment>> {
@@ -105,15 +134,19 @@ impl Lower<'_> {
         for assignment in assignments {
             let columns = match assignment.target {
                 AssignmentTarget::ColumnName(column) => vec![assigned(column)?],
-                AssignmentTarget::Tuple(columns) => columns.into_iter().map(assigned).collect::<Lowered<_>>()?,
+                AssignmentTarget::Tuple(columns) => {
+                    columns.into_iter().map(assigned).collect::<Lowered<_>>()?
+                }
             };
-            result.push(Assignment { columns, value: self.expr(assignment.value)? });
+            result.push(Assignment {
+                columns,
+                value: self.expr(assignment.value)?,
+            });
         }
         Ok(result)
     }
 
-    pub(super) fn update_statement(&mut self, statement: Statement) -> Lowered<Update> {
-        let Statement::Update(update) = statement else { return unsupported("a statement in place of UPDATE") };
+    pub(super) fn update(&mut self, update: ast::Update) -> Lowered<Update> {
         let ast::Update {
             update_token: _,
             optimizer_hints: _,
@@ -145,8 +178,7 @@ impl Lower<'_> {
         })
     }
 
-    pub(super) fn delete_statement(&mut self, statement: Statement) -> Lowered<Delete> {
-        let Statement::Delete(delete) = statement else { return unsupported("a statement in place of DELETE") };
+    pub(super) fn delete(&mut self, delete: ast::Delete) -> Lowered<Delete> {
         let ast::Delete {
             delete_token: _,
             optimizer_hints: _,
@@ -162,8 +194,12 @@ impl Lower<'_> {
         if !tables.is_empty() || output.is_some() || !order_by.is_empty() || limit.is_some() {
             return unsupported("a DELETE clause of another dialect");
         }
-        let FromTable::WithFromKeyword(mut list) = from else { return unsupported("DELETE without FROM") };
-        let (Some(table), None) = (list.pop(), list.pop()) else { return unsupported("DELETE from several tables") };
+        let FromTable::WithFromKeyword(mut list) = from else {
+            return unsupported("DELETE without FROM");
+        };
+        let (Some(table), None) = (list.pop(), list.pop()) else {
+            return unsupported("DELETE from several tables");
+        };
         Ok(Delete {
             target: self.target(table)?,
             using: self.from_list(using.unwrap_or_default())?,
@@ -196,7 +232,10 @@ fn insert_source(query: Query) -> InsertSource {
         && query.offset.is_none()
         && !query.locking;
     match query {
-        Query { body: Body::Values(rows), .. } if bare => InsertSource::Values(rows),
+        Query {
+            body: Body::Values(rows),
+            ..
+        } if bare => InsertSource::Values(rows),
         query => InsertSource::Query(Box::new(query)),
     }
 }

@@ -4,8 +4,8 @@ use super::types::column_names;
 use super::{Lower, Lowered, ident, parts, to_name, unsupported};
 use crate::facts::{Alias, Expr, FromItem, Function, Join, JoinCondition, JoinKind, Relation};
 use sqlparser::ast::{
-    JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableFunctionArgs, TableSample,
-    TableSampleKind, TableWithJoins,
+    JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableFunctionArgs,
+    TableSample, TableSampleKind, TableWithJoins,
 };
 
 impl Lower<'_> {
@@ -15,7 +15,8 @@ impl Lower<'_> {
 
     /// One entry of a FROM list. Joins lean to the left.
     fn joined(&mut self, item: TableWithJoins) -> Lowered<FromItem> {
-        let mut left = self.deeper(|l| l.factor(item.relation))?;
+        self.enter()?;
+        let mut left = self.factor(item.relation)?;
         for (levels, join) in item.joins.into_iter().enumerate() {
             if join.global {
                 return unsupported("GLOBAL JOIN");
@@ -23,10 +24,17 @@ impl Lower<'_> {
             if self.depth + levels >= super::DEPTH_MAX {
                 return Err(super::too_deep());
             }
-            let right = self.deeper(|l| l.factor(join.relation))?;
+            let right = self.factor(join.relation)?;
             let (kind, condition) = self.join(join.join_operator)?;
-            left = FromItem::Join(Box::new(Join { left, right, kind, condition, alias: None }));
+            left = FromItem::Join(Box::new(Join {
+                left,
+                right,
+                kind,
+                condition,
+                alias: None,
+            }));
         }
+        self.leave();
         Ok(left)
     }
 
@@ -36,7 +44,9 @@ impl Lower<'_> {
             JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => (JoinKind::Left, c),
             JoinOperator::Right(c) | JoinOperator::RightOuter(c) => (JoinKind::Right, c),
             JoinOperator::FullOuter(c) => (JoinKind::Full, c),
-            JoinOperator::CrossJoin(JoinConstraint::None) => return Ok((JoinKind::Cross, JoinCondition::None)),
+            JoinOperator::CrossJoin(JoinConstraint::None) => {
+                return Ok((JoinKind::Cross, JoinCondition::None));
+            }
             JoinOperator::CrossJoin(_)
             | JoinOperator::Semi(_)
             | JoinOperator::LeftSemi(_)
@@ -55,7 +65,10 @@ impl Lower<'_> {
         let condition = match constraint {
             JoinConstraint::On(expr) => JoinCondition::On(self.expr(expr)?),
             JoinConstraint::Using(columns) => JoinCondition::Using(
-                columns.into_iter().map(|c| self.single(c)).collect::<Lowered<_>>()?,
+                columns
+                    .into_iter()
+                    .map(|c| self.single(c))
+                    .collect::<Lowered<_>>()?,
             ),
             JoinConstraint::Natural => JoinCondition::Natural,
             JoinConstraint::None => return unsupported("a join without a condition"),
@@ -96,28 +109,61 @@ impl Lower<'_> {
                     None => {
                         let alias = alias.map(to_alias).transpose()?;
                         let sample = self.sample(sample)?;
-                        Ok(FromItem::Relation(Relation { alias, sample, ..self.relation(name)? }))
+                        Ok(FromItem::Relation(Relation {
+                            alias,
+                            sample,
+                            ..self.relation(name)?
+                        }))
                     }
                 }
             }
-            TableFactor::Derived { lateral, subquery, alias, sample: None } => {
-                let query = Box::new(self.query(*subquery)?);
-                Ok(FromItem::Derived { query, alias: alias.map(to_alias).transpose()?, lateral })
+            TableFactor::Derived {
+                lateral,
+                subquery,
+                alias,
+                sample: None,
+            } => {
+                let query = self.boxed_query(subquery)?;
+                Ok(FromItem::Derived {
+                    query,
+                    alias: alias.map(to_alias).transpose()?,
+                    lateral,
+                })
             }
-            TableFactor::Function { lateral: _, name, args, with_ordinality: _, alias } => {
-                self.call_in_from(name, TableFunctionArgs { args, settings: None }, alias, false)
-            }
-            TableFactor::NestedJoin { table_with_joins, alias } => {
+            TableFactor::Function {
+                lateral: _,
+                name,
+                args,
+                with_ordinality: _,
+                alias,
+            } => self.call_in_from(
+                name,
+                TableFunctionArgs {
+                    args,
+                    settings: None,
+                },
+                alias,
+                false,
+            ),
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias,
+            } => {
                 let inner = self.joined(*table_with_joins)?;
                 match (alias.map(to_alias).transpose()?, inner) {
                     (None, inner) => Ok(inner),
                     (Some(alias), FromItem::Join(join)) if join.alias.is_none() => {
-                        Ok(FromItem::Join(Box::new(Join { alias: Some(alias), ..*join })))
+                        Ok(FromItem::Join(Box::new(Join {
+                            alias: Some(alias),
+                            ..*join
+                        })))
                     }
                     (Some(_), _) => unsupported("an alias of parentheses"),
                 }
             }
-            TableFactor::Derived { sample: Some(_), .. }
+            TableFactor::Derived {
+                sample: Some(_), ..
+            }
             | TableFactor::TableFunction { .. }
             | TableFactor::UNNEST { .. }
             | TableFactor::JsonTable { .. }
@@ -151,18 +197,39 @@ impl Lower<'_> {
         }
         let name = to_name(parts)?;
         let (args, arg_names, star) = self.args(args.args)?;
-        let call = Function { name, args, arg_names, extra: Vec::new(), distinct: false, over: None, star };
+        let call = Function {
+            name,
+            args,
+            arg_names,
+            extra: Vec::new(),
+            distinct: false,
+            over: None,
+            star,
+        };
         let calls = vec![Expr::Function(Box::new(call))];
-        Ok(FromItem::Function { calls, alias: alias.map(to_alias).transpose()? })
+        Ok(FromItem::Function {
+            calls,
+            alias: alias.map(to_alias).transpose()?,
+        })
     }
 
     /// TABLESAMPLE with constants; anything else in it would be lost.
     fn sample(&mut self, sample: Option<TableSampleKind>) -> Lowered<bool> {
         let sample = match sample {
             None => return Ok(false),
-            Some(TableSampleKind::BeforeTableAlias(sample) | TableSampleKind::AfterTableAlias(sample)) => *sample,
+            Some(
+                TableSampleKind::BeforeTableAlias(sample)
+                | TableSampleKind::AfterTableAlias(sample),
+            ) => *sample,
         };
-        let TableSample { modifier: _, name: _, quantity, seed: _, bucket, offset } = sample;
+        let TableSample {
+            modifier: _,
+            name: _,
+            quantity,
+            seed: _,
+            bucket,
+            offset,
+        } = sample;
         if bucket.is_some() || offset.is_some() {
             return unsupported("a sample of another dialect");
         }
@@ -182,14 +249,28 @@ impl Lower<'_> {
         let noted = place.and_then(|place| self.only.iter().position(|only| *only == place));
         let only = noted.map(|index| self.only.swap_remove(index)).is_some();
         let span = self.span(&parts);
-        Ok(Relation { name: to_name(parts)?, alias: None, only, sample: false, span })
+        Ok(Relation {
+            name: to_name(parts)?,
+            alias: None,
+            only,
+            sample: false,
+            span,
+        })
     }
 }
 
 fn to_alias(alias: TableAlias) -> Lowered<Alias> {
-    let TableAlias { explicit: _, name, columns, at } = alias;
+    let TableAlias {
+        explicit: _,
+        name,
+        columns,
+        at,
+    } = alias;
     if at.is_some() {
         return unsupported("an alias of another dialect");
     }
-    Ok(Alias { name: ident(name)?, columns: column_names(columns)? })
+    Ok(Alias {
+        name: ident(name)?,
+        columns: column_names(columns)?,
+    })
 }

@@ -4,8 +4,9 @@ use super::expr::other;
 use super::{Lower, Lowered, label, parts, to_name, unsupported};
 use crate::facts::{Expr, Function, Name};
 use sqlparser::ast::{
-    DuplicateTreatment, Expr as Sp, Function as Call, FunctionArg, FunctionArgExpr, FunctionArgOperator,
-    FunctionArgumentClause, FunctionArguments, OrderByExpr, WindowFrame, WindowFrameBound, WindowSpec, WindowType,
+    DuplicateTreatment, Expr as Sp, Function as Call, FunctionArg, FunctionArgExpr,
+    FunctionArgOperator, FunctionArgumentClause, FunctionArguments, OrderByExpr, WindowFrame,
+    WindowFrameBound, WindowSpec, WindowType,
 };
 
 /// Words that are values of their own, with or without a precision behind them. They never mean a user's function.
@@ -36,25 +37,47 @@ fn grammar_call(word: &str) -> Option<&'static str> {
         "normalize" => "normalize",
         "nullif" => "nullif",
         "treat" => "treat",
-        "xmlconcat" | "xmlelement" | "xmlexists" | "xmlforest" | "xmlparse" | "xmlpi" | "xmlroot" | "xmlserialize" => {
-            "xml"
-        }
+        "xmlconcat" | "xmlelement" | "xmlexists" | "xmlforest" | "xmlparse" | "xmlpi"
+        | "xmlroot" | "xmlserialize" => "xml",
         _ => return None,
     })
 }
 
 /// An ordinary call of an unqualified function.
 pub(super) fn bare_call(name: &str, args: Vec<Expr>) -> Expr {
-    let name = Name { schema: None, name: name.to_owned() };
+    let name = Name {
+        schema: None,
+        name: name.to_owned(),
+    };
     let empty = Vec::new();
-    let call = Function { name, args, arg_names: empty, extra: Vec::new(), distinct: false, over: None, star: false };
+    let call = Function {
+        name,
+        args,
+        arg_names: empty,
+        extra: Vec::new(),
+        distinct: false,
+        over: None,
+        star: false,
+    };
     Expr::Function(Box::new(call))
 }
 
 impl Lower<'_> {
     pub(super) fn function(&mut self, call: Call) -> Lowered<Expr> {
-        let Call { name, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment, over } = call;
-        if uses_odbc_syntax || !matches!(parameters, FunctionArguments::None) || null_treatment.is_some() {
+        let Call {
+            name,
+            uses_odbc_syntax,
+            parameters,
+            args,
+            within_group,
+            filter,
+            null_treatment,
+            over,
+        } = call;
+        if uses_odbc_syntax
+            || !matches!(parameters, FunctionArguments::None)
+            || null_treatment.is_some()
+        {
             return unsupported("a call of another dialect");
         }
         let parts = parts(name)?;
@@ -65,7 +88,7 @@ impl Lower<'_> {
         let list = match args {
             FunctionArguments::List(list) => list,
             FunctionArguments::Subquery(query) if word == "array" => {
-                return Ok(Expr::Subquery(Box::new(self.query(*query)?)));
+                return Ok(Expr::Subquery(self.boxed_query(query)?));
             }
             FunctionArguments::Subquery(_) => return unsupported("a query as an argument"),
             FunctionArguments::None => return unsupported("a call without parentheses"),
@@ -79,34 +102,55 @@ impl Lower<'_> {
             self.clause(clause, &mut extra)?;
         }
         extra.extend(self.order(within_group)?);
-        extra.extend(self.optional_expr(filter.map(|f| *f))?);
+        extra.extend(self.optional_boxed(filter)?);
         let over = over.map(|window| self.window(window)).transpose()?;
         let (args, arg_names, star) = self.args(list.args)?;
-        let plain = extra.is_empty() && over.is_none() && !distinct && !star && arg_names.is_empty();
+        let plain =
+            extra.is_empty() && over.is_none() && !distinct && !star && arg_names.is_empty();
         if word == "row" && plain {
             return Ok(Expr::Row(args));
         }
         // `current_schema()` with parentheses is an ordinary call; the others take a precision.
-        let special = grammar_call(&word).or_else(|| keyword_value(&word).filter(|w| *w != "current_schema"));
+        let special =
+            grammar_call(&word).or_else(|| keyword_value(&word).filter(|w| *w != "current_schema"));
         if let (Some(what), true) = (special, plain) {
             return Ok(other(what, args));
         }
         let name = to_name(parts)?;
-        Ok(Expr::Function(Box::new(Function { name, args, arg_names, extra, distinct, over, star })))
+        Ok(Expr::Function(Box::new(Function {
+            name,
+            args,
+            arg_names,
+            extra,
+            distinct,
+            over,
+            star,
+        })))
     }
 
     /// The arguments of a call: values, names (empty if no argument is named), and whether it is `f(*)`.
-    pub(super) fn args(&mut self, list: Vec<FunctionArg>) -> Lowered<(Vec<Expr>, Vec<Option<String>>, bool)> {
+    pub(super) fn args(
+        &mut self,
+        list: Vec<FunctionArg>,
+    ) -> Lowered<(Vec<Expr>, Vec<Option<String>>, bool)> {
         let (mut args, mut names, mut star) = (Vec::new(), Vec::new(), false);
         let count = list.len();
         for arg in list {
             let (name, value) = match arg {
                 FunctionArg::Unnamed(value) => (None, value),
-                FunctionArg::Named { name, arg, operator } => {
+                FunctionArg::Named {
+                    name,
+                    arg,
+                    operator,
+                } => {
                     named(operator)?;
                     (Some(label(name)?), arg)
                 }
-                FunctionArg::ExprNamed { name: Sp::Identifier(name), arg, operator } => {
+                FunctionArg::ExprNamed {
+                    name: Sp::Identifier(name),
+                    arg,
+                    operator,
+                } => {
                     named(operator)?;
                     (Some(label(name)?), arg)
                 }
@@ -140,7 +184,8 @@ impl Lower<'_> {
                 extra.extend(self.order(order)?);
                 Ok(())
             }
-            FunctionArgumentClause::JsonNullClause(_) | FunctionArgumentClause::JsonReturningClause(_) => Ok(()),
+            FunctionArgumentClause::JsonNullClause(_)
+            | FunctionArgumentClause::JsonReturningClause(_) => Ok(()),
             FunctionArgumentClause::IgnoreOrRespectNulls(_)
             | FunctionArgumentClause::Where(_)
             | FunctionArgumentClause::Limit(_)
@@ -173,11 +218,21 @@ impl Lower<'_> {
     }
 
     pub(super) fn window_spec(&mut self, spec: WindowSpec) -> Lowered<Vec<Expr>> {
-        let WindowSpec { window_name, partition_by, order_by, window_frame } = spec;
+        let WindowSpec {
+            window_name,
+            partition_by,
+            order_by,
+            window_frame,
+        } = spec;
         window_name.map(label).transpose()?;
         let mut exprs = self.exprs(partition_by)?;
         exprs.extend(self.order(order_by)?);
-        if let Some(WindowFrame { units: _, start_bound, end_bound }) = window_frame {
+        if let Some(WindowFrame {
+            units: _,
+            start_bound,
+            end_bound,
+        }) = window_frame
+        {
             self.frame_bound(start_bound, &mut exprs)?;
             if let Some(bound) = end_bound {
                 self.frame_bound(bound, &mut exprs)?;
@@ -190,7 +245,7 @@ impl Lower<'_> {
         match bound {
             WindowFrameBound::CurrentRow => {}
             WindowFrameBound::Preceding(distance) | WindowFrameBound::Following(distance) => {
-                exprs.extend(self.optional_expr(distance.map(|d| *d))?);
+                exprs.extend(self.optional_boxed(distance)?);
             }
         }
         Ok(())

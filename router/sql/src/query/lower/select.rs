@@ -4,9 +4,9 @@ use super::types::column_names;
 use super::{Lower, Lowered, ident, label, name, unsupported};
 use crate::facts::{Body, Cte, Distinct, Expr, GroupBy, Item, Name, Query, Select, SetOperation};
 use sqlparser::ast::{
-    self, Expr as Sp, Fetch, GroupByExpr, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderByKind,
-    SelectFlavor, SelectInto, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
-    TableAlias, WildcardAdditionalOptions,
+    self, Expr as Sp, Fetch, GroupByExpr, LimitClause, NamedWindowDefinition, NamedWindowExpr,
+    OrderByKind, SelectFlavor, SelectInto, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    SetOperator, SetQuantifier, Statement, TableAlias, WildcardAdditionalOptions,
 };
 
 /// A query of nothing but its body.
@@ -24,11 +24,18 @@ fn bare(body: Body) -> Query {
 }
 
 impl Lower<'_> {
-    pub(in crate::query) fn query(&mut self, query: ast::Query) -> Lowered<Query> {
-        self.deeper(|l| l.query_here(query))
+    pub(super) fn boxed_query(&mut self, query: Box<ast::Query>) -> Lowered<Box<Query>> {
+        self.query(query).map(Box::new)
     }
 
-    fn query_here(&mut self, query: ast::Query) -> Lowered<Query> {
+    pub(in crate::query) fn query(&mut self, query: Box<ast::Query>) -> Lowered<Query> {
+        self.enter()?;
+        let result = self.query_here(query)?;
+        self.leave();
+        Ok(result)
+    }
+
+    fn query_here(&mut self, query: Box<ast::Query>) -> Lowered<Query> {
         let ast::Query {
             with,
             body,
@@ -40,15 +47,25 @@ impl Lower<'_> {
             settings,
             format_clause,
             pipe_operators,
-        } = query;
-        if for_clause.is_some() || settings.is_some() || format_clause.is_some() || !pipe_operators.is_empty() {
+        } = *query;
+        if for_clause.is_some()
+            || settings.is_some()
+            || format_clause.is_some()
+            || !pipe_operators.is_empty()
+        {
             return unsupported("a query clause of another dialect");
         }
         let (recursive, ctes) = match with {
             None => (false, Vec::new()),
-            Some(with) => (with.recursive, with.cte_tables.into_iter().map(|c| self.cte(c)).collect::<Lowered<_>>()?),
+            Some(with) => (
+                with.recursive,
+                with.cte_tables
+                    .into_iter()
+                    .map(|c| self.cte(c))
+                    .collect::<Lowered<_>>()?,
+            ),
         };
-        let mut result = self.body(*body)?;
+        let mut result = self.body(body)?;
         if !ctes.is_empty() {
             if !result.ctes.is_empty() {
                 return unsupported("a second WITH in parentheses");
@@ -78,18 +95,36 @@ impl Lower<'_> {
     }
 
     fn cte(&mut self, cte: ast::Cte) -> Lowered<Cte> {
-        let ast::Cte { alias, query, from, materialized: _, closing_paren_token: _ } = cte;
-        let TableAlias { explicit: _, name, columns, at } = alias;
+        let ast::Cte {
+            alias,
+            query,
+            from,
+            materialized: _,
+            closing_paren_token: _,
+        } = cte;
+        let TableAlias {
+            explicit: _,
+            name,
+            columns,
+            at,
+        } = alias;
         if from.is_some() || at.is_some() {
             return unsupported("a WITH query of another dialect");
         }
-        Ok(Cte { name: ident(name)?, columns: column_names(columns)?, query: self.query(*query)? })
+        Ok(Cte {
+            name: ident(name)?,
+            columns: column_names(columns)?,
+            query: self.query(query)?,
+        })
     }
 
     fn order_by(&mut self, order: Option<ast::OrderBy>) -> Lowered<Vec<Expr>> {
         match order {
             None => Ok(Vec::new()),
-            Some(ast::OrderBy { kind: OrderByKind::Expressions(items), interpolate: None }) => self.order(items),
+            Some(ast::OrderBy {
+                kind: OrderByKind::Expressions(items),
+                interpolate: None,
+            }) => self.order(items),
             Some(_) => unsupported("ORDER BY ALL"),
         }
     }
@@ -97,9 +132,14 @@ impl Lower<'_> {
     fn limit(&mut self, clause: Option<LimitClause>) -> Lowered<(Option<Expr>, Option<Expr>)> {
         match clause {
             None => Ok((None, None)),
-            Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
-                Ok((self.limit_value(limit)?, self.optional_expr(offset.map(|o| o.value))?))
-            }
+            Some(LimitClause::LimitOffset {
+                limit,
+                offset,
+                limit_by,
+            }) if limit_by.is_empty() => Ok((
+                self.limit_value(limit)?,
+                self.optional_expr(offset.map(|o| o.value))?,
+            )),
             Some(LimitClause::LimitOffset { .. }) => unsupported("LIMIT BY"),
             Some(LimitClause::OffsetCommaLimit { .. }) => unsupported("LIMIT with a comma"),
         }
@@ -108,7 +148,9 @@ impl Lower<'_> {
     /// LIMIT ALL is no limit.
     fn limit_value(&mut self, limit: Option<Sp>) -> Lowered<Option<Expr>> {
         match limit {
-            Some(Sp::Identifier(word)) if word.quote_style.is_none() && word.value == "all" => Ok(None),
+            Some(Sp::Identifier(word)) if word.quote_style.is_none() && word.value == "all" => {
+                Ok(None)
+            }
             limit => self.optional_expr(limit),
         }
     }
@@ -117,52 +159,112 @@ impl Lower<'_> {
         match fetch {
             None => Ok((None, false)),
             Some(Fetch { percent: true, .. }) => unsupported("FETCH PERCENT"),
-            Some(Fetch { with_ties, percent: false, quantity }) => {
+            Some(Fetch {
+                with_ties,
+                percent: false,
+                quantity,
+            }) => {
                 let one = || Expr::Literal(crate::facts::Literal::Number("1".to_owned()));
-                Ok((Some(self.optional_expr(quantity)?.unwrap_or_else(one)), with_ties))
+                Ok((
+                    Some(self.optional_expr(quantity)?.unwrap_or_else(one)),
+                    with_ties,
+                ))
             }
         }
     }
 
     /// A body becomes a query, since one in parentheses brings its own clauses.
-    fn body(&mut self, body: SetExpr) -> Lowered<Query> {
-        match body {
-            SetExpr::Select(select) => Ok(bare(Body::Select(Box::new(self.select(*select)?)))),
-            SetExpr::Query(query) => self.query(*query),
-            SetExpr::SetOperation { left, op, set_quantifier, right } => {
-                let kind = match op {
-                    SetOperator::Union => SetOperation::Union,
-                    SetOperator::Intersect => SetOperation::Intersect,
-                    SetOperator::Except => SetOperation::Except,
-                    SetOperator::Minus => return unsupported("MINUS"),
-                };
-                let all = match set_quantifier {
-                    SetQuantifier::All => true,
-                    SetQuantifier::Distinct | SetQuantifier::None => false,
-                    SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName => {
-                        return unsupported("BY NAME");
-                    }
-                };
-                let left = Box::new(self.deeper(|l| l.body(*left))?);
-                let right = Box::new(self.deeper(|l| l.body(*right))?);
-                Ok(bare(Body::SetOperation { kind, all, left, right }))
+    fn body(&mut self, body: Box<SetExpr>) -> Lowered<Query> {
+        match &*body {
+            SetExpr::SetOperation { .. } => {
+                self.enter()?;
+                let result = self.set_operation(body)?;
+                self.leave();
+                Ok(result)
             }
+            SetExpr::Query(_) => {
+                let SetExpr::Query(query) = *body else {
+                    return unsupported("a query");
+                };
+                self.query(query)
+            }
+            SetExpr::Select(_)
+            | SetExpr::Values(_)
+            | SetExpr::Insert(_)
+            | SetExpr::Update(_)
+            | SetExpr::Delete(_)
+            | SetExpr::Merge(_)
+            | SetExpr::Table(_) => self.simple_body(body).map(bare),
+        }
+    }
+
+    fn set_operation(&mut self, body: Box<SetExpr>) -> Lowered<Query> {
+        let SetExpr::SetOperation {
+            left,
+            op,
+            set_quantifier,
+            right,
+        } = *body
+        else {
+            return unsupported("a set operation");
+        };
+        let kind = match op {
+            SetOperator::Union => SetOperation::Union,
+            SetOperator::Intersect => SetOperation::Intersect,
+            SetOperator::Except => SetOperation::Except,
+            SetOperator::Minus => return unsupported("MINUS"),
+        };
+        let all = match set_quantifier {
+            SetQuantifier::All => true,
+            SetQuantifier::Distinct | SetQuantifier::None => false,
+            SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName => {
+                return unsupported("BY NAME");
+            }
+        };
+        let left = Box::new(self.body(left)?);
+        let right = Box::new(self.body(right)?);
+        Ok(bare(Body::SetOperation {
+            kind,
+            all,
+            left,
+            right,
+        }))
+    }
+
+    fn simple_body(&mut self, body: Box<SetExpr>) -> Lowered<Body> {
+        match *body {
+            SetExpr::Select(select) => Ok(Body::Select(Box::new(self.select(select)?))),
             SetExpr::Values(values) => {
                 if values.explicit_row || values.value_keyword {
                     return unsupported("VALUES ROW");
                 }
-                let rows = values.rows.into_iter().map(|r| self.exprs(r.content)).collect::<Lowered<_>>()?;
-                Ok(bare(Body::Values(rows)))
+                let rows = values
+                    .rows
+                    .into_iter()
+                    .map(|r| self.exprs(r.content))
+                    .collect::<Lowered<_>>()?;
+                Ok(Body::Values(rows))
             }
-            SetExpr::Insert(statement) => Ok(bare(Body::Insert(Box::new(self.insert_statement(statement)?)))),
-            SetExpr::Update(statement) => Ok(bare(Body::Update(Box::new(self.update_statement(statement)?)))),
-            SetExpr::Delete(statement) => Ok(bare(Body::Delete(Box::new(self.delete_statement(statement)?)))),
-            SetExpr::Merge(_) => unsupported("MERGE in WITH"),
-            SetExpr::Table(_) => unsupported("TABLE"),
+            SetExpr::Insert(Statement::Insert(insert)) => {
+                Ok(Body::Insert(Box::new(self.insert(insert)?)))
+            }
+            SetExpr::Update(Statement::Update(update)) => {
+                Ok(Body::Update(Box::new(self.update(update)?)))
+            }
+            SetExpr::Delete(Statement::Delete(delete)) => {
+                Ok(Body::Delete(Box::new(self.delete(delete)?)))
+            }
+            SetExpr::Insert(_)
+            | SetExpr::Update(_)
+            | SetExpr::Delete(_)
+            | SetExpr::Merge(_)
+            | SetExpr::Table(_)
+            | SetExpr::Query(_)
+            | SetExpr::SetOperation { .. } => unsupported("a part of the query"),
         }
     }
 
-    fn select(&mut self, select: ast::Select) -> Lowered<Select> {
+    fn select(&mut self, select: Box<ast::Select>) -> Lowered<Select> {
         let ast::Select {
             select_token: _,
             optimizer_hints: _,
@@ -188,7 +290,7 @@ impl Lower<'_> {
             window_before_qualify: _,
             value_table_mode,
             flavor,
-        } = select;
+        } = *select;
         let foreign = select_modifiers.is_some_and(|m| m.is_any_set())
             || top.is_some()
             || exclude.is_some()
@@ -227,19 +329,28 @@ impl Lower<'_> {
 
     fn item(&mut self, item: SelectItem) -> Lowered<Item> {
         match item {
-            SelectItem::UnnamedExpr(Sp::QualifiedWildcard(object, _)) => Ok(Item::QualifiedStar(name(object)?)),
-            SelectItem::UnnamedExpr(expr) => Ok(Item::Expr { expr: self.expr(expr)?, alias: None }),
-            SelectItem::ExprWithAlias { expr, alias } => {
-                Ok(Item::Expr { expr: self.expr(expr)?, alias: Some(label(alias)?) })
+            SelectItem::UnnamedExpr(Sp::QualifiedWildcard(object, _)) => {
+                Ok(Item::QualifiedStar(name(object)?))
             }
+            SelectItem::UnnamedExpr(expr) => Ok(Item::Expr {
+                expr: self.expr(expr)?,
+                alias: None,
+            }),
+            SelectItem::ExprWithAlias { expr, alias } => Ok(Item::Expr {
+                expr: self.expr(expr)?,
+                alias: Some(label(alias)?),
+            }),
             SelectItem::ExprWithAliases { .. } => unsupported("several aliases of one item"),
             SelectItem::QualifiedWildcard(kind, options) => {
                 plain_star(options)?;
                 match kind {
-                    SelectItemQualifiedWildcardKind::ObjectName(object) => Ok(Item::QualifiedStar(name(object)?)),
-                    SelectItemQualifiedWildcardKind::Expr(row) => {
-                        Ok(Item::Expr { expr: self.composite_star(row)?, alias: None })
+                    SelectItemQualifiedWildcardKind::ObjectName(object) => {
+                        Ok(Item::QualifiedStar(name(object)?))
                     }
+                    SelectItemQualifiedWildcardKind::Expr(row) => Ok(Item::Expr {
+                        expr: self.composite_star(row)?,
+                        alias: None,
+                    }),
                 }
             }
             SelectItem::Wildcard(options) => {
@@ -251,15 +362,26 @@ impl Lower<'_> {
 
     /// A temporary target is in the schema pg_temp.
     fn into_target(&mut self, into: SelectInto) -> Lowered<Name> {
-        let SelectInto { temporary, unlogged: _, table: _, mut targets } = into;
+        let SelectInto {
+            temporary,
+            unlogged: _,
+            table: _,
+            mut targets,
+        } = into;
         let target = match (targets.pop(), targets.pop()) {
             (Some(Sp::Identifier(only)), None) => super::to_name(vec![only])?,
             (Some(Sp::CompoundIdentifier(parts)), None) => super::to_name(parts)?,
             (_, _) => return unsupported("the target of INTO"),
         };
         match (temporary, target.schema) {
-            (true, None) => Ok(Name { schema: Some("pg_temp".to_owned()), name: target.name }),
-            (_, schema) => Ok(Name { schema, name: target.name }),
+            (true, None) => Ok(Name {
+                schema: Some("pg_temp".to_owned()),
+                name: target.name,
+            }),
+            (_, schema) => Ok(Name {
+                schema,
+                name: target.name,
+            }),
         }
     }
 
@@ -278,7 +400,11 @@ impl Lower<'_> {
                     empty || matches!(e, Sp::GroupingSets(_) | Sp::Cube(_) | Sp::Rollup(_))
                 });
                 let exprs = self.exprs(exprs)?;
-                Ok(if sets { GroupBy::Sets(exprs) } else { GroupBy::Exprs(exprs) })
+                Ok(if sets {
+                    GroupBy::Sets(exprs)
+                } else {
+                    GroupBy::Exprs(exprs)
+                })
             }
         }
     }
@@ -287,7 +413,9 @@ impl Lower<'_> {
         let mut exprs = Vec::new();
         for NamedWindowDefinition(_, window) in windows {
             match window {
-                NamedWindowExpr::NamedWindow(_) => return unsupported("a window that is another's name"),
+                NamedWindowExpr::NamedWindow(_) => {
+                    return unsupported("a window that is another's name");
+                }
                 NamedWindowExpr::WindowSpec(spec) => exprs.extend(self.window_spec(spec)?),
             }
         }
@@ -311,5 +439,9 @@ fn plain_star(options: WildcardAdditionalOptions) -> Lowered<()> {
         && opt_replace.is_none()
         && opt_rename.is_none()
         && opt_alias.is_none();
-    if plain { Ok(()) } else { unsupported("a clause behind *") }
+    if plain {
+        Ok(())
+    } else {
+        unsupported("a clause behind *")
+    }
 }

@@ -1,13 +1,20 @@
 //! Type names.
 
-use super::{Lowered, Lower, label, name, unsupported};
+use super::{Lower, Lowered, label, name, unsupported};
 use crate::facts::{Name, TypeName};
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 
 /// A type that SQL spells in its own way. It always means the one of pg_catalog.
 fn builtin(name: &str, modifiers: Vec<i64>) -> TypeName {
-    let name = Name { schema: Some("pg_catalog".to_owned()), name: name.to_owned() };
-    TypeName { name, modifiers, array: false }
+    let name = Name {
+        schema: Some("pg_catalog".to_owned()),
+        name: name.to_owned(),
+    };
+    TypeName {
+        name,
+        modifiers,
+        array: false,
+    }
 }
 
 fn number(value: u64) -> Lowered<i64> {
@@ -41,7 +48,9 @@ fn zoned(base: &str, precision: Option<u64>, zone: TimezoneInfo) -> Lowered<Type
     let modifiers = optional(precision)?;
     match zone {
         TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => Ok(builtin(base, modifiers)),
-        TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => Ok(builtin(&format!("{base}tz"), modifiers)),
+        TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => {
+            Ok(builtin(&format!("{base}tz"), modifiers))
+        }
     }
 }
 
@@ -58,7 +67,9 @@ impl Lower<'_> {
                 builtin(if p < 25 { "float4" } else { "float8" }, Vec::new())
             }
             DataType::Boolean => builtin("bool", Vec::new()),
-            DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => builtin("numeric", exact(info)?),
+            DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => {
+                builtin("numeric", exact(info)?)
+            }
             DataType::Character(n) | DataType::Char(n) => builtin("bpchar", length(n, Some(1))?),
             DataType::CharacterVarying(n) | DataType::CharVarying(n) | DataType::Varchar(n) => {
                 builtin("varchar", length(n, None)?)
@@ -70,23 +81,36 @@ impl Lower<'_> {
             DataType::Custom(object, modifiers) => {
                 // A modifier that is no number (geometry(Point, 4326)) keeps its place.
                 let modifiers = modifiers.iter().map(|m| m.parse().unwrap_or(-1)).collect();
-                TypeName { name: name(object)?, modifiers, array: false }
+                TypeName {
+                    name: name(object)?,
+                    modifiers,
+                    array: false,
+                }
             }
-            DataType::Array(ArrayElemTypeDef::SquareBracket(inner, _) | ArrayElemTypeDef::Qualified(inner, _)) => {
-                let inner = self.deeper(|l| l.data_type(*inner))?;
-                TypeName { array: true, ..inner }
+            DataType::Array(
+                ArrayElemTypeDef::SquareBracket(inner, _) | ArrayElemTypeDef::Qualified(inner, _),
+            ) => {
+                self.enter()?;
+                let inner = self.data_type(*inner)?;
+                self.leave();
+                TypeName {
+                    array: true,
+                    ..inner
+                }
             }
-            other => return self.foreign_type(other),
+            // All other words are given to the parser as plain names and arrive as `Custom`.
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "what is left is refused, not ignored"
+            )]
+            _ => return unsupported("a type"),
         })
-    }
-
-    /// Types whose words are given to the parser as plain names arrive as `Custom`; the rest are not Postgres's.
-    fn foreign_type(&self, ty: DataType) -> Lowered<TypeName> {
-        Err(format!("the type {ty} is not understood"))
     }
 }
 
 /// The columns of an alias, of which only the names matter here.
-pub(super) fn column_names(columns: Vec<sqlparser::ast::TableAliasColumnDef>) -> Lowered<Vec<String>> {
+pub(super) fn column_names(
+    columns: Vec<sqlparser::ast::TableAliasColumnDef>,
+) -> Lowered<Vec<String>> {
     columns.into_iter().map(|c| label(c.name)).collect()
 }

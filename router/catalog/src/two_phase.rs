@@ -1,0 +1,246 @@
+//! One change of the schema on several shards, as one atomic step: the other shards prepare, the home shard decides by
+//! committing, the others follow.
+//!
+//! The decision is a row that the home shard's transaction inserts, under the change lock. So whoever holds that lock
+//! later knows: a prepared transaction with a row is to be committed; without one its change has ended and can never
+//! commit, and it is to be rolled back. No clock is involved.
+
+use crate::connect::Backend;
+use crate::error::{CatalogError, PgError};
+use crate::quote::{ident, literal};
+use crate::shard::ShardRow;
+use futures_util::future::join_all;
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::Transaction;
+
+/// Every gid of a change of the schema begins so; then cluster, change and shard follow.
+const PREFIX: &str = "shardgate:ddl:";
+/// How long the end of a decided change is tried on a shard before its caller is told.
+const FINISH_MS: u64 = 10_000;
+
+/// A change that is being made on shards other than home.
+pub(crate) struct Change {
+    /// The key of the decision row.
+    gid: String,
+    participants: Vec<Participant>,
+}
+
+struct Participant {
+    shard: ShardRow,
+    backend: Backend,
+    gid: String,
+    prepared: bool,
+}
+
+impl Change {
+    /// Connects to all of `shards` that are not home. Nothing is begun there.
+    ///
+    /// # Errors
+    /// 55000 if a shard cannot prepare transactions.
+    pub(crate) async fn open(tx: &Transaction<'_>, whom: &str, shards: &[ShardRow]) -> Result<Change, CatalogError> {
+        let row = tx
+            .query_one(
+                "SELECT replace(id::text, '-', ''), replace(gen_random_uuid()::text, '-', '') FROM shardgate.cluster",
+                &[],
+            )
+            .await
+            .map_err(|error| CatalogError::of(whom, &error))?;
+        let gid = format!("{PREFIX}{}:{}", row.get::<_, String>(0), row.get::<_, String>(1));
+        let mut participants = Vec::new();
+        for shard in shards.iter().filter(|shard| !shard.home) {
+            let backend = shard.connect().await?;
+            require_prepared(&backend).await?;
+            participants.push(Participant {
+                shard: shard.clone(),
+                backend,
+                gid: format!("{gid}:{}", shard.id),
+                prepared: false,
+            });
+        }
+        Ok(Change { gid, participants })
+    }
+
+    /// Runs statements in a transaction on each other shard and prepares it. `statements` gives them for one shard.
+    pub(crate) async fn prepare(&mut self, statements: impl Fn(&ShardRow) -> Vec<String>) -> Result<(), CatalogError> {
+        for participant in &mut self.participants {
+            let backend = &participant.backend;
+            backend.run("BEGIN; SET LOCAL synchronous_commit = on").await?;
+            for sql in statements(&participant.shard) {
+                backend.run(&sql).await?;
+            }
+            backend.run(&format!("PREPARE TRANSACTION {}", literal(&participant.gid))).await?;
+            participant.prepared = true;
+        }
+        Ok(())
+    }
+
+    /// Puts the decision into the home shard's transaction: it is taken when that commits.
+    pub(crate) async fn decide(&self, tx: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+        if !self.participants.is_empty() {
+            tx.execute("INSERT INTO shardgate.decision (gid, outcome) VALUES ($1, 'commit')", &[&self.gid]).await?;
+        }
+        Ok(())
+    }
+
+    /// Rolls back what was prepared, after the home shard's transaction has ended without committing. What cannot be
+    /// reached is left to `recover`.
+    pub(crate) async fn abandon(self) {
+        for participant in self.participants.iter().filter(|participant| participant.prepared) {
+            let sql = format!("ROLLBACK PREPARED {}", literal(&participant.gid));
+            if let Err(error) = participant.backend.run(&sql).await {
+                tracing::warn!(%error, gid = participant.gid, "a prepared transaction is left to recovery");
+            }
+        }
+    }
+
+    /// Commits what was prepared, after the home shard has decided. A shard that was lost is connected to again.
+    pub(crate) async fn finish(self) -> Result<(), CatalogError> {
+        let ends = join_all(self.participants.into_iter().map(Participant::commit)).await;
+        let failed: Vec<(String, CatalogError)> = ends.into_iter().filter_map(Result::err).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(CatalogError::Unconfirmed {
+            shards: failed.iter().map(|(shard, _)| shard.clone()).collect::<Vec<_>>().join(", "),
+            why: failed.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>().join("; "),
+        })
+    }
+}
+
+impl Participant {
+    async fn commit(self) -> Result<(), (String, CatalogError)> {
+        let Participant { shard, mut backend, gid, .. } = self;
+        let until = tokio::time::Instant::now() + Duration::from_millis(FINISH_MS);
+        loop {
+            match end_prepared(&backend, &gid, "COMMIT").await {
+                Ok(()) => return Ok(()),
+                Err(error) if tokio::time::Instant::now() >= until || !error.is_unreachable() => {
+                    return Err((shard.whom(), error));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+            if let Ok(again) = shard.connect().await {
+                backend = again;
+            }
+        }
+    }
+}
+
+/// `COMMIT PREPARED` or `ROLLBACK PREPARED`. A transaction that is gone has been ended by somebody who read the same
+/// decision.
+async fn end_prepared(backend: &Backend, gid: &str, how: &str) -> Result<(), CatalogError> {
+    match backend.run(&format!("{how} PREPARED {}", literal(gid))).await {
+        Err(error) if error.is_state(&SqlState::UNDEFINED_OBJECT) => Ok(()),
+        other => other,
+    }
+}
+
+async fn require_prepared(backend: &Backend) -> Result<(), CatalogError> {
+    let row = backend
+        .query_one("SELECT current_setting('max_prepared_transactions')::int", &[])
+        .await
+        .map_err(|error| backend.err(&error))?;
+    if row.get::<_, i32>(0) > 0 {
+        return Ok(());
+    }
+    Err(PgError::new("55000", format!("{} cannot prepare transactions", backend.whom()))
+        .detail("Its max_prepared_transactions is 0, and a change on several shards must be one atomic step.")
+        .hint("Set max_prepared_transactions there to at least max_connections, and restart it.")
+        .into())
+}
+
+/// What recovery did with one prepared transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    pub shard: String,
+    pub gid: String,
+    /// It was committed; else it was rolled back.
+    pub committed: bool,
+}
+
+/// Ends every prepared change of the schema that its maker left behind, on every shard.
+///
+/// The change lock is taken first, so a change that is still being made is waited for (up to the lock timeout), and
+/// after that its decision is there or never will be.
+///
+/// # Errors
+/// 55P03 while a change is being made; 08006 if a shard cannot be reached (the others are done nevertheless).
+pub async fn recover(home: &mut Backend) -> Result<Vec<Recovered>, CatalogError> {
+    let whom = home.whom().to_owned();
+    let base = home.config().clone();
+    crate::schema::require(&**home, &whom).await?;
+    let shards = crate::shard::all(&**home, &base, &whom).await?;
+    let mut done = Vec::new();
+    let mut failed = None;
+    for shard in shards.iter().filter(|shard| !shard.home) {
+        match recover_shard(home, shard, &mut done).await {
+            Ok(()) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        None => Ok(done),
+        Some(error) => Err(error),
+    }
+}
+
+async fn recover_shard(home: &mut Backend, shard: &ShardRow, done: &mut Vec<Recovered>) -> Result<(), CatalogError> {
+    let backend = shard.connect().await?;
+    for (gid, owner) in prepared(&backend).await? {
+        let Some((decision, _)) = gid.rsplit_once(':') else { continue };
+        let committed = outcome(home, decision).await?;
+        // Only its owner or a superuser may end a prepared transaction.
+        backend.run(&format!("SET ROLE {}", ident(&owner))).await?;
+        let ended = end_prepared(&backend, &gid, if committed { "COMMIT" } else { "ROLLBACK" }).await;
+        backend.run("RESET ROLE").await?;
+        ended?;
+        tracing::info!(gid, committed, shard = shard.name, "ended a prepared transaction that was left behind");
+        done.push(Recovered { shard: shard.name.clone(), gid, committed });
+    }
+    Ok(())
+}
+
+/// Prepared changes of the schema in the database of a shard: gid and owner.
+pub(crate) async fn prepared(backend: &Backend) -> Result<Vec<(String, String)>, CatalogError> {
+    let rows = backend
+        .query(
+            "SELECT gid, owner::text FROM pg_prepared_xacts WHERE database = current_database() \
+             AND starts_with(gid, $1) ORDER BY prepared",
+            &[&PREFIX],
+        )
+        .await
+        .map_err(|error| backend.err(&error))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Reads the decision under the change lock; writes 'aborted' if there is none.
+async fn outcome(home: &mut Backend, decision: &str) -> Result<bool, CatalogError> {
+    let whom = home.whom().to_owned();
+    let err = |error| CatalogError::of(&whom, &error);
+    let (tx, _) = crate::epoch::begin_change(home).await?;
+    tx.execute(
+        "INSERT INTO shardgate.decision (gid, outcome) VALUES ($1, 'aborted') ON CONFLICT DO NOTHING",
+        &[&decision],
+    )
+    .await
+    .map_err(err)?;
+    // A statement of its own: it must see a row that the insertion ran into.
+    let row = tx
+        .query_one("SELECT outcome = 'commit' FROM shardgate.decision WHERE gid = $1", &[&decision])
+        .await
+        .map_err(err)?;
+    // The commit makes the decision, read or written, durable before anything rests on it.
+    tx.commit().await.map_err(err)?;
+    Ok(row.get(0))
+}
+
+/// Ends what an earlier change left behind before a new one begins, as far as shards can be reached.
+pub(crate) async fn recover_before(home: &mut Backend) -> Result<(), CatalogError> {
+    match recover(home).await {
+        Ok(_) => Ok(()),
+        // The change itself will say so if it needs the shard.
+        Err(error) if error.is_unreachable() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,334 @@
+//! SELECT, INSERT, UPDATE and DELETE -> a route: one shard by proof, home, any shard, or a refusal.
+
+use crate::bind::{Binder, Found};
+use crate::decision::{Compiled, Context, Decision, Refusal, Route, Traits};
+use crate::functions::{Class, class};
+use crate::ir::{Leaf, LeafRelation, Scoped};
+use crate::keyed::{Bound, Keyed, Role};
+use crate::resolve::{Resolver, TooComplex};
+use crate::snapshot::{Placement, Relation, RelationKind, Snapshot};
+use crate::{calls, reach, traits};
+use shardgate_sql::facts::{Facts, Name, Query};
+use std::collections::HashSet;
+
+const HINT_BY_HAND: &str = "Rewrite the statement, or choose the shard by hand with SET shardgate.shard.";
+
+pub(crate) fn compile(query: &Query, facts: &Facts, snapshot: &Snapshot, context: &Context<'_>) -> Compiled {
+    if let Some(call) = calls::whole(query) {
+        let route = call.map_or_else(Route::Refused, Route::Call);
+        return Compiled { route, traits: Traits::default(), because: Vec::new() };
+    }
+    let mut resolver = Resolver::new(snapshot, context);
+    let scoped = match resolver.statement(query) {
+        Ok(scoped) => scoped,
+        Err(TooComplex) => return unanalysed(facts, snapshot, "it is too large or too deeply nested to be analysed"),
+    };
+    let traits = traits::of_query(&resolver);
+    let mut because = Vec::new();
+    let call = resolver.seen.functions.iter().find(|name| calls::is_own(name));
+    let route = if let Some(name) = call {
+        Route::Refused(calls::misplaced(name))
+    } else if snapshot.shards.len() == 1 {
+        because.push("there is only one shard".to_owned());
+        Route::Home
+    } else {
+        Planned { resolver: &resolver, facts, snapshot }
+            .route(&scoped, &mut because)
+            .unwrap_or_else(Route::Refused)
+    };
+    Compiled { route, traits, because }
+}
+
+/// A statement whose structure is not known: home, unless a name in it belongs to a table that home has not whole.
+pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compiled {
+    let traits = Traits { taints: Some(format!("statement not understood: {why}")), ddl: true, ..Traits::default() };
+    let nothing_known = facts.identifiers.is_empty() && reach::any_spread(snapshot);
+    if nothing_known && snapshot.shards.len() > 1 {
+        let route = Route::Refused(Refusal::unsupported(
+            "the statement is not understood",
+            format!("It cannot be read: {why}. It may name a distributed table."),
+            HINT_BY_HAND,
+        ));
+        return Compiled { route, traits, because: Vec::new() };
+    }
+    let suspect = |word: &&String| reach::names_spread(word, snapshot) || runs_text(word, snapshot);
+    let named = facts.identifiers.iter().find(suspect);
+    let route = match named {
+        Some(word) if snapshot.shards.len() > 1 => Route::Refused(Refusal::unsupported(
+            "the statement is not understood and names a table that is not on the home shard alone",
+            format!("It names \"{word}\", and {why}."),
+            HINT_BY_HAND,
+        )),
+        Some(_) | None => Route::Home,
+    };
+    Compiled { route, traits, because: vec![format!("not analysed: {why}")] }
+}
+
+/// A function that reads tables by text, or one of the router's own, in a statement that is not understood.
+fn runs_text(word: &str, snapshot: &Snapshot) -> bool {
+    let name = Name { schema: None, name: word.to_owned() };
+    calls::is_own(&name) || (class(&name, snapshot) == Class::Dynamic && reach::any_distributed(snapshot))
+}
+
+struct Planned<'p, 'a> {
+    resolver: &'p Resolver<'a>,
+    facts: &'p Facts,
+    snapshot: &'p Snapshot,
+}
+
+type Checked = Result<(), Refusal>;
+
+impl Planned<'_, '_> {
+    fn route(&self, scoped: &Scoped, because: &mut Vec<String>) -> Result<Route, Refusal> {
+        self.all_names_understood()?;
+        self.no_hidden_tables()?;
+        let leaves = &self.resolver.leaves;
+        let distributed = leaves.iter().any(|leaf| is_distributed(leaf));
+        let reference = leaves.iter().any(|leaf| is_reference(leaf));
+        if distributed || reference {
+            self.nothing_runs_unseen()?;
+            self.no_reference_write()?;
+        }
+        if distributed {
+            return self.keyed(scoped, because);
+        }
+        let passive = !self.resolver.seen.writes && !self.resolver.seen.into && !self.resolver.seen.locking;
+        let elsewhere = leaves.iter().any(|leaf| !is_reference(leaf));
+        let modelled = self.resolver.seen.opaque.is_none() && self.resolver.seen.user_operator.is_none();
+        if reference && !elsewhere && passive && modelled && self.resolver.seen.user_type.is_none() {
+            let everywhere = |name| class(name, self.snapshot).anywhere();
+            if self.resolver.seen.functions.iter().all(everywhere) {
+                because.push("only reference tables, and functions that compute alike on every shard".to_owned());
+                return Ok(Route::Any);
+            }
+        }
+        because.push("no distributed table: the home shard has every other row".to_owned());
+        Ok(Route::Home)
+    }
+
+    /// A table's name that stands in the text and was not met in the tree (rule R6) may be a table that was misread.
+    fn all_names_understood(&self) -> Checked {
+        let seen: &HashSet<String> = &self.resolver.seen.names;
+        let missed = |word: &&String| !seen.contains(*word) && reach::names_spread(word, self.snapshot);
+        match self.facts.identifiers.iter().find(missed) {
+            None => Ok(()),
+            Some(word) => Err(Refusal::unsupported(
+                "a part of the statement that names a distributed or reference table is not understood",
+                format!("\"{word}\" stands in the text, and its meaning there is not known."),
+                HINT_BY_HAND,
+            )),
+        }
+    }
+
+    /// Views without a readable body, changes through views, and functions that read by text.
+    fn no_hidden_tables(&self) -> Checked {
+        let seen = &self.resolver.seen;
+        let any = reach::any_distributed(self.snapshot);
+        if let Some(view) = seen.blind_view.as_ref().filter(|_| any) {
+            return Err(Refusal::unsupported(
+                format!("view \"{view}\" cannot be used here"),
+                "Its body is not understood, so it may read a distributed table.",
+                "Write its query into the statement.",
+            ));
+        }
+        for leaf in self.resolver.leaves.iter().filter(|leaf| leaf.written) {
+            if let LeafRelation::Known(relation) = &leaf.relation
+                && relation.kind == RelationKind::View
+                && !reach::of_view(relation, self.snapshot).is_home_only()
+            {
+                return Err(Refusal::unsupported(
+                    format!("view \"{}\" cannot be changed", relation.name),
+                    "It reads distributed or reference tables.",
+                    "Change the table below it.",
+                ));
+            }
+        }
+        let dynamic = seen.functions.iter().find(|name| class(name, self.snapshot) == Class::Dynamic);
+        match dynamic.filter(|_| any) {
+            Some(name) => Err(Refusal::unsupported(
+                format!("function {} cannot be used here", name.name),
+                "It reads tables that it is told by name or by a query's text, and one of them may be distributed.",
+                "Write the query itself.",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Triggers, rules, policies and inheritance of distributed and reference tables.
+    fn nothing_runs_unseen(&self) -> Checked {
+        for leaf in self.resolver.leaves.iter().filter(|leaf| is_distributed(leaf) || is_reference(leaf)) {
+            let Some(relation) = known(leaf) else { continue };
+            let why = match relation {
+                Relation { runs_code: Some(code), .. } => Some(code.clone()),
+                Relation { row_security: true, .. } => Some("row level security is enabled".to_owned()),
+                Relation { inherits: true, .. } => Some("it has inheritance children, parents or partitions".to_owned()),
+                _ => None,
+            };
+            if let Some(why) = why {
+                return Err(Refusal::unsupported(
+                    format!("statements on table \"{}\" are not supported", relation.name),
+                    format!("{why}; what that reads or writes is not proven to lie on one shard."),
+                    "Remove it from the table, or choose the shard by hand with SET shardgate.shard.",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn no_reference_write(&self) -> Checked {
+        let written = self.resolver.leaves.iter().find(|leaf| leaf.written && is_reference(leaf));
+        match written {
+            Some(leaf) => Err(Refusal::unsupported(
+                format!("reference table {} cannot be written yet", leaf.label),
+                "Every shard has a copy, and all copies must change together.",
+                "Undo with undistribute_table, write the rows, and call create_reference_table again.",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn keyed(&self, scoped: &Scoped, because: &mut Vec<String>) -> Result<Route, Refusal> {
+        self.distributed_checks()?;
+        let bound = self.bind(scoped)?;
+        let home = self.resolver.leaves.iter().find(|leaf| !is_distributed(leaf) && !is_reference(leaf));
+        for bound in &bound {
+            because.push(format!("{} is bound by its key \"{}\"", bound.label, bound.key));
+        }
+        let keyed = Keyed { bound, home_relation: home.map(|leaf| leaf.label.clone()) };
+        if !keyed.is_constant() {
+            return Ok(Route::Keyed(keyed));
+        }
+        match keyed.decide(&[], self.snapshot) {
+            Decision::Shard(shard) => Ok(Route::One(shard)),
+            Decision::Refused(refusal) => Err(refusal),
+            Decision::Any | Decision::AllShards | Decision::Call(_) => Ok(Route::Keyed(keyed)),
+        }
+    }
+
+    /// What is not supported beside a distributed table, wherever its keys lie.
+    fn distributed_checks(&self) -> Checked {
+        let seen = &self.resolver.seen;
+        if let Some(problem) = self.resolver.problems.first() {
+            return Err(problem.clone());
+        }
+        if seen.into {
+            return Err(Refusal::unsupported(
+                "SELECT INTO from a distributed table is not supported",
+                "The new table would live on the home shard, and the rows come from another.",
+                "Create the table first, and insert the rows through the application.",
+            ));
+        }
+        if let Some(what) = &seen.opaque {
+            return Err(Refusal::unsupported(
+                format!("{what} is not supported with a distributed table"),
+                "Its structure is not modelled, so nothing about its tables is proven.",
+                HINT_BY_HAND,
+            ));
+        }
+        let locked = self.resolver.leaves.iter().find(|leaf| leaf.locked && is_reference(leaf));
+        if let Some(leaf) = locked {
+            return Err(Refusal::unsupported(
+                format!("rows of reference table {} cannot be locked here", leaf.label),
+                "The lock would hold on one shard's copy only.",
+                "Lock the distributed table's rows alone: read the reference table in a statement of its own.",
+            ));
+        }
+        if let Some(op) = &seen.user_operator {
+            return Err(Refusal::unsupported(
+                format!("operator {op} is not supported with a distributed table"),
+                "A user's operator of that name may be meant, and what its function reads is not known.",
+                "Write OPERATOR(pg_catalog.) where the system's operator is meant.",
+            ));
+        }
+        let function = seen.functions.iter().find(|name| !class(name, self.snapshot).anywhere());
+        match function {
+            Some(name) => Err(Refusal::unsupported(
+                format!("function {} is not supported with a distributed table", name.name),
+                "It is not known to compute from its arguments alone, and a shard has only a part of the rows.",
+                "Call it in a statement of its own, or declare that it is pure.",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The proof: every occurrence of a distributed relation is bound.
+    fn bind(&self, scoped: &Scoped) -> Result<Vec<Bound>, Refusal> {
+        let mut binder = Binder::new(&self.resolver.nodes, &self.resolver.leaves);
+        binder.query(scoped, &[], &[]);
+        let found = binder.found;
+        let certain = |param: &crate::keyset::ParamItem| {
+            !param.inferred || self.resolver.uses.agree(param.number, param.ty, param.array)
+        };
+        let mut bound = Vec::with_capacity(found.len());
+        for found in &found {
+            let Some(leaf) = self.resolver.leaves.get(found.leaf.0) else { continue };
+            let Some((relation, distribution, key)) = distributed(leaf) else { continue };
+            let set = found.set.as_ref().and_then(|set| set.settle(&certain));
+            let Some(set) = set else { return Err(self.unbound(leaf, found)) };
+            bound.push(Bound {
+                label: leaf.label.clone(),
+                relation: relation.name.clone(),
+                key: relation.columns.get(key).map(|column| column.name.clone()).unwrap_or_default(),
+                distribution,
+                set,
+                role: found.role,
+            });
+        }
+        // Every occurrence must have been met on the way; one that was not is not bound.
+        for (index, leaf) in self.resolver.leaves.iter().enumerate() {
+            let met = found.iter().any(|found| found.leaf.0 == index);
+            if is_distributed(leaf) && !met {
+                return Err(self.unbound(leaf, &Found { leaf: crate::ir::LeafId(index), set: None, role: Role::Existing }));
+            }
+        }
+        Ok(bound)
+    }
+
+    fn unbound(&self, leaf: &Leaf, found: &Found) -> Refusal {
+        let Some((relation, _, key)) = distributed(leaf) else {
+            return Refusal::unsupported("a relation is not bound", leaf.label.clone(), HINT_BY_HAND);
+        };
+        let key = relation.columns.get(key).map_or("", |column| column.name.as_str());
+        let note = leaf.key.and_then(|node| self.resolver.notes.get(&node));
+        let why = match (&found.set, note, found.role) {
+            (Some(_), _, _) => {
+                "its key is compared with a parameter whose type is not certain, because the parameter is also used elsewhere".to_owned()
+            }
+            (None, _, Role::New | Role::Assigned) => "the keys that it writes are not known".to_owned(),
+            (None, Some(note), _) => note.clone(),
+            (None, None, _) => {
+                format!("no condition that holds for all its rows fixes \"{key}\" to constants or parameters")
+            }
+        };
+        Refusal::unsupported(
+            format!("the statement is not bound to one shard by the sharding key of table \"{}\"", relation.name),
+            format!("Relation {} is not bound: {why}.", leaf.label),
+            format!(
+                "Add a condition such as \"{key}\" = $1, joined by AND, in the same query in which the table stands; or choose the shard by hand with SET shardgate.shard."
+            ),
+        )
+    }
+}
+
+fn known(leaf: &Leaf) -> Option<&Relation> {
+    match &leaf.relation {
+        LeafRelation::Known(relation) => Some(relation),
+        LeafRelation::System | LeafRelation::Temporary | LeafRelation::Unknown => None,
+    }
+}
+
+fn distributed(leaf: &Leaf) -> Option<(&Relation, crate::snapshot::DistributionId, usize)> {
+    let relation = known(leaf)?;
+    match relation.placement {
+        Placement::Distributed { distribution, key } => Some((relation, distribution, key)),
+        Placement::Home | Placement::Reference => None,
+    }
+}
+
+fn is_distributed(leaf: &Leaf) -> bool {
+    distributed(leaf).is_some()
+}
+
+fn is_reference(leaf: &Leaf) -> bool {
+    known(leaf).is_some_and(|relation| relation.placement == Placement::Reference)
+}

@@ -1,0 +1,127 @@
+//! What all clients share: built once by `main` and handed down.
+
+use crate::admin;
+use crate::config::Config;
+use crate::health::Health;
+use crate::listener::Connections;
+use crate::metrics::Metrics;
+use crate::pool::Pools;
+use crate::registry::Clients;
+use crate::verifier::Verifiers;
+use shardgate_catalog::{CatalogError, Follower};
+use shardgate_plan::Call;
+use shardgate_plan::snapshot::Snapshot;
+use shardgate_session::Planner;
+use shardgate_shard_map::ShardId;
+use shardgate_wire::{Limits, PgError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+/// The parts of the router that serve clients.
+pub struct Shared {
+    pub config: Arc<Config>,
+    pub follower: Follower,
+    pub health: Health,
+    pub metrics: Arc<Metrics>,
+    pub pools: Pools,
+    pub clients: Arc<Clients>,
+    pub connections: Arc<Connections>,
+    pub planner: Arc<Planner>,
+    pub verifiers: Verifiers,
+    /// What a client may send.
+    pub client_limits: Limits,
+    /// Prefix of global transaction ids: unique for the cluster, this router, and this run of it.
+    pub gid_prefix: String,
+    pub started: SystemTime,
+    accepting: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    /// To be called within the runtime.
+    pub fn new(config: Arc<Config>, follower: Follower, health: Health) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        let context = crate::pool::Context::new(&config, health.clone(), Arc::clone(&metrics));
+        let cluster = follower.raw().cluster.clone();
+        let gid_prefix = format!("shardgate:{cluster}:{}:{:08x}:", config.router.id, crate::random::secret());
+        Shared {
+            clients: Arc::new(Clients::new(config.router.id)),
+            connections: Arc::default(),
+            planner: Arc::new(Planner::new(config.limits.plan_cache_bytes as u64)),
+            verifiers: Verifiers::new(follower.config().clone()),
+            client_limits: Limits::frontend(config.limits.message_bytes),
+            pools: Pools::new(context),
+            gid_prefix,
+            started: SystemTime::now(),
+            accepting: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            config,
+            follower,
+            health,
+            metrics,
+        }
+    }
+
+    pub fn is_accepting(&self) -> bool {
+        self.accepting.load(Ordering::Acquire)
+    }
+
+    pub fn set_accepting(&self, accepting: bool) {
+        self.accepting.store(accepting, Ordering::Release);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Idle sessions end now, and the others when they are idle.
+    pub fn drain(&self) {
+        self.set_accepting(false);
+        self.draining.store(true, Ordering::Release);
+        self.clients.signal_all(crate::mailbox::Signals::DRAIN);
+    }
+
+    /// The name of the database on a shard.
+    pub fn database_on(&self, shard: ShardId) -> Arc<str> {
+        let snapshot = self.follower.snapshot();
+        let name = snapshot.shard(shard).and_then(|shard| self.follower.dbname_of(shard));
+        name.map_or_else(|| self.config.database.name.as_str().into(), Into::into)
+    }
+
+    /// Runs one of the router's functions with the privileges of `user`.
+    pub async fn call(&self, user: &str, call: Call) -> Result<Arc<Snapshot>, PgError> {
+        crate::calls::call(self, user, call).await
+    }
+
+    /// Loads a new snapshot because the schema was changed through this router.
+    pub async fn refresh(&self) -> Result<Arc<Snapshot>, PgError> {
+        self.follower.refresh(true).await.map_err(|error| pg_error(&error))
+    }
+
+    /// What the console prints from.
+    pub fn admin_context(self: &Arc<Self>) -> admin::Context {
+        let source: Arc<dyn admin::Source> = Arc::clone(self) as Arc<dyn admin::Source>;
+        admin::Context {
+            config: Arc::clone(&self.config),
+            source,
+            health: self.health.clone(),
+            metrics: Arc::clone(&self.metrics),
+            started: self.started,
+        }
+    }
+}
+
+/// An error of the catalog as a client reads it.
+pub fn pg_error(error: &CatalogError) -> PgError {
+    let error = error.pg();
+    let told = PgError::error(error.sqlstate.as_str(), error.message);
+    let told = match error.detail {
+        Some(detail) => told.detail(detail),
+        None => told,
+    };
+    match error.hint {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
+}

@@ -1,0 +1,69 @@
+//! Changes of the schema through the router: on every shard that they concern, or on none; and tables as the router's
+//! functions make them.
+
+mod distribute;
+mod everywhere;
+mod reasons;
+
+use anyhow::{Context, Result, ensure};
+use shardgate_tests::{Running, Session};
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(120);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_distributed_by_functions() -> Result<()> {
+    let work = async {
+        let mut running = Running::start(2, 0);
+        distribute::forms(&running).await?;
+        distribute::maps(&running).await?;
+        distribute::references_and_back(&running).await?;
+        distribute::serials(&running).await?;
+        reasons::all(&running).await?;
+        distribute::after_a_restart(&mut running).await
+    };
+    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_reach_every_shard_or_none() -> Result<()> {
+    let work = async {
+        let running = Running::start(2, 0);
+        everywhere::prepare(&running).await?;
+        everywhere::changes(&running).await?;
+        everywhere::home_alone(&running).await?;
+        everywhere::failures(&running).await?;
+        everywhere::in_blocks(&running).await?;
+        everywhere::behind_the_back(&running).await
+    };
+    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+}
+
+async fn run(session: &Session, sql: &str) -> Result<()> {
+    session.simple_query(sql).await.map(|_| ()).with_context(|| sql.to_owned())
+}
+
+/// The first value of a query on each shard, past the router.
+async fn on_shards(running: &Running, sql: &str) -> Result<Vec<Option<String>>> {
+    let mut values = Vec::new();
+    for index in 0..running.cluster.shards.len() {
+        let shard = running.connect_shard(index).await?;
+        let text = format!("SELECT (x.*)::text FROM ({sql}) x");
+        let row = shard.query_opt(&text, &[]).await.with_context(|| text.clone())?;
+        // A row of one column prints as its value in brackets.
+        values.push(row.and_then(|row| row.get::<_, Option<String>>(0)).map(|text| text.trim_matches(['(', ')']).to_owned()));
+    }
+    Ok(values)
+}
+
+/// The same value on every shard.
+async fn everywhere_is(running: &Running, sql: &str, expected: &str) -> Result<()> {
+    let values = on_shards(running, sql).await?;
+    ensure!(values.iter().all(|value| value.as_deref() == Some(expected)), "{sql}: {values:?}, not {expected}");
+    Ok(())
+}
+
+/// No transaction waits for its second phase.
+async fn nothing_prepared(running: &Running) -> Result<()> {
+    everywhere_is(running, "SELECT count(*) FROM pg_prepared_xacts", "0").await
+}

@@ -1,0 +1,190 @@
+//! Statements of which no key is proven: refused with 0A000 and a way out, never sent to one shard.
+
+use anyhow::{Context, Result, bail, ensure};
+use shardgate_tests::{Running, Session};
+use tokio_postgres::error::DbError;
+
+const TABLES: &[&str] = &[
+    "CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL, boss bigint)",
+    "CREATE TABLE orders (id bigint NOT NULL, user_id bigint NOT NULL, cents bigint NOT NULL, PRIMARY KEY (user_id, id))",
+    "CREATE TABLE words (w text PRIMARY KEY, n int)",
+    "CREATE TABLE notes (id bigint PRIMARY KEY, body text)",
+    "CREATE TABLE countries (code text PRIMARY KEY)",
+    "SELECT create_distributed_table('users', 'id')",
+    "SELECT create_distributed_table('orders', 'user_id', colocate_with => 'users')",
+    "SELECT create_distributed_table('words', 'w')",
+    "SELECT create_reference_table('countries')",
+    "CREATE VIEW everybody AS SELECT * FROM users",
+];
+
+const REFUSED: &[&str] = &[
+    "SELECT * FROM users",
+    "SELECT count(*) FROM users",
+    "SELECT * FROM everybody",
+    "SELECT * FROM users WHERE name = 'n5'",
+    "SELECT * FROM users WHERE id = boss",
+    "SELECT * FROM users WHERE CASE WHEN id = 5 THEN true END",
+    "SELECT count(*) FILTER (WHERE id = 5) FROM users",
+    "SELECT * FROM users u LEFT JOIN orders o ON u.id = 5 AND o.user_id = 5",
+    "SELECT * FROM users u LEFT JOIN orders o ON o.user_id = u.id AND u.id = 5",
+    "SELECT * FROM users u FULL JOIN orders o ON o.user_id = 5 AND u.id = 5",
+    "SELECT * FROM users u WHERE NOT EXISTS (SELECT 1 FROM users v WHERE v.id = 5)",
+    "SELECT id FROM users WHERE id = 5 UNION ALL SELECT id FROM users",
+    "SELECT * FROM users WHERE id = 5 OR name = 'n6'",
+    "SELECT * FROM users WHERE id <> 5",
+    "SELECT * FROM users WHERE NOT (id = 5)",
+    "SELECT * FROM users WHERE (id = 5) IS NOT TRUE",
+    "SELECT * FROM users WHERE coalesce(id, 5) = 5",
+    "SELECT * FROM users WHERE id > 5",
+    "SELECT * FROM users WHERE id BETWEEN 5 AND 5",
+    "SELECT * FROM users WHERE id + 0 = 5",
+    "SELECT * FROM users WHERE id::text = '5'",
+    "SELECT * FROM users WHERE id = 5::float8",
+    "SELECT * FROM users WHERE id = (SELECT 5)",
+    "SELECT * FROM users WHERE id IN (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)",
+    "SELECT * FROM users WHERE id = ANY (ARRAY[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])",
+    "SELECT * FROM users WHERE id = ALL (ARRAY[]::bigint[])",
+    "SELECT * FROM words WHERE w = 'a'::char(3)",
+    "SELECT * FROM words WHERE w LIKE 'a%'",
+    "SELECT * FROM users u JOIN orders o ON o.cents = u.id WHERE u.id = 5",
+    "SELECT * FROM users u WHERE u.id = 5 AND EXISTS (SELECT 1 FROM orders o WHERE o.cents = 500)",
+    "SELECT (SELECT max(cents) FROM orders) FROM users WHERE id = 5",
+    "WITH c AS (SELECT * FROM users) SELECT * FROM c UNION ALL SELECT * FROM c WHERE id = 5",
+    "SELECT * FROM (SELECT * FROM users ORDER BY name LIMIT 3) s WHERE id = 5",
+    "SELECT * FROM (SELECT id, rank() OVER (ORDER BY name) r FROM users) s WHERE id = 5",
+    "WITH RECURSIVE r AS (SELECT id, boss FROM users WHERE id = 5 UNION ALL SELECT u.id, u.boss FROM users u JOIN r ON u.id = r.boss) SELECT * FROM r",
+    "SELECT * FROM users, notes",
+    "UPDATE users SET name = 'x'",
+    "UPDATE users SET name = 'x' WHERE name = 'n5'",
+    "UPDATE users SET id = 1000 WHERE id = 5",
+    "UPDATE users SET name = 'x' FROM orders o WHERE users.id = 5 AND o.cents = 500",
+    "DELETE FROM users",
+    "DELETE FROM users WHERE id IN (SELECT user_id FROM orders)",
+    "DELETE FROM users u USING orders o WHERE o.user_id = 5",
+    "INSERT INTO users VALUES (1001, 'a'), (1002, 'b'), (1003, 'c'), (1004, 'd'), (1005, 'e'), (1006, 'f'), (1007, 'g')",
+    "INSERT INTO users SELECT id + 1000, name FROM users",
+    "INSERT INTO users SELECT id, body FROM notes",
+    "INSERT INTO users VALUES ((random() * 1000)::bigint, 'x')",
+    "WITH d AS (DELETE FROM orders RETURNING *) SELECT * FROM users WHERE id = 5",
+    "INSERT INTO countries VALUES ('xx')",
+    "SELECT pg_advisory_xact_lock(id) FROM users WHERE id = 5",
+    "SELECT opaque(id) FROM users WHERE id = 5",
+    "DO $$ BEGIN PERFORM 1; END $$",
+    "LOCK TABLE users IN EXCLUSIVE MODE",
+    "PREPARE TRANSACTION 'x'",
+    "DECLARE c CURSOR FOR SELECT * FROM users",
+    "COPY users TO STDOUT",
+];
+
+/// Refused, with the words that Postgres prints.
+fn refusal<T>(result: Result<T, tokio_postgres::Error>, sql: &str) -> Result<DbError> {
+    let error = match result {
+        Ok(_) => bail!("{sql} was answered"),
+        Err(error) => error,
+    };
+    let error = error.as_db_error().with_context(|| format!("{sql}: {error}"))?.clone();
+    ensure!(error.code().code() == "0A000", "{sql}: {error:?}");
+    ensure!(error.hint().is_some_and(|hint| hint.len() > 10), "{sql}: no way out: {error:?}");
+    Ok(error)
+}
+
+pub async fn check_all(running: &Running) -> Result<()> {
+    let router = running.connect().await?;
+    let plpgsql = "CREATE FUNCTION opaque(bigint) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN EXECUTE ''SELECT 1''; RETURN $1; END'";
+    for sql in TABLES.iter().chain([&plpgsql]) {
+        router.simple_query(sql).await.with_context(|| (*sql).to_owned())?;
+    }
+    for id in 1..=12 {
+        router.simple_query(&format!("INSERT INTO users VALUES ({id}, 'n{id}', {})", id % 5)).await?;
+        router.simple_query(&format!("INSERT INTO orders VALUES (1, {id}, {})", id * 100)).await?;
+    }
+    let before = contents(running).await?;
+    let mut wrong = Vec::new();
+    for sql in REFUSED {
+        for check in [simple(&router, sql).await, extended(&router, sql).await, in_block(&router, sql).await] {
+            if let Err(error) = check {
+                wrong.push(format!("{error:?}"));
+                // An answer may have left a block open.
+                router.simple_query("ROLLBACK").await.with_context(|| format!("after {sql}"))?;
+            }
+        }
+    }
+    ensure!(contents(running).await? == before, "a refused statement changed something");
+    second_shard(&router).await?;
+    ensure!(wrong.is_empty(), "{} of {} checks:\n{}", wrong.len(), 3 * REFUSED.len(), wrong.join("\n"));
+    println!("{} shapes refused in both protocols and in blocks", REFUSED.len());
+    Ok(())
+}
+
+async fn simple(router: &Session, sql: &str) -> Result<()> {
+    refusal(router.simple_query(sql).await, sql)?;
+    usable(router).await.with_context(|| format!("after {sql}"))
+}
+
+async fn extended(router: &Session, sql: &str) -> Result<()> {
+    if sql.starts_with("COPY") {
+        return Ok(());
+    }
+    refusal(router.query(sql, &[]).await, sql).context("extended protocol")?;
+    usable(router).await.with_context(|| format!("after {sql}, extended protocol"))
+}
+
+/// A refusal fails the block as any error does, and a savepoint brings it back.
+async fn in_block(router: &Session, sql: &str) -> Result<()> {
+    router.simple_query("BEGIN").await?;
+    router.simple_query("UPDATE users SET boss = 7 WHERE id = 3").await?;
+    router.simple_query("SAVEPOINT s").await?;
+    // These two are said of the block itself.
+    if sql.starts_with("PREPARE TRANSACTION") {
+        let _refused = router.simple_query(sql).await;
+        router.simple_query("ROLLBACK").await?;
+        return Ok(());
+    }
+    refusal(router.simple_query(sql).await, sql).context("in a block")?;
+    let next = router.simple_query("SELECT 1").await;
+    let code = next.err().and_then(|error| error.code().map(|code| code.code().to_owned()));
+    ensure!(code.as_deref() == Some("25P02"), "{sql}: the block goes on: {code:?}");
+    router.simple_query("ROLLBACK TO s").await?;
+    let boss: i64 = router.query_one("SELECT boss FROM users WHERE id = 3", &[]).await?.get(0);
+    ensure!(boss == 7, "{sql}: the work before the savepoint is gone");
+    router.simple_query("ROLLBACK").await?;
+    usable(router).await
+}
+
+async fn usable(router: &Session) -> Result<()> {
+    let one: i32 = router.query_one("SELECT 1", &[]).await?.get(0);
+    let name: String = router.query_one("SELECT name FROM users WHERE id = $1", &[&5i64]).await?.get(0);
+    ensure!(one == 1 && name == "n5", "the session answers {one}, {name}");
+    Ok(())
+}
+
+/// Two shards in one block: refused, and the block is failed.
+async fn second_shard(router: &Session) -> Result<()> {
+    router.simple_query("BEGIN").await?;
+    let mut refused = None;
+    for id in 1..=12 {
+        let sql = format!("UPDATE users SET boss = 9 WHERE id = {id}");
+        if let Err(error) = router.simple_query(&sql).await {
+            refused = Some(refusal::<()>(Err(error), &sql)?);
+            break;
+        }
+    }
+    ensure!(refused.is_some(), "a block over two shards was let through");
+    let next = router.simple_query("SELECT 1").await;
+    ensure!(next.is_err_and(|error| error.code().is_some_and(|code| code.code() == "25P02")), "the block goes on");
+    router.simple_query("COMMIT").await?;
+    usable(router).await
+}
+
+/// All rows, with the shard that has each.
+async fn contents(running: &Running) -> Result<Vec<String>> {
+    let mut rows = Vec::new();
+    for index in 0..running.cluster.shards.len() {
+        let shard = running.connect_shard(index).await?;
+        for table in ["users", "orders", "countries"] {
+            let sql = format!("SELECT t::text FROM {table} t ORDER BY 1");
+            rows.extend(shard.query(&sql, &[]).await?.iter().map(|row| format!("{index} {table} {}", row.get::<_, String>(0))));
+        }
+    }
+    Ok(rows)
+}
