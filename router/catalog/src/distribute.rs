@@ -6,6 +6,7 @@
 //! the home shard, whose commit decides.
 
 use crate::connect::Backend;
+use crate::dependent_views;
 use crate::distribution::{self, BUCKETS, Known, NewDistribution, NewMethod, Purpose};
 use crate::epoch::{self, Next};
 use crate::error::{CatalogError, PgError};
@@ -14,12 +15,13 @@ use crate::key_text;
 use crate::load_catalog;
 use crate::quote::{ident, qualified};
 use crate::raw::RawTable;
+use crate::recover::recover_before;
 use crate::resolve::{self, Relation};
 use crate::shard::{self, ShardRow};
 use crate::table::{Table, TableColumn};
 use crate::table_checks::{self, Target};
 use crate::table_ddl;
-use crate::two_phase::{self, Change};
+use crate::two_phase::Change;
 use shardgate_shard_map::{ShardId, ShardMap};
 use tokio_postgres::Transaction;
 
@@ -60,7 +62,7 @@ pub struct Caller {
 /// 42P01, 42703 for names; 42710 if it is not a home table; 55000 for a shard that cannot prepare transactions; 55P03
 /// if the table is in use; `Unconfirmed` if it is done and a shard has not said so.
 pub async fn distribute_table(home: &mut Backend, request: &DistributeRequest) -> Result<(), CatalogError> {
-    two_phase::recover_before(home).await?;
+    recover_before(home).await?;
     let mut work = Work::begin(home).await?;
     let planned = plan_distribution(&mut work, request).await;
     let (table, known, key) = work.or_abandon(planned).await?;
@@ -75,7 +77,7 @@ pub async fn distribute_table(home: &mut Backend, request: &DistributeRequest) -
 /// # Errors
 /// As for `distribute_table`.
 pub async fn reference_table(home: &mut Backend, relation: &str, caller: &Caller) -> Result<(), CatalogError> {
-    two_phase::recover_before(home).await?;
+    recover_before(home).await?;
     let mut work = Work::begin(home).await?;
     let done = reference(&mut work, relation, caller).await;
     let note = work.or_abandon(done).await?;
@@ -87,7 +89,7 @@ pub async fn reference_table(home: &mut Backend, relation: &str, caller: &Caller
 /// # Errors
 /// 0A000 while another shard has rows that home has not, or while foreign keys tie it to tables that stay.
 pub async fn undistribute_table(home: &mut Backend, relation: &str, caller: &Caller) -> Result<(), CatalogError> {
-    two_phase::recover_before(home).await?;
+    recover_before(home).await?;
     let mut work = Work::begin(home).await?;
     let done = undistribute(&mut work, relation, caller).await;
     let note = work.or_abandon(done).await?;
@@ -371,6 +373,8 @@ async fn copy_to_shards(
 ) -> Result<(), CatalogError> {
     let next = work.next.clone();
     let display = table.display();
+    let others = load_catalog::tables(&work.tx).await.map_err(|error| work.err(&error))?;
+    let views = dependent_views::create(&work.tx, &work.whom, table.oid, &others).await?;
     let prepared = work
         .change()
         .await?
@@ -378,6 +382,7 @@ async fn copy_to_shards(
             let mut sql = table_ddl::schema(table);
             sql.extend(table_ddl::create(table));
             sql.extend(more(shard));
+            sql.extend(views.iter().cloned());
             sql.push(write_down(&next));
             sql
         })
@@ -416,7 +421,8 @@ async fn undistribute(work: &mut Work<'_>, relation: &str, caller: &Caller) -> R
         .prepare(|_| {
             let mut sql = vec![format!("LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")];
             sql.extend(emptiness.iter().cloned());
-            sql.push(format!("DROP TABLE {name}"));
+            // Views over it are copies of the home shard's, which stay there.
+            sql.push(format!("DROP TABLE {name} CASCADE"));
             sql.push(write_down(&next));
             sql
         })

@@ -11,11 +11,13 @@ use crate::fingerprint;
 use crate::follow::{FollowerOptions, FollowerState, Held, blocking};
 use crate::load::{self, load, newest_epoch};
 use crate::raw::RawSnapshot;
+use crate::recover::recover;
 use shardgate_plan::snapshot::Snapshot;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{error, info, warn};
+use tokio_postgres::Config;
+use tracing::{debug, error, info, warn};
 
 /// The pauses between attempts to reach the home shard.
 const RETRY_MS_MIN: u64 = 100;
@@ -24,6 +26,8 @@ const RETRY_MS_MAX: u64 = 5_000;
 const HEARTBEAT_MS: u64 = 5_000;
 /// The fingerprint is taken at most once in this many times its own duration.
 const FINGERPRINT_SHARE: u32 = 100;
+/// How often every shard is asked for changes that were left half-way.
+const RECOVERY_MS: u64 = 60_000;
 /// A question that takes longer means that the connection is gone.
 const ANSWER_MS_MAX: u64 = 30_000;
 
@@ -120,7 +124,16 @@ impl Task {
     }
 
     /// Runs until the follower is dropped.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        let recovery = recover_now_and_then(self.options.config.clone());
+        let following = self.follow();
+        tokio::select! {
+            () = following => {}
+            never = recovery => match never {},
+        }
+    }
+
+    async fn follow(mut self) {
         let mut retry_ms = RETRY_MS_MIN;
         loop {
             let outcome = match self.home {
@@ -363,6 +376,23 @@ impl Task {
 enum Turn {
     Again,
     Ended,
+}
+
+/// Ends changes that somebody left half-way, on every shard. It has a connection of its own, so that a shard that is
+/// down delays nobody.
+async fn recover_now_and_then(config: Config) -> std::convert::Infallible {
+    loop {
+        let recovered = match Backend::primary(&config, "the home shard").await {
+            Ok(mut home) => recover(&mut home).await,
+            Err(error) => Err(error),
+        };
+        match recovered {
+            Ok(_) => {}
+            Err(error) if error.is_unreachable() => debug!(%error, "recovery waits for a shard"),
+            Err(error) => warn!(%error, "a change that was left half-way could not be ended"),
+        }
+        tokio::time::sleep(Duration::from_millis(RECOVERY_MS)).await;
+    }
 }
 
 /// Listens before it loads, so that no epoch falls between the two.

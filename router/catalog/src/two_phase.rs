@@ -15,7 +15,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::Transaction;
 
 /// Every gid of a change of the schema begins so; then cluster, change and shard follow.
-const PREFIX: &str = "shardgate:ddl:";
+pub(crate) const PREFIX: &str = "shardgate:ddl:";
 /// How long the end of a decided change is tried on a shard before its caller is told.
 const FINISH_MS: u64 = 10_000;
 
@@ -129,7 +129,7 @@ impl Participant {
 
 /// `COMMIT PREPARED` or `ROLLBACK PREPARED`. A transaction that is gone has been ended by somebody who read the same
 /// decision.
-async fn end_prepared(backend: &Backend, gid: &str, how: &str) -> Result<(), CatalogError> {
+pub(crate) async fn end_prepared(backend: &Backend, gid: &str, how: &str) -> Result<(), CatalogError> {
     match backend.run(&format!("{how} PREPARED {}", literal(gid))).await {
         Err(error) if error.is_state(&SqlState::UNDEFINED_OBJECT) => Ok(()),
         other => other,
@@ -148,99 +148,4 @@ async fn require_prepared(backend: &Backend) -> Result<(), CatalogError> {
         .detail("Its max_prepared_transactions is 0, and a change on several shards must be one atomic step.")
         .hint("Set max_prepared_transactions there to at least max_connections, and restart it.")
         .into())
-}
-
-/// What recovery did with one prepared transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovered {
-    pub shard: String,
-    pub gid: String,
-    /// It was committed; else it was rolled back.
-    pub committed: bool,
-}
-
-/// Ends every prepared change of the schema that its maker left behind, on every shard.
-///
-/// The change lock is taken first, so a change that is still being made is waited for (up to the lock timeout), and
-/// after that its decision is there or never will be.
-///
-/// # Errors
-/// 55P03 while a change is being made; 08006 if a shard cannot be reached (the others are done nevertheless).
-pub async fn recover(home: &mut Backend) -> Result<Vec<Recovered>, CatalogError> {
-    let whom = home.whom().to_owned();
-    let base = home.config().clone();
-    crate::schema::require(&**home, &whom).await?;
-    let shards = crate::shard::all(&**home, &base, &whom).await?;
-    let mut done = Vec::new();
-    let mut failed = None;
-    for shard in shards.iter().filter(|shard| !shard.home) {
-        match recover_shard(home, shard, &mut done).await {
-            Ok(()) => {}
-            Err(error) => failed = Some(error),
-        }
-    }
-    match failed {
-        None => Ok(done),
-        Some(error) => Err(error),
-    }
-}
-
-async fn recover_shard(home: &mut Backend, shard: &ShardRow, done: &mut Vec<Recovered>) -> Result<(), CatalogError> {
-    let backend = shard.connect().await?;
-    for (gid, owner) in prepared(&backend).await? {
-        let Some((decision, _)) = gid.rsplit_once(':') else { continue };
-        let committed = outcome(home, decision).await?;
-        // Only its owner or a superuser may end a prepared transaction.
-        backend.run(&format!("SET ROLE {}", ident(&owner))).await?;
-        let ended = end_prepared(&backend, &gid, if committed { "COMMIT" } else { "ROLLBACK" }).await;
-        backend.run("RESET ROLE").await?;
-        ended?;
-        tracing::info!(gid, committed, shard = shard.name, "ended a prepared transaction that was left behind");
-        done.push(Recovered { shard: shard.name.clone(), gid, committed });
-    }
-    Ok(())
-}
-
-/// Prepared changes of the schema in the database of a shard: gid and owner.
-pub(crate) async fn prepared(backend: &Backend) -> Result<Vec<(String, String)>, CatalogError> {
-    let rows = backend
-        .query(
-            "SELECT gid, owner::text FROM pg_prepared_xacts WHERE database = current_database() \
-             AND starts_with(gid, $1) ORDER BY prepared",
-            &[&PREFIX],
-        )
-        .await
-        .map_err(|error| backend.err(&error))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
-}
-
-/// Reads the decision under the change lock; writes 'aborted' if there is none.
-async fn outcome(home: &mut Backend, decision: &str) -> Result<bool, CatalogError> {
-    let whom = home.whom().to_owned();
-    let err = |error| CatalogError::of(&whom, &error);
-    let (tx, _) = crate::epoch::begin_change(home).await?;
-    tx.execute(
-        "INSERT INTO shardgate.decision (gid, outcome) VALUES ($1, 'aborted') ON CONFLICT DO NOTHING",
-        &[&decision],
-    )
-    .await
-    .map_err(err)?;
-    // A statement of its own: it must see a row that the insertion ran into.
-    let row = tx
-        .query_one("SELECT outcome = 'commit' FROM shardgate.decision WHERE gid = $1", &[&decision])
-        .await
-        .map_err(err)?;
-    // The commit makes the decision, read or written, durable before anything rests on it.
-    tx.commit().await.map_err(err)?;
-    Ok(row.get(0))
-}
-
-/// Ends what an earlier change left behind before a new one begins, as far as shards can be reached.
-pub(crate) async fn recover_before(home: &mut Backend) -> Result<(), CatalogError> {
-    match recover(home).await {
-        Ok(_) => Ok(()),
-        // The change itself will say so if it needs the shard.
-        Err(error) if error.is_unreachable() => Ok(()),
-        Err(error) => Err(error),
-    }
 }

@@ -183,7 +183,12 @@ async fn the_definition_is_the_same_on_every_shard() {
          GRANT SELECT ON \"Shop\".\"Users\" TO reader; GRANT UPDATE (price) ON \"Shop\".\"Users\" TO reader WITH GRANT OPTION;
          CREATE TABLE \"Shop\".orders (user_id int NOT NULL, id int, PRIMARY KEY (user_id, id),
              FOREIGN KEY (user_id) REFERENCES \"Shop\".\"Users\" (id));
-         ALTER TABLE \"Shop\".orders DROP CONSTRAINT orders_user_id_fkey",
+         ALTER TABLE \"Shop\".orders DROP CONSTRAINT orders_user_id_fkey;
+         CREATE TABLE \"Shop\".stays (a int);
+         CREATE VIEW \"Shop\".pairs AS SELECT o.id, u.\"Name\" AS \"N\" FROM \"Shop\".orders o JOIN \"Shop\".\"Users\" u ON u.id = o.user_id;
+         CREATE VIEW \"Shop\".total WITH (security_barrier) AS SELECT count(*) FROM \"Shop\".pairs;
+         GRANT SELECT ON \"Shop\".total TO reader;
+         CREATE VIEW \"Shop\".mixed AS SELECT * FROM \"Shop\".pairs, \"Shop\".stays",
     )
     .await;
     let admin = Caller::default();
@@ -207,7 +212,7 @@ async fn the_definition_is_the_same_on_every_shard() {
         UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = '\"Shop\".\"Users\"'::regclass
         UNION ALL SELECT pg_get_statisticsobjdef(oid) FROM pg_statistic_ext
         UNION ALL SELECT concat_ws(' ', relname, pg_get_userbyid(relowner), relreplident, reloptions::text) FROM pg_class
-            WHERE relnamespace = '\"Shop\"'::regnamespace AND relkind = 'r'
+            WHERE relnamespace = '\"Shop\"'::regnamespace AND relkind = 'r' AND relname <> 'stays'
         UNION ALL SELECT concat_ws(' ', relname, e.grantee::regrole, privilege_type, is_grantable)
             FROM pg_class, aclexplode(relacl) e WHERE relname = 'Users'
         UNION ALL SELECT concat_ws(' ', attname, e.grantee::regrole, privilege_type, is_grantable)
@@ -236,6 +241,16 @@ async fn the_definition_is_the_same_on_every_shard() {
     assert_eq!(snapshot.relation("Shop", "countries").unwrap().placement, Placement::Reference);
     assert_eq!(users.runs_code, None);
     assert_eq!(snapshot.distributions[&distribution].name, "int8_4096");
+
+    // Views go along as soon as all that they read is there, and no sooner.
+    let views = "SELECT string_agg(relname || ' ' || pg_get_viewdef(oid), ';' ORDER BY relname) FROM pg_class
+        WHERE relkind = 'v' AND relnamespace = '\"Shop\"'::regnamespace AND relname <> 'mixed'";
+    for server in &cluster.servers[1..] {
+        let shard = server.connect().await;
+        assert_eq!(text(&shard, views).await, text(&cluster.home, views).await);
+        assert_eq!(text(&shard, "SELECT to_regclass('\"Shop\".mixed')::text").await, "NULL");
+        assert_eq!(text(&shard, "SELECT has_table_privilege('reader', '\"Shop\".total', 'SELECT')::text").await, "true");
+    }
 
     // A renamed key is still the key.
     run(&cluster.home, "ALTER TABLE \"Shop\".orders RENAME COLUMN user_id TO uid").await;

@@ -146,8 +146,7 @@ impl Session {
             self.batch.slot = Some(slot);
         }
         self.reply(bytes.freeze(), out);
-        self.batch.held.clear();
-        self.batch.skipping = true;
+        self.skip_to_sync();
         if let Transaction::Virtual(block) = &mut self.transaction {
             block.failed = true;
         }

@@ -40,7 +40,9 @@ impl Session {
                 if held {
                     self.batch.held.push(Held::Parse { statement: Bytes::copy_from_slice(parse.name) });
                 } else {
-                    self.made(reply::parse_complete, out);
+                    let mut bytes = BytesMut::new();
+                    reply::parse_complete(&mut bytes);
+                    self.reply_parsed(bytes.freeze(), Some(Bytes::copy_from_slice(parse.name)), out);
                 }
             }
             Err(error) => self.fail(&error, out),
@@ -252,7 +254,7 @@ impl Session {
                 // The server has the very same statement: it would say the same again.
                 let mut bytes = BytesMut::new();
                 reply::parse_complete(&mut bytes);
-                if let Some(bytes) = backend.owed.push_made(bytes.freeze()) {
+                if let Some(bytes) = backend.owed.push_made(bytes.freeze(), Some(statement.name.clone())) {
                     out.client.extend_from_slice(&bytes);
                 }
             }

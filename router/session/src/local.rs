@@ -193,6 +193,8 @@ impl Session {
         };
         self.settings.overlay.clear();
         self.settings.changed();
+        // The client was told of values that are no longer in force.
+        self.compare_params |= !block.touched.is_empty() || !block.touched_locally.is_empty();
         let result = tag(if block.failed { "ROLLBACK" } else { word });
         if chain {
             self.transaction = Transaction::Virtual(Virtual {

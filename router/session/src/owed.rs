@@ -83,8 +83,9 @@ impl Entry {
 #[derive(Debug)]
 enum Item {
     Reply(Entry),
-    /// A reply that the router makes itself; its turn is behind what stands before it.
-    Made(Bytes),
+    /// A reply that the router makes itself; its turn is behind what stands before it. With the name of the statement
+    /// that it says to be parsed, if it does.
+    Made(Bytes, Option<Bytes>),
 }
 
 #[derive(Debug, Default)]
@@ -115,19 +116,19 @@ impl Owed {
     }
 
     /// Queues a made reply; returns it back when nothing stands before it.
-    pub fn push_made(&mut self, bytes: Bytes) -> Option<Bytes> {
+    pub fn push_made(&mut self, bytes: Bytes, parsed: Option<Bytes>) -> Option<Bytes> {
         if self.queue.is_empty() {
             return Some(bytes);
         }
-        self.queue.push_back(Item::Made(bytes));
+        self.queue.push_back(Item::Made(bytes, parsed));
         None
     }
 
     /// The made replies whose turn has come.
     pub fn take_made(&mut self) -> Option<Bytes> {
         match self.queue.front() {
-            Some(Item::Made(_)) => match self.queue.pop_front() {
-                Some(Item::Made(bytes)) => Some(bytes),
+            Some(Item::Made(..)) => match self.queue.pop_front() {
+                Some(Item::Made(bytes, _)) => Some(bytes),
                 Some(Item::Reply(_)) | None => None,
             },
             Some(Item::Reply(_)) | None => None,
@@ -141,7 +142,7 @@ impl Owed {
     pub fn head(&self) -> Option<&Entry> {
         match self.queue.front() {
             Some(Item::Reply(entry)) => Some(entry),
-            Some(Item::Made(_)) | None => None,
+            Some(Item::Made(..)) | None => None,
         }
     }
 
@@ -149,7 +150,7 @@ impl Owed {
     pub fn owes_client(&self) -> bool {
         self.queue.iter().any(|item| match item {
             Item::Reply(entry) => entry.origin == Origin::Client,
-            Item::Made(_) => true,
+            Item::Made(..) => true,
         })
     }
 
@@ -185,12 +186,12 @@ impl Owed {
         if last {
             match self.queue.pop_front() {
                 Some(Item::Reply(entry)) => Verdict::Last(entry),
-                Some(Item::Made(_)) | None => Verdict::Doubt,
+                Some(Item::Made(..)) | None => Verdict::Doubt,
             }
         } else {
             match self.queue.front() {
                 Some(Item::Reply(entry)) => Verdict::Part(entry.origin.clone()),
-                Some(Item::Made(_)) | None => Verdict::Doubt,
+                Some(Item::Made(..)) | None => Verdict::Doubt,
             }
         }
     }
@@ -200,7 +201,7 @@ impl Owed {
         if matches!(kind, Kind::Query | Kind::Sync) {
             return match self.queue.front() {
                 Some(Item::Reply(entry)) => Verdict::ErrorPart(entry.clone()),
-                Some(Item::Made(_)) | None => Verdict::Doubt,
+                Some(Item::Made(..)) | None => Verdict::Doubt,
             };
         }
         let Some(Item::Reply(entry)) = self.queue.pop_front() else { return Verdict::Doubt };
@@ -209,8 +210,10 @@ impl Owed {
             if matches!(item, Item::Reply(Entry { kind: Kind::Sync, .. })) {
                 break;
             }
-            if let Some(Item::Reply(entry)) = self.queue.pop_front() {
-                skipped.push(entry);
+            match self.queue.pop_front() {
+                Some(Item::Reply(entry)) => skipped.push(entry),
+                Some(Item::Made(_, Some(name))) => skipped.push(Entry::client(Kind::Parse).named(name)),
+                Some(Item::Made(_, None)) | None => {}
             }
         }
         Verdict::Error { entry, skipped }
@@ -262,12 +265,12 @@ mod tests {
     #[test]
     fn made_replies_keep_their_place_and_are_skipped_with_the_rest() {
         let mut queue = owed(&[Kind::Parse]);
-        assert_eq!(queue.push_made(Bytes::from_static(b"x")), None);
+        assert_eq!(queue.push_made(Bytes::from_static(b"x"), None), None);
         assert_eq!(queue.take_made(), None);
         assert!(matches!(queue.judge(b'1', None), Verdict::Last(_)));
         assert_eq!(queue.take_made(), Some(Bytes::from_static(b"x")));
         let mut queue = owed(&[Kind::Parse]);
-        queue.push_made(Bytes::from_static(b"x"));
+        queue.push_made(Bytes::from_static(b"x"), None);
         queue.push(Entry::client(Kind::Sync));
         assert!(matches!(queue.judge(b'E', None), Verdict::Error { .. }));
         assert_eq!(queue.take_made(), None);

@@ -119,9 +119,9 @@ impl Place {
     }
 
     /// Puts a reply that the router makes behind the replies that are owed; gives it back if none is.
-    pub fn made(&mut self, bytes: Bytes) -> Option<Bytes> {
+    pub fn made(&mut self, bytes: Bytes, parsed: Option<Bytes>) -> Option<Bytes> {
         match self.backend.as_mut() {
-            Some(backend) => backend.owed.push_made(bytes),
+            Some(backend) => backend.owed.push_made(bytes, parsed),
             None => Some(bytes),
         }
     }

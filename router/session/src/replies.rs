@@ -281,6 +281,11 @@ impl Session {
             place.unnamed = None;
         }
         self.verified = None;
+        for entry in skipped {
+            if let (Kind::Parse, Origin::Client, Some(name)) = (entry.kind, &entry.origin, &entry.name) {
+                self.statements.remove(name);
+            }
+        }
         match &entry.origin {
             Origin::Router(Purpose::Poison) => {}
             Origin::Router(Purpose::Prelude | Purpose::ReadBack | Purpose::Finish | Purpose::Several) => {
@@ -298,8 +303,7 @@ impl Session {
                     }
                 }
                 if !self.batch.synced {
-                    self.batch.skipping = true;
-                    self.batch.held.clear();
+                    self.skip_to_sync();
                 }
             }
         }

@@ -516,13 +516,29 @@ impl Session {
 
     /// Sends a made reply of the router at its place in the order of replies.
     pub(crate) fn reply(&mut self, bytes: Bytes, out: &mut Output) {
+        self.reply_parsed(bytes, None, out);
+    }
+
+    /// As `reply`, of a Parse of the named statement: if an error before it makes the client's messages be skipped, the
+    /// statement does not exist.
+    pub(crate) fn reply_parsed(&mut self, bytes: Bytes, parsed: Option<Bytes>, out: &mut Output) {
         let rest = match self.batch.slot.and_then(|slot| self.place_mut(slot)) {
-            Some(place) => place.made(bytes),
+            Some(place) => place.made(bytes, parsed),
             None => Some(bytes),
         };
         if let Some(bytes) = rest {
             out.client.extend_from_slice(&bytes);
         }
+    }
+
+    /// Messages that are dropped up to the Sync: what was held of them never happened.
+    pub(crate) fn skip_to_sync(&mut self) {
+        for held in std::mem::take(&mut self.batch.held) {
+            if let Held::Parse { statement } = held {
+                self.statements.remove(&statement);
+            }
+        }
+        self.batch.skipping = true;
     }
 
     /// A fatal error: it is sent, where a frame border allows it, and the session ends.

@@ -59,6 +59,8 @@ impl Session {
             temporary: HashSet::new(),
         });
         self.wait = Wait::Settle;
+        // Before anything of the router's own runs there: that may change values back.
+        self.tell_params(slot, out);
         self.settle_on(out);
     }
 
@@ -258,7 +260,6 @@ impl Session {
 
     fn finish_settling(&mut self, settling: &Settling, out: &mut Output) {
         let slot = settling.slot;
-        self.tell_params(slot, out);
         let status = match &self.transaction {
             Transaction::Joined { .. } => settling.status,
             Transaction::None | Transaction::Virtual(_) => self.transaction.status(),

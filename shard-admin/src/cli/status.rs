@@ -95,11 +95,7 @@ fn described(shard: &SurveyedShard, server: &Server) -> (String, String, String)
             let lag = shard
                 .lag_bytes(answer)
                 .map_or(String::new(), |lag| format!("{lag} bytes"));
-            (
-                role.to_owned(),
-                answer.setting("server_version").to_owned(),
-                lag,
-            )
+            (role.to_owned(), version(answer).to_owned(), lag)
         }
     }
 }

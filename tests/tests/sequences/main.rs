@@ -38,9 +38,7 @@ fn replies_are_those_of_postgres() {
         direct.run(&[&format!("Q {RESET}")]);
         let got = run_case(running.router.port, database, script);
         if expected != got {
-            wrong.push(format!(
-                "{name}\n  script:   {script:?}\n  postgres: {expected:#?}\n  router:   {got:#?}"
-            ));
+            wrong.push(format!("{name}\n  script:   {script:?}\n{}", difference(&expected, &got)));
         }
     }
     assert!(count > 0, "no case is named so");
@@ -50,4 +48,12 @@ fn replies_are_those_of_postgres() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// The replies side by side, from the first that differs.
+fn difference(expected: &[String], got: &[String]) -> String {
+    let same = expected.iter().zip(got).take_while(|(a, b)| a == b).count();
+    let from = same.saturating_sub(1);
+    let show = |list: &[String]| list.iter().skip(from).take(6).map(|line| format!("      {line}\n")).collect::<String>();
+    format!("    postgres:\n{}    router:\n{}", show(expected), show(got))
 }

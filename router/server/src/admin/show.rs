@@ -367,7 +367,7 @@ fn shards(context: &Context) -> Vec<Row> {
             optional_int(weight),
             string(s.host),
             int(s.port),
-            string(s.role),
+            string(s.role.as_str()),
             Cell::Bool(s.usable),
             optional_int(known.then_some(s.timeline)),
             optional(known.then(|| text::lsn(s.lsn))),

@@ -16,9 +16,6 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 
-/// How the router calls itself on a server until a session sets its own name.
-pub const APPLICATION_NAME: &str = "shardgate";
-
 /// Where to, and as whom.
 pub struct Target<'a> {
     pub endpoint: &'a Endpoint,
@@ -82,7 +79,7 @@ async fn attempt(target: Target<'_>) -> Result<Opened, ConnectError> {
     let local = stream.local_addr().ok();
     let mut socket = Socket::new(stream);
     let params =
-        [("user", target.user), ("database", target.database), ("application_name", APPLICATION_NAME)];
+        [("user", target.user), ("database", target.database)];
     put::startup(&mut socket.output, &params);
     socket.flush().await?;
     authenticate(&mut socket, target.credentials, target.user).await?;

@@ -8,21 +8,36 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use tokio_postgres::{Client, NoTls};
 
-const BIN: &str = "/usr/lib/postgresql/15/bin";
 const SHARD: ShardId = ShardId(3);
+
+/// The server's programs: where `SHARDGATE_PG_BIN` says, else the newest version under Debian's folder, else in PATH.
+fn binary(program: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("SHARDGATE_PG_BIN") {
+        return Path::new(&folder).join(program);
+    }
+    let version = |path: PathBuf| -> Option<(u32, PathBuf)> {
+        let number = path.file_name()?.to_str()?.parse().ok()?;
+        let program = path.join("bin").join(program);
+        program.exists().then_some((number, program))
+    };
+    let installed = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let newest = installed
+        .filter_map(|entry| version(entry.ok()?.path()))
+        .max();
+    newest.map_or_else(|| PathBuf::from(program), |(_, path)| path)
+}
 
 /// A command that runs as a role that Postgres starts under.
 fn command(program: &str) -> Command {
-    let path = format!("{BIN}/{program}");
+    let path = binary(program);
     let id = Command::new("id").arg("-u").output().unwrap();
     if id.stdout == b"0\n" {
         let mut command = Command::new("setpriv");
-        command.args([
-            "--reuid=postgres",
-            "--regid=postgres",
-            "--init-groups",
-            &path,
-        ]);
+        command
+            .args(["--reuid=postgres", "--regid=postgres", "--init-groups"])
+            .arg(path);
         command
     } else {
         Command::new(path)
@@ -220,7 +235,12 @@ async fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 
 fn role(health: &Health, server: &Server) -> &'static str {
     let servers = health.servers();
-    servers.iter().find(|s| s.port == server.port).unwrap().role
+    servers
+        .iter()
+        .find(|s| s.port == server.port)
+        .unwrap()
+        .role
+        .as_str()
 }
 
 /// Writes, marks, and reads where the marks allow; returns how many of the reads went to the replica.

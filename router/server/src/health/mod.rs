@@ -13,10 +13,12 @@
 mod board;
 mod choose;
 mod follow;
+mod history;
 #[cfg(test)]
 mod live_tests;
 mod probe;
 mod sampler;
+mod server;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -110,6 +112,38 @@ pub struct NoPrimary {
     pub reason: String,
 }
 
+/// What a server is to its shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerRole {
+    Primary,
+    Replica,
+    /// A primary of an older timeline: never used.
+    Fenced,
+    /// A server of another cluster: never used.
+    Foreign,
+    /// A second primary of the same timeline: never used.
+    Conflict,
+    /// It does not answer.
+    Down,
+    /// It was not asked yet.
+    Unknown,
+}
+
+impl ServerRole {
+    /// The word that the console and the metrics say.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ServerRole::Primary => "primary",
+            ServerRole::Replica => "replica",
+            ServerRole::Fenced => "fenced",
+            ServerRole::Foreign => "foreign",
+            ServerRole::Conflict => "conflict",
+            ServerRole::Down => "down",
+            ServerRole::Unknown => "unknown",
+        }
+    }
+}
+
 /// What the console shows of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerHealth {
@@ -117,9 +151,7 @@ pub struct ServerHealth {
     pub host: String,
     pub port: u16,
     pub id: Option<EndpointId>,
-    /// `primary`, `replica`, `fenced` (a primary of an older timeline), `foreign` (of another cluster), `conflict`
-    /// (a second primary of the same timeline), `down`, `unknown` (not asked yet).
-    pub role: &'static str,
+    pub role: ServerRole,
     /// A replica that may be used now.
     pub usable: bool,
     pub timeline: u32,

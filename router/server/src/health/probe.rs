@@ -1,6 +1,6 @@
 //! One server of a shard: a connection that is kept, and the questions that are asked over it again and again.
 
-use super::board::{Answer, Incarnation};
+use super::server::{Answer, Incarnation};
 use super::shard::Shard;
 use super::{Clock, Options};
 use shardgate_plan::snapshot::Host;

@@ -1,7 +1,7 @@
 //! Asks a shard's primary for its position, only while somebody wants to know.
 
 use super::Clock;
-use super::board::Sample;
+use super::history::Sample;
 use super::probe::timeline_from_name;
 use super::shard::Shard;
 use std::time::Duration;

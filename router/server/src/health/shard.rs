@@ -2,8 +2,10 @@
 //!
 //! The board is behind a lock that only the tasks take; the query path reads the published view.
 
-use super::board::{Answer, Board, Incarnation, Sample};
+use super::board::Board;
 use super::choose::{Random, View, choose};
+use super::history::Sample;
+use super::server::{Answer, Incarnation};
 use super::{Clock, Endpoint, EndpointId, Options, ServerHealth, ShardMarks};
 use arc_swap::ArcSwap;
 use shardgate_plan::snapshot::Host;

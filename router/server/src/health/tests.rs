@@ -1,7 +1,9 @@
 //! The board and the choice as tables: observations in, the primary and the eligible replicas out.
 
-use super::board::{Answer, Board, Incarnation, Sample};
+use super::board::Board;
 use super::choose::{Random, View, choose, eligible};
+use super::history::Sample;
+use super::server::{Answer, Incarnation};
 use super::*;
 use shardgate_plan::snapshot::Host;
 
@@ -124,7 +126,7 @@ impl World {
         let servers = self.board.servers(&self.options, self.now);
         let show = |s: &ServerHealth| {
             let usable = if s.usable { "+" } else { "" };
-            format!("{}:{}{usable}", s.host, s.role)
+            format!("{}:{}{usable}", s.host, s.role.as_str())
         };
         servers.iter().map(show).collect::<Vec<_>>().join(" ")
     }

@@ -3,7 +3,7 @@
 
 use super::Metrics;
 use crate::admin::{PoolView, Source};
-use crate::health::{Health, ServerHealth};
+use crate::health::{Health, ServerHealth, ServerRole};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -160,7 +160,7 @@ impl Scrape {
             .iter()
             .map(|s| {
                 let mut labels = labels(s);
-                labels.push(("role".to_owned(), s.role.to_owned()));
+                labels.push(("role".to_owned(), s.role.as_str().to_owned()));
                 (labels, i64::from(s.id.is_some()))
             })
             .collect();
@@ -187,7 +187,7 @@ impl Scrape {
         )?;
         let usable: Vec<_> = servers
             .iter()
-            .filter(|s| s.role == "replica")
+            .filter(|s| s.role == ServerRole::Replica)
             .map(|s| (labels(s), i64::from(s.usable)))
             .collect();
         gauge(

@@ -1,0 +1,133 @@
+//! Ending transactions over several shards that their maker left half-way.
+//!
+//! The decision row says how: 'commit' is written by the transaction itself. Where there is none, 'aborted' is written
+//! first, so that a late commit fails, and only then is anything rolled back. Nothing is presumed from time alone; time
+//! only says when a maker that lives is left in peace.
+//!
+//! Two kinds are told apart by their gid. Changes made by this crate hold the change lock until they have decided, so
+//! under that lock theirs is final at once. Those that a router makes for its clients are waited for.
+
+use crate::connect::Backend;
+use crate::epoch;
+use crate::error::CatalogError;
+use crate::quote::ident;
+use crate::shard::{self, ShardRow};
+use crate::two_phase::{PREFIX, end_prepared};
+
+/// A router's own transaction is left alone for so long.
+const YOUNG_S: f64 = 60.0;
+
+/// What recovery did with one prepared transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    pub shard: String,
+    pub gid: String,
+    /// It was committed; else it was rolled back.
+    pub committed: bool,
+}
+
+/// A transaction that is prepared on a shard.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct InDoubt {
+    pub gid: String,
+    pub owner: String,
+    pub age_s: f64,
+}
+
+impl InDoubt {
+    /// The key of its decision row.
+    fn decision(&self) -> &str {
+        match self.gid.strip_prefix(PREFIX) {
+            // The last part is the shard's.
+            Some(_) => self.gid.rsplit_once(':').map_or(self.gid.as_str(), |(decision, _)| decision),
+            None => &self.gid,
+        }
+    }
+
+    /// Its maker may still be about to decide.
+    pub(crate) fn is_young(&self) -> bool {
+        !self.gid.starts_with(PREFIX) && self.age_s < YOUNG_S
+    }
+}
+
+/// Ends every prepared transaction of ours that its maker left behind, on every shard.
+///
+/// # Errors
+/// 55P03 while a change is being made; 08006 if a shard cannot be reached (the others are done nevertheless).
+pub async fn recover(home: &mut Backend) -> Result<Vec<Recovered>, CatalogError> {
+    let whom = home.whom().to_owned();
+    let base = home.config().clone();
+    crate::schema::require(&**home, &whom).await?;
+    let shards = shard::all(&**home, &base, &whom).await?;
+    let mut done = Vec::new();
+    let mut failed = None;
+    for shard in &shards {
+        if let Err(error) = recover_shard(home, shard, &mut done).await {
+            failed = Some(error);
+        }
+    }
+    match failed {
+        None => Ok(done),
+        Some(error) => Err(error),
+    }
+}
+
+/// Ends what an earlier change left behind before a new one begins, as far as shards can be reached.
+pub(crate) async fn recover_before(home: &mut Backend) -> Result<(), CatalogError> {
+    match recover(home).await {
+        Ok(_) => Ok(()),
+        // The change itself will say so if it needs the shard.
+        Err(error) if error.is_unreachable() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn recover_shard(home: &mut Backend, shard: &ShardRow, done: &mut Vec<Recovered>) -> Result<(), CatalogError> {
+    let backend = shard.connect().await?;
+    for found in in_doubt(&backend).await?.iter().filter(|found| !found.is_young()) {
+        let committed = outcome(home, found.decision()).await?;
+        // Only its owner or a superuser may end a prepared transaction.
+        backend.run(&format!("SET ROLE {}", ident(&found.owner))).await?;
+        let ended = end_prepared(&backend, &found.gid, if committed { "COMMIT" } else { "ROLLBACK" }).await;
+        backend.run("RESET ROLE").await?;
+        ended?;
+        tracing::info!(gid = found.gid, committed, shard = shard.name, "ended a prepared transaction that was left behind");
+        done.push(Recovered { shard: shard.name.clone(), gid: found.gid.clone(), committed });
+    }
+    Ok(())
+}
+
+/// Prepared transactions of ours in the database of a shard.
+pub(crate) async fn in_doubt(backend: &Backend) -> Result<Vec<InDoubt>, CatalogError> {
+    let rows = backend
+        .query(
+            "SELECT gid, owner::text, extract(epoch FROM clock_timestamp() - prepared)::float8 FROM pg_prepared_xacts \
+             WHERE database = current_database() AND starts_with(gid, 'shardgate:') ORDER BY prepared",
+            &[],
+        )
+        .await
+        .map_err(|error| backend.err(&error))?;
+    Ok(rows.iter().map(|row| InDoubt { gid: row.get(0), owner: row.get(1), age_s: row.get(2) }).collect())
+}
+
+/// Reads the decision under the change lock; writes 'aborted' if there is none. A decision that is being written at
+/// this moment is waited for.
+async fn outcome(home: &mut Backend, decision: &str) -> Result<bool, CatalogError> {
+    let whom = home.whom().to_owned();
+    let err = |error| CatalogError::of(&whom, &error);
+    let (tx, _) = epoch::begin_change(home).await?;
+    tx.execute(
+        "INSERT INTO shardgate.decision (gid, outcome) VALUES ($1, 'aborted') ON CONFLICT DO NOTHING",
+        &[&decision],
+    )
+    .await
+    .map_err(err)?;
+    // A statement of its own: it must see a row that the insertion ran into.
+    let row = tx
+        .query_one("SELECT outcome = 'commit' FROM shardgate.decision WHERE gid = $1", &[&decision])
+        .await
+        .map_err(err)?;
+    // The commit makes the decision, read or written, durable before anything rests on it.
+    tx.commit().await.map_err(err)?;
+    Ok(row.get(0))
+}
