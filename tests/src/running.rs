@@ -4,7 +4,7 @@
 //! decides nothing but how things are started; everything ends when the value is dropped, the router first.
 
 use crate::drivers;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use shard_admin::cluster::{
     Auth, Cluster, ClusterBuilder, ClusterError, Login, RouterConfig, RouterProcess, Rows,
     connection_url, query, router_binary,
@@ -77,6 +77,9 @@ impl RunningBuilder {
     pub fn start(self) -> Result<Running> {
         let binary = router_binary().map_err(full)?;
         let cluster = self.cluster.start().map_err(full)?;
+        if self.auth != Auth::Trust {
+            share_verifier(&cluster)?;
+        }
         shard_admin::demo::catalog::create(&cluster, DATABASE)?;
         let home = cluster
             .shards
@@ -238,6 +241,27 @@ impl Running {
         self.router = RouterProcess::start(&self.binary, &self.config).map_err(full)?;
         Ok(())
     }
+}
+
+/// Gives the superuser the home shard's password verifier on every shard: with a salt of its own on each, a client that
+/// has proven its password once could not be logged in everywhere.
+fn share_verifier(cluster: &Cluster) -> Result<()> {
+    let mut verifier = None;
+    for shard in &cluster.shards {
+        match &verifier {
+            None => {
+                let sql = "SELECT rolpassword FROM pg_authid WHERE rolname = 'postgres'";
+                let rows = shard.primary.query("postgres", sql).map_err(full)?;
+                verifier = rows.into_iter().flatten().flatten().next();
+                ensure!(verifier.is_some(), "the superuser has no password");
+            }
+            Some(verifier) => {
+                let sql = format!("ALTER ROLE postgres PASSWORD '{verifier}'");
+                shard.primary.query("postgres", &sql).map_err(full)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn full(error: ClusterError) -> anyhow::Error {

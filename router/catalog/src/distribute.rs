@@ -132,13 +132,12 @@ impl<'a> Work<'a> {
 
     /// Passes a result on, and takes back what was prepared if it is an error.
     async fn or_abandon<T>(&mut self, result: Result<T, CatalogError>) -> Result<T, CatalogError> {
-        if result.is_err() {
-            // The home shard's own transaction must end first: nobody may see it decide afterwards.
-            if self.run("ROLLBACK").await.is_ok() {
-                if let Some(change) = self.change.take() {
-                    change.abandon().await;
-                }
-            }
+        // The home shard's own transaction must end first: nobody may see it decide afterwards.
+        if result.is_err()
+            && self.run("ROLLBACK").await.is_ok()
+            && let Some(change) = self.change.take()
+        {
+            change.abandon().await;
         }
         result
     }

@@ -81,10 +81,10 @@ pub(crate) fn read(tree: &str) -> RawExpression {
                 }
                 None => strange = true,
             }
-        } else if TYPE_FIELDS.contains(&word) {
-            if let Some(id) = words.peek().and_then(|id| id.parse().ok()) {
-                types.insert(id);
-            }
+        } else if TYPE_FIELDS.contains(&word)
+            && let Some(id) = words.peek().and_then(|id| id.parse().ok())
+        {
+            types.insert(id);
         }
     }
     let sorted = |set: HashSet<u32>| {

@@ -5,6 +5,8 @@
 
 mod build;
 mod call;
+mod check;
+mod check_tables;
 mod connect;
 mod dependent_views;
 mod disk;
@@ -38,6 +40,7 @@ mod two_phase;
 mod view;
 
 pub use call::{call, call_in};
+pub use check::{Finding, Severity, check};
 pub use connect::{Backend, config_for, hosts_of};
 pub use disk::{read as read_state_file, save as write_state_file};
 pub use distribute::{Caller, DistributeRequest, distribute_table, reference_table, undistribute_table};

@@ -131,3 +131,21 @@ async fn outcome(home: &mut Backend, decision: &str) -> Result<bool, CatalogErro
     tx.commit().await.map_err(err)?;
     Ok(row.get(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_and_age_by_kind() {
+        let found = |gid: &str, age_s| InDoubt { gid: gid.to_owned(), owner: String::new(), age_s };
+        for (gid, age_s, decision, young) in [
+            ("shardgate:ddl:c:1:2", 0.0, "shardgate:ddl:c:1", false),
+            ("shardgate:c:r:7_1", 59.0, "shardgate:c:r:7_1", true),
+            ("shardgate:c:r:7_1", 61.0, "shardgate:c:r:7_1", false),
+        ] {
+            let found = found(gid, age_s);
+            assert_eq!((found.decision(), found.is_young()), (decision, young), "{gid}");
+        }
+    }
+}

@@ -246,14 +246,14 @@ async fn examine(
                 .into());
         }
     }
-    if let Some(cluster) = &there.cluster {
-        if Some(cluster) != here.cluster.as_ref() {
-            let message = format!("{} belongs to another cluster of Shardgate", shard.whom());
-            return Err(PgError::new("42710", message)
-                .detail(format!("Its identity says cluster {cluster}."))
-                .hint("If that cluster is gone, drop the schema shardgate there.")
-                .into());
-        }
+    if let Some(cluster) = &there.cluster
+        && Some(cluster) != here.cluster.as_ref()
+    {
+        let message = format!("{} belongs to another cluster of Shardgate", shard.whom());
+        return Err(PgError::new("42710", message)
+            .detail(format!("Its identity says cluster {cluster}."))
+            .hint("If that cluster is gone, drop the schema shardgate there.")
+            .into());
     }
     if there.max_prepared == 0 {
         warnings.push("max_prepared_transactions is 0: tables cannot be distributed to it until it is raised (restart)".to_owned());

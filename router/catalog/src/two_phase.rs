@@ -7,7 +7,7 @@
 
 use crate::connect::Backend;
 use crate::error::{CatalogError, PgError};
-use crate::quote::{ident, literal};
+use crate::quote::literal;
 use crate::shard::ShardRow;
 use futures_util::future::join_all;
 use std::time::Duration;

@@ -1,12 +1,22 @@
 //! The router's own SQL functions, run on the catalog for a client.
 
-use crate::shared::Shared;
+use crate::shared::{Shared, pg_error};
+use shardgate_catalog::{Caller, call_in};
 use shardgate_plan::Call;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_wire::PgError;
 use std::sync::Arc;
 
-/// Runs the function with the privileges of `user` and gives the snapshot that has what it changed.
-pub async fn call(_shared: &Shared, _user: &str, call: Call) -> Result<Arc<Snapshot>, PgError> {
-    Err(PgError::error("0A000", format!("function {} is not supported", call.column)))
+/// Runs the function for a role, which must own the table, and gives the snapshot that has what it changed.
+///
+/// Not cancel-safe: a change that has begun goes on to its end or is resolved by recovery.
+pub async fn call(
+    shared: &Shared,
+    role: String,
+    search_path: Option<Vec<String>>,
+    call: Call,
+) -> Result<Arc<Snapshot>, PgError> {
+    let caller = Caller { role: Some(role), search_path };
+    call_in(shared.follower.config(), &call, &caller).await.map_err(|error| pg_error(&error))?;
+    shared.follower.refresh(false).await.map_err(|error| pg_error(&error))
 }

@@ -89,9 +89,14 @@ impl Shared {
         name.map_or_else(|| self.config.database.name.as_str().into(), Into::into)
     }
 
-    /// Runs one of the router's functions with the privileges of `user`.
-    pub async fn call(&self, user: &str, call: Call) -> Result<Arc<Snapshot>, PgError> {
-        crate::calls::call(self, user, call).await
+    /// Runs one of the router's functions with the privileges of a role.
+    pub async fn call(
+        &self,
+        role: String,
+        search_path: Option<Vec<String>>,
+        call: Call,
+    ) -> Result<Arc<Snapshot>, PgError> {
+        crate::calls::call(self, role, search_path, call).await
     }
 
     /// Loads a new snapshot because the schema was changed through this router.

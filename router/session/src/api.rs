@@ -67,8 +67,9 @@ pub enum Step {
     /// Open a connection to the address of the slot's backend, ask `cancel_is_wanted(slot)`, send the CancelRequest and
     /// answer with `Event::CancelDone` when the server has closed that connection (or, if not sent, at once).
     Cancel { slot: Slot },
-    /// Run one of the router's functions under the privileges of the client's role; answer with `Event::CallDone`.
-    Call { call: Call },
+    /// Run one of the router's functions under the privileges of the role, with names looked up in the search_path
+    /// (None: the role's default); answer with `Event::CallDone`.
+    Call { call: Call, role: String, search_path: Option<Vec<String>> },
     /// The schema was changed through this session: load a new snapshot and answer with `Event::Refreshed`.
     Refresh,
     /// Write out `output.client`, then close the client's connection. The session is over.

@@ -321,7 +321,9 @@ impl Session {
             simple: false,
         });
         self.wait = Wait::Work;
-        out.steps.push(Step::Call { call });
+        let role = self.current_role().to_string();
+        let search_path = self.settings.search_path().map(<[String]>::to_vec);
+        out.steps.push(Step::Call { call, role, search_path });
         Ok(None)
     }
 

@@ -3,7 +3,7 @@
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use shardgate_plan::snapshot::Snapshot;
-use shardgate_plan::{Compiled, Context, compile};
+use shardgate_plan::{Compiled, Context, compile_text};
 use shardgate_sql::facts::Facts;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -89,6 +89,6 @@ impl Planner {
 
 fn fresh(text: &str, context: &Context<'_>, snapshot: &Snapshot) -> Planned {
     let facts = shardgate_sql::analyze(text);
-    let compiled = compile(&facts, snapshot, context);
+    let compiled = compile_text(&facts, text, snapshot, context);
     Planned { facts, compiled, epoch: snapshot.epoch.id }
 }

@@ -284,19 +284,23 @@ impl Session {
     }
 
     pub(crate) fn plan(&self, text: &str, types: &[u32]) -> Arc<Planned> {
-        let user = match self.settings.value("role") {
-            None | Some("none" | "") => self.options.user.as_str(),
-            Some(role) => role,
-        };
         let null_equals = self.settings.value("transform_null_equals").is_some_and(|value| value == "on");
         let context = Context {
-            user,
+            user: self.current_role(),
             search_path: self.settings.search_path(),
             declared: types,
             temporary: &self.settings.temporary,
             transform_null_equals: null_equals,
         };
         self.planner.plan(text, &context, &self.snapshot)
+    }
+
+    /// The role of SET ROLE, or the login role.
+    pub(crate) fn current_role(&self) -> &str {
+        match self.settings.value("role") {
+            None | Some("none" | "") => &self.options.user,
+            Some(role) => role,
+        }
     }
 
     pub(crate) fn place(&self, slot: Slot) -> Option<&Place> {

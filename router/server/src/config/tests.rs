@@ -30,7 +30,7 @@ fn check(text: &str, variables: &[(&str, &str)], expect: &str) {
 }
 
 /// `severity line:column message` of each finding.
-fn brief(text: &str, variables: &[(&str, &str)], expect: &[&str]) {
+fn in_short(text: &str, variables: &[(&str, &str)], expect: &[&str]) {
     let report = read(text, variables);
     let show = |f: &Finding| {
         let severity = match f.severity {
@@ -260,7 +260,7 @@ error: this variable overrides no setting
 
 ",
     );
-    let one = |name, value, expect: &str| brief(MINIMAL, &[(name, value)], &[expect]);
+    let one = |name, value, expect: &str| in_short(MINIMAL, &[(name, value)], &[expect]);
     one(
         "SHARDGATE__LISTEN__PORT",
         "0",
@@ -288,7 +288,7 @@ error: this variable overrides no setting
     );
     // A wrong value in the file is told even where a variable overrides it.
     let text = with("[listen]\nport = \"x\"");
-    brief(
+    in_short(
         &text,
         &[("SHARDGATE__LISTEN__PORT", "1")],
         &["E 2:8+3 listen.port: expected an integer, found a string"],
@@ -361,7 +361,7 @@ error: no [[database]] is configured
 #[test]
 fn values_of_the_wrong_kind() {
     let check = |section: &str, line: &str, expect: &str| {
-        brief(&with(&format!("[{section}]\n{line}")), &[], &[expect]);
+        in_short(&with(&format!("[{section}]\n{line}")), &[], &[expect]);
     };
     check(
         "listen",
@@ -512,27 +512,27 @@ fn values_of_the_wrong_kind() {
 
 #[test]
 fn sections_of_the_wrong_kind() {
-    brief(
+    in_short(
         &with("pool = 3"),
         &[],
         &["E 1:8+1 expected a table [pool], found integer"],
     );
-    brief(
+    in_short(
         &with("[poll]\nx = 1"),
         &[],
         &["E 1:2+4 unknown section `poll`"],
     );
-    brief(
+    in_short(
         &with("[[pool]]"),
         &[],
         &["E 1:1+8 expected a table [pool], found array"],
     );
-    brief(
+    in_short(
         &with("[http]"),
         &[],
         &["E 1:1+6 the key `port` is missing in [http]"],
     );
-    brief(
+    in_short(
         "[database]\nname = \"a\"",
         &[],
         &[
@@ -541,7 +541,7 @@ fn sections_of_the_wrong_kind() {
             "E 1:1+10 the key `home` is missing in [database]",
         ],
     );
-    brief(
+    in_short(
         "database = []",
         &[],
         &[
@@ -550,7 +550,7 @@ fn sections_of_the_wrong_kind() {
             "E 1:12+2 the key `home` is missing in [database]",
         ],
     );
-    brief(
+    in_short(
         &format!("{MINIMAL}{MINIMAL}[[database]]"),
         &[],
         &[
@@ -563,7 +563,7 @@ fn sections_of_the_wrong_kind() {
 #[test]
 fn servers() {
     let check = |home: &str, expect: &[&str]| {
-        brief(
+        in_short(
             &format!("[[database]]\nname = \"a\"\nhome = {home}"),
             &[],
             expect,
@@ -601,23 +601,23 @@ fn servers() {
 
 #[test]
 fn what_does_not_fit_together() {
-    brief(
+    in_short(
         &with("[http]\nport = 6432"),
         &[],
         &["E 2:8+4 port 6432 is that of [listen] already"],
     );
-    brief(
+    in_short(
         &with("[http]\nhost = \"*\"\nport = 6432"),
         &[],
         &["E 3:8+4 port 6432 is that of [listen] already"],
     );
-    brief(&with("[http]\nhost = \"127.0.0.2\"\nport = 6432"), &[], &[]);
+    in_short(&with("[http]\nhost = \"127.0.0.2\"\nport = 6432"), &[], &[]);
     let trust = "[auth]\nmethod = \"trust\"\n[listen]\nhost = ";
     let warning = "W 2:10+7 auth.method = \"trust\" lets everybody in who can reach the port";
-    brief(&with(&format!("{trust}\"0.0.0.0\"")), &[], &[warning]);
-    brief(&with(&format!("{trust}\"::1\"")), &[], &[]);
+    in_short(&with(&format!("{trust}\"0.0.0.0\"")), &[], &[warning]);
+    in_short(&with(&format!("{trust}\"::1\"")), &[], &[]);
     let text = MINIMAL.replace("app", "shardgate");
-    brief(
+    in_short(
         &text,
         &[],
         &["E 2:8+11 the name \"shardgate\" is that of the admin console"],
@@ -645,12 +645,12 @@ fn broken_toml() {
         [(2, 8), (4, 8), (4, 10)]
     );
     // A duplicate leaves the rest readable.
-    brief(
+    in_short(
         &with("[pool]\nsize = 1\nsize = 2\nx = 1"),
         &[],
         &["E 3:1+4 duplicate key", "E 4:1+1 unknown key `x` in [pool]"],
     );
-    brief(&with("[pool]\n[pool]"), &[], &["E 2:2+4 duplicate key"]);
+    in_short(&with("[pool]\n[pool]"), &[], &["E 2:2+4 duplicate key"]);
 }
 
 #[test]

@@ -73,10 +73,10 @@ impl Drive {
             Step::Release { slot, backend } => self.release(slot, backend),
             Step::Settled { slot, wrote } => self.settled(slot, wrote),
             Step::Cancel { slot } => self.cancel(slot),
-            Step::Call { call } => {
-                let (shared, client, user) = (Arc::clone(&self.shared), Arc::clone(&self.client), Arc::clone(&self.client.user));
+            Step::Call { call, role, search_path } => {
+                let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
                 tokio::spawn(async move {
-                    let result = shared.call(&user, call).await;
+                    let result = shared.call(role, search_path, call).await;
                     let _ = client.mailbox.send(Letter::Call(result));
                 });
             }

@@ -313,7 +313,10 @@ impl Health {
 
     /// Says that a session waits for replicas to reach `tick`. Cheap; may be said for every mark.
     pub fn need_sample(&self, shard: ShardId, tick: u64) {
-        if let Some(state) = self.shard(shard) {
+        // Without replicas nobody would use it; the first mark after one has come asks again.
+        if let Some(state) = self.shard(shard)
+            && !state.view().replicas.is_empty()
+        {
             state.touch();
             state.need_sample(tick);
         }
