@@ -74,6 +74,7 @@ impl Place {
             .args(self.start_arguments(&port, &http, &["--sample", "none", "--replicas", "0"]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut text = String::new();
@@ -139,6 +140,13 @@ fn a_detached_demo_answers_stops_starts_again_and_goes() {
         "Iceland"
     );
     assert_eq!(ask(router, "SELECT count(*) FROM notes;"), "1");
+    assert_eq!(
+        ask(
+            router,
+            "SELECT count(*) FROM events WHERE day = '2026-02-03';"
+        ),
+        "2"
+    );
     // Both shards have rows of their own, and together all.
     let counts: Vec<u32> = (0..2)
         .map(|i| {

@@ -3,8 +3,9 @@
 //! Argument names are those that users of Citus know, and ours. What the functions do is in `distribute`.
 
 use crate::connect::Backend;
-use crate::distribute::{Caller, DistributeRequest, distribute_table, reference_table, undistribute_table};
+use crate::distribute::{Caller, DistributeRequest, distribute_table, reference_table};
 use crate::error::{CatalogError, PgError};
+use crate::undistribute::undistribute_table;
 use shardgate_plan::{Argument, Call, CallName};
 use tokio_postgres::Config;
 
@@ -28,7 +29,15 @@ const ONE_TABLE: &[&[&str]] = &[&["table_name", "table", "relation"]];
 /// # Errors
 /// 42883 and 22023 for arguments; else those of the operation.
 pub async fn call(config: &Config, call: &Call, role: &str) -> Result<(), CatalogError> {
-    call_in(config, call, &Caller { role: Some(role.to_owned()), search_path: None }).await
+    call_in(
+        config,
+        call,
+        &Caller {
+            role: Some(role.to_owned()),
+            search_path: None,
+        },
+    )
+    .await
 }
 
 /// The same with the session's own search_path.
@@ -63,14 +72,23 @@ impl Operation {
                     distribution: None,
                     buckets: args.number(4)?,
                     bounds: args.list(5)?,
-                    values: args.list(6)?.map(|values| values.into_iter().map(|value| (value, None)).collect()),
+                    values: args
+                        .list(6)?
+                        .map(|values| values.into_iter().map(|value| (value, None)).collect()),
                     default_shard: args.text(7)?,
                     role: caller.clone(),
                 })))
             }
-            CallName::CreateReferenceTable => Ok(Operation::Reference(Args::read(call, ONE_TABLE)?.required(0)?)),
-            CallName::UndistributeTable => Ok(Operation::Undistribute(Args::read(call, ONE_TABLE)?.required(0)?)),
-            CallName::BackendPid => Err(PgError::new("0A000", "pg_backend_pid() is not a function of the catalog")),
+            CallName::CreateReferenceTable => Ok(Operation::Reference(
+                Args::read(call, ONE_TABLE)?.required(0)?,
+            )),
+            CallName::UndistributeTable => Ok(Operation::Undistribute(
+                Args::read(call, ONE_TABLE)?.required(0)?,
+            )),
+            CallName::BackendPid => Err(PgError::new(
+                "0A000",
+                "pg_backend_pid() is not a function of the catalog",
+            )),
         }
     }
 }
@@ -89,27 +107,56 @@ impl<'a> Args<'a> {
         for (position, (name, argument)) in call.args.iter().enumerate() {
             let index = match name {
                 None => Some(position).filter(|index| *index < names.len()),
-                Some(name) => names.iter().position(|known| known.contains(&name.as_str())),
+                Some(name) => names
+                    .iter()
+                    .position(|known| known.contains(&name.as_str())),
             };
             let Some(slot) = index.and_then(|index| values.get_mut(index)) else {
-                let what = name.as_ref().map_or("that many arguments".to_owned(), |name| format!("an argument \"{name}\""));
-                let known: Vec<&str> = names.iter().filter_map(|known| known.last().copied()).collect();
-                return Err(PgError::new("42883", format!("function {function} has not {what}"))
-                    .hint(format!("Its arguments are {}.", known.join(", "))));
+                let what = name
+                    .as_ref()
+                    .map_or("that many arguments".to_owned(), |name| {
+                        format!("an argument \"{name}\"")
+                    });
+                let known: Vec<&str> = names
+                    .iter()
+                    .filter_map(|known| known.last().copied())
+                    .collect();
+                return Err(
+                    PgError::new("42883", format!("function {function} has not {what}"))
+                        .hint(format!("Its arguments are {}.", known.join(", "))),
+                );
             };
             if slot.replace(argument).is_some() {
-                return Err(PgError::new("42601", format!("an argument of function {function} is given twice")));
+                return Err(PgError::new(
+                    "42601",
+                    format!("an argument of function {function} is given twice"),
+                ));
             }
         }
-        Ok(Args { function, names, values })
+        Ok(Args {
+            function,
+            names,
+            values,
+        })
     }
 
     fn name(&self, index: usize) -> &'static str {
-        self.names.get(index).and_then(|known| known.last()).copied().unwrap_or("?")
+        self.names
+            .get(index)
+            .and_then(|known| known.last())
+            .copied()
+            .unwrap_or("?")
     }
 
     fn wrong(&self, index: usize, what: &str) -> PgError {
-        PgError::new("22023", format!("argument \"{}\" of function {} {what}", self.name(index), self.function))
+        PgError::new(
+            "22023",
+            format!(
+                "argument \"{}\" of function {} {what}",
+                self.name(index),
+                self.function
+            ),
+        )
     }
 
     fn text(&mut self, index: usize) -> Result<Option<String>, PgError> {
@@ -117,17 +164,25 @@ impl<'a> Args<'a> {
             None => Ok(None),
             Some(Argument::Text(text)) => Ok(text.clone()),
             Some(Argument::List(_)) => Err(self.wrong(index, "is not an array")),
-            Some(Argument::Param(number)) => Err(self.wrong(index, &format!("has no value for ${number}"))),
+            Some(Argument::Param(number)) => {
+                Err(self.wrong(index, &format!("has no value for ${number}")))
+            }
         }
     }
 
     fn required(&mut self, index: usize) -> Result<String, PgError> {
-        self.text(index)?.ok_or_else(|| self.wrong(index, "must be given and not be NULL"))
+        self.text(index)?
+            .ok_or_else(|| self.wrong(index, "must be given and not be NULL"))
     }
 
     fn number(&mut self, index: usize) -> Result<Option<u32>, PgError> {
-        let Some(text) = self.text(index)? else { return Ok(None) };
-        text.trim().parse().map(Some).map_err(|_| self.wrong(index, &format!("is no number: \"{text}\"")))
+        let Some(text) = self.text(index)? else {
+            return Ok(None);
+        };
+        text.trim()
+            .parse()
+            .map(Some)
+            .map_err(|_| self.wrong(index, &format!("is no number: \"{text}\"")))
     }
 
     /// A list, or a single text, which counts as a list of one unless it is an array literal.
@@ -136,7 +191,9 @@ impl<'a> Args<'a> {
             Some(Argument::List(list)) => Ok(Some(list.clone())),
             Some(Argument::Text(_) | Argument::Param(_)) | None => match self.text(index)? {
                 None => Ok(None),
-                Some(text) => array(&text).map(Some).ok_or_else(|| self.wrong(index, &format!("is no array: \"{text}\""))),
+                Some(text) => array(&text)
+                    .map(Some)
+                    .ok_or_else(|| self.wrong(index, &format!("is no array: \"{text}\""))),
             },
         }
     }
@@ -193,7 +250,13 @@ mod tests {
     fn array_literals() {
         let check = |text: &str, expect: Option<&[&str]>| {
             let got = array(text);
-            assert_eq!(got.as_ref().map(|v| v.iter().map(String::as_str).collect::<Vec<_>>()).as_deref(), expect, "{text}");
+            assert_eq!(
+                got.as_ref()
+                    .map(|v| v.iter().map(String::as_str).collect::<Vec<_>>())
+                    .as_deref(),
+                expect,
+                "{text}"
+            );
         };
         check("{}", Some(&[]));
         check("{a, b c ,\"d,\\\"e\"}", Some(&["a", "b c", "d,\"e"]));
@@ -209,8 +272,15 @@ mod tests {
     fn arguments_by_position_and_name() {
         let text = |text: &str| Argument::Text(Some(text.to_owned()));
         let read = |args: Vec<(Option<&str>, Argument)>| {
-            let args = args.into_iter().map(|(name, value)| (name.map(str::to_owned), value)).collect();
-            let call = Call { function: CallName::CreateDistributedTable, column: "create_distributed_table".to_owned(), args };
+            let args = args
+                .into_iter()
+                .map(|(name, value)| (name.map(str::to_owned), value))
+                .collect();
+            let call = Call {
+                function: CallName::CreateDistributedTable,
+                column: "create_distributed_table".to_owned(),
+                args,
+            };
             match Operation::read(&call, &Caller::default()) {
                 Ok(Operation::Distribute(request)) => Ok(request),
                 Ok(other) => panic!("{other:?}"),
@@ -224,12 +294,36 @@ mod tests {
             (Some("bounds"), Argument::List(vec!["1".to_owned()])),
         ])
         .unwrap();
-        assert_eq!((request.relation.as_str(), request.column.as_str(), request.buckets), ("t", "k", Some(8)));
+        assert_eq!(
+            (
+                request.relation.as_str(),
+                request.column.as_str(),
+                request.buckets
+            ),
+            ("t", "k", Some(8))
+        );
         assert_eq!(request.bounds, Some(vec!["1".to_owned()]));
         assert_eq!(read(vec![(None, text("t"))]).unwrap_err(), "22023");
-        assert_eq!(read(vec![(None, text("t")), (Some("table_name"), text("t"))]).unwrap_err(), "42601");
-        assert_eq!(read(vec![(None, text("t")), (Some("nope"), text("t"))]).unwrap_err(), "42883");
-        assert_eq!(read(vec![(None, text("t")), (None, Argument::Param(1))]).unwrap_err(), "22023");
-        assert_eq!(read(vec![(None, text("t")), (None, text("k")), (Some("buckets"), text("x"))]).unwrap_err(), "22023");
+        assert_eq!(
+            read(vec![(None, text("t")), (Some("table_name"), text("t"))]).unwrap_err(),
+            "42601"
+        );
+        assert_eq!(
+            read(vec![(None, text("t")), (Some("nope"), text("t"))]).unwrap_err(),
+            "42883"
+        );
+        assert_eq!(
+            read(vec![(None, text("t")), (None, Argument::Param(1))]).unwrap_err(),
+            "22023"
+        );
+        assert_eq!(
+            read(vec![
+                (None, text("t")),
+                (None, text("k")),
+                (Some("buckets"), text("x"))
+            ])
+            .unwrap_err(),
+            "22023"
+        );
     }
 }

@@ -31,12 +31,31 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn error(code: &'static str, object: String, message: impl Into<String>, hint: &str) -> Finding {
-        Finding { severity: Severity::Error, code, object, message: message.into(), hint: hint.to_owned() }
+    pub(crate) fn error(
+        code: &'static str,
+        object: String,
+        message: impl Into<String>,
+        hint: &str,
+    ) -> Finding {
+        Finding {
+            severity: Severity::Error,
+            code,
+            object,
+            message: message.into(),
+            hint: hint.to_owned(),
+        }
     }
 
-    pub(crate) fn warning(code: &'static str, object: String, message: impl Into<String>, hint: &str) -> Finding {
-        Finding { severity: Severity::Warning, ..Finding::error(code, object, message, hint) }
+    pub(crate) fn warning(
+        code: &'static str,
+        object: String,
+        message: impl Into<String>,
+        hint: &str,
+    ) -> Finding {
+        Finding {
+            severity: Severity::Warning,
+            ..Finding::error(code, object, message, hint)
+        }
     }
 }
 
@@ -56,7 +75,12 @@ pub async fn check(home: &mut Backend) -> Result<Vec<Finding>, CatalogError> {
             Ok(backend) => backend,
             Err(error) => {
                 let hint = "Start the server, or correct its hosts with `shard-admin shard`.";
-                findings.push(Finding::error("unreachable", object(row), error.to_string(), hint));
+                findings.push(Finding::error(
+                    "unreachable",
+                    object(row),
+                    error.to_string(),
+                    hint,
+                ));
                 continue;
             }
         };
@@ -64,7 +88,12 @@ pub async fn check(home: &mut Backend) -> Result<Vec<Finding>, CatalogError> {
             Ok(found) => findings.extend(found),
             Err(error) => {
                 let hint = "Connect as a role that may read the system catalogs of every shard.";
-                findings.push(Finding::error("not_checked", object(row), error.to_string(), hint));
+                findings.push(Finding::error(
+                    "not_checked",
+                    object(row),
+                    error.to_string(),
+                    hint,
+                ));
             }
         }
     }
@@ -82,7 +111,11 @@ async fn check_shard(
 ) -> Result<Vec<Finding>, CatalogError> {
     let mut findings = settings(backend, row).await?;
     findings.extend(identity(backend, row, cluster).await?);
-    for found in in_doubt(backend).await?.into_iter().filter(|found| !found.is_young()) {
+    for found in in_doubt(backend)
+        .await?
+        .into_iter()
+        .filter(|found| !found.is_young())
+    {
         findings.push(Finding::error(
             "in_doubt",
             object(row),
@@ -96,7 +129,10 @@ async fn check_shard(
             findings.push(Finding::error(
                 "roles_missing",
                 object(row),
-                format!("roles of the home shard are missing: {}", missing.join(", ")),
+                format!(
+                    "roles of the home shard are missing: {}",
+                    missing.join(", ")
+                ),
                 "Create them with the same passwords, or create roles through the router.",
             ));
         }
@@ -120,42 +156,79 @@ async fn settings(backend: &Backend, row: &ShardRow) -> Result<Vec<Finding>, Cat
     let mut findings = Vec::new();
     if shown.get::<_, i32>(0) < 150_000 || shown.get::<_, &str>(1) != "UTF8" {
         let message = "the server is older than PostgreSQL 15, or its encoding is not UTF8";
-        findings.push(Finding::error("not_supported", object(row), message, "Move the database to one that is supported."));
+        findings.push(Finding::error(
+            "not_supported",
+            object(row),
+            message,
+            "Move the database to one that is supported.",
+        ));
     }
     if shown.get::<_, i32>(2) == 0 && !row.home {
         let message = "max_prepared_transactions is 0: no change can include this shard";
-        findings.push(Finding::error("no_prepared", object(row), message, "Raise it to max_connections and restart."));
+        findings.push(Finding::error(
+            "no_prepared",
+            object(row),
+            message,
+            "Raise it to max_connections and restart.",
+        ));
     }
     if shown.get::<_, &str>(3) != "logical" {
-        let message = format!("wal_level is {}: data cannot be moved from here", shown.get::<_, &str>(3));
-        findings.push(Finding::warning("wal_level", object(row), message, "Set wal_level = logical and restart."));
+        let message = format!(
+            "wal_level is {}: data cannot be moved from here",
+            shown.get::<_, &str>(3)
+        );
+        findings.push(Finding::warning(
+            "wal_level",
+            object(row),
+            message,
+            "Set wal_level = logical and restart.",
+        ));
     }
     if !shown.get::<_, bool>(4) || !shown.get::<_, bool>(5) {
-        let message = "fsync or full_page_writes is off: a crash may lose or damage what was committed";
-        findings.push(Finding::warning("not_durable", object(row), message, "Switch both on, unless the data may be lost."));
+        let message =
+            "fsync or full_page_writes is off: a crash may lose or damage what was committed";
+        findings.push(Finding::warning(
+            "not_durable",
+            object(row),
+            message,
+            "Switch both on, unless the data may be lost.",
+        ));
     }
     if shown.get::<_, &str>(6) != "on" {
         let message = "standard_conforming_strings is off by default";
-        findings.push(Finding::warning("strings", object(row), message, "Switch it on: literals mean different things on shards."));
+        findings.push(Finding::warning(
+            "strings",
+            object(row),
+            message,
+            "Switch it on: literals mean different things on shards.",
+        ));
     }
     Ok(findings)
 }
 
 /// The shard must be the one that the catalog takes it for.
-async fn identity(backend: &Backend, row: &ShardRow, cluster: &str) -> Result<Vec<Finding>, CatalogError> {
+async fn identity(
+    backend: &Backend,
+    row: &ShardRow,
+    cluster: &str,
+) -> Result<Vec<Finding>, CatalogError> {
     let known = backend
         .query_one("SELECT to_regclass('shardgate.identity') IS NOT NULL", &[])
         .await
         .map_err(|error| backend.err(&error))?;
     let said = if known.get(0) {
         backend
-            .query_opt("SELECT cluster_id::text, shard_id FROM shardgate.identity", &[])
+            .query_opt(
+                "SELECT cluster_id::text, shard_id FROM shardgate.identity",
+                &[],
+            )
             .await
             .map_err(|error| backend.err(&error))?
     } else {
         None
     };
-    let right = said.is_some_and(|said| said.get::<_, &str>(0) == cluster && said.get::<_, i16>(1) == row.id);
+    let right = said
+        .is_some_and(|said| said.get::<_, &str>(0) == cluster && said.get::<_, i16>(1) == row.id);
     if right {
         return Ok(Vec::new());
     }

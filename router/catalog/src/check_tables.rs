@@ -35,7 +35,10 @@ const PARTS: &str = "SELECT what, how FROM (
     UNION ALL SELECT 'owner', pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = $1
     UNION ALL SELECT 'row security', relrowsecurity::text FROM pg_class WHERE oid = $1) AS parts";
 
-pub(crate) async fn definitions(home: &Backend, snapshot: &Snapshot) -> Result<Definitions, CatalogError> {
+pub(crate) async fn definitions(
+    home: &Backend,
+    snapshot: &Snapshot,
+) -> Result<Definitions, CatalogError> {
     let mut all = Definitions::new();
     for relation in spread(snapshot) {
         let parts = parts(home, relation.oid).await?;
@@ -53,11 +56,19 @@ pub(crate) async fn check(
 ) -> Result<Vec<Finding>, CatalogError> {
     let mut findings = Vec::new();
     for relation in spread(snapshot) {
-        let object = format!("table {}.{} on shard {}", relation.schema, relation.name, row.name);
+        let object = format!(
+            "table {}.{} on shard {}",
+            relation.schema, relation.name, row.name
+        );
         let oid = find(backend, relation).await?;
         let Some(oid) = oid else {
             let hint = "Was it dropped past the router, or the database replaced? Undistribute and distribute it again if it is empty.";
-            findings.push(Finding::error("table_missing", object, "the table is missing", hint));
+            findings.push(Finding::error(
+                "table_missing",
+                object,
+                "the table is missing",
+                hint,
+            ));
             continue;
         };
         let there = parts(backend, oid).await?;
@@ -66,7 +77,12 @@ pub(crate) async fn check(
         }
         if let Some((trigger, _)) = there.iter().find(|(what, _)| what.starts_with("trigger ")) {
             let hint = "It runs on this shard, where home tables are missing: drop it.";
-            findings.push(Finding::error("trigger", object.clone(), format!("the table has the {trigger}"), hint));
+            findings.push(Finding::error(
+                "trigger",
+                object.clone(),
+                format!("the table has the {trigger}"),
+                hint,
+            ));
         }
         findings.extend(check_guard(backend, row, snapshot, relation, object).await?);
     }
@@ -101,22 +117,41 @@ async fn find(backend: &Backend, relation: &Relation) -> Result<Option<u32>, Cat
 }
 
 async fn parts(backend: &Backend, oid: u32) -> Result<Parts, CatalogError> {
-    let rows = backend.query(PARTS, &[&oid]).await.map_err(|error| backend.err(&error))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get::<_, Option<String>>(1).unwrap_or_default())).collect())
+    let rows = backend
+        .query(PARTS, &[&oid])
+        .await
+        .map_err(|error| backend.err(&error))?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            (
+                row.get(0),
+                row.get::<_, Option<String>>(1).unwrap_or_default(),
+            )
+        })
+        .collect())
 }
 
 fn differences(object: &str, wanted: &Parts, there: &Parts) -> Vec<Finding> {
-    let hint = "Change tables through the router only; make the shard's table as the home shard's is.";
+    let hint =
+        "Change tables through the router only; make the shard's table as the home shard's is.";
     let drift = |message: String| Finding::error("drift", object.to_owned(), message, hint);
     let mut findings = Vec::new();
     for (what, how) in wanted {
         match there.get(what) {
             None => findings.push(drift(format!("{what} is missing: {how}"))),
-            Some(other) if other != how => findings.push(drift(format!("{what} is {other} instead of {how}"))),
+            Some(other) if other != how => {
+                findings.push(drift(format!("{what} is {other} instead of {how}")))
+            }
             Some(_) => {}
         }
     }
-    findings.extend(there.keys().filter(|what| !wanted.contains_key(*what)).map(|what| drift(format!("{what} is not on the home shard"))));
+    findings.extend(
+        there
+            .keys()
+            .filter(|what| !wanted.contains_key(*what))
+            .map(|what| drift(format!("{what} is not on the home shard"))),
+    );
     findings
 }
 
@@ -129,8 +164,13 @@ async fn check_guard(
     relation: &Relation,
     object: String,
 ) -> Result<Option<Finding>, CatalogError> {
-    let Placement::Distributed { distribution, key } = &relation.placement else { return Ok(None) };
-    let (Some(distribution), Some(column)) = (snapshot.distributions.get(distribution), relation.columns.get(*key)) else {
+    let Placement::Distributed { distribution, key } = &relation.placement else {
+        return Ok(None);
+    };
+    let (Some(distribution), Some(column)) = (
+        snapshot.distributions.get(distribution),
+        relation.columns.get(*key),
+    ) else {
         return Ok(None);
     };
     let name = qualified(&relation.schema, &relation.name);
@@ -142,9 +182,17 @@ async fn check_guard(
         )
     };
     let hint = "Rows may lie on a shard that does not own them. Put the constraint back before anything is written.";
-    let found = backend.query_opt(&definition(&name), &[]).await.map_err(|error| backend.err(&error))?;
+    let found = backend
+        .query_opt(&definition(&name), &[])
+        .await
+        .map_err(|error| backend.err(&error))?;
     let Some(found) = found else {
-        return Ok(Some(Finding::error("guard_missing", object, format!("the constraint {GUARD} is missing"), hint)));
+        return Ok(Some(Finding::error(
+            "guard_missing",
+            object,
+            format!("the constraint {GUARD} is missing"),
+            hint,
+        )));
     };
     let shard = ShardId(u16::try_from(row.id).unwrap_or_default());
     let probe = format!(
@@ -153,12 +201,19 @@ async fn check_guard(
     );
     let made = backend.run(&probe).await;
     let wanted = match made {
-        Ok(()) => backend.query_one(&definition("pg_temp.shardgate_probe"), &[]).await.map_err(|error| backend.err(&error)),
+        Ok(()) => backend
+            .query_one(&definition("pg_temp.shardgate_probe"), &[])
+            .await
+            .map_err(|error| backend.err(&error)),
         Err(error) => Err(error),
     };
     backend.run("ROLLBACK").await?;
     // A guard that was validated later is no other guard.
-    let text = |row: &tokio_postgres::Row| row.get::<_, String>(0).trim_end_matches(" NOT VALID").to_owned();
+    let text = |row: &tokio_postgres::Row| {
+        row.get::<_, String>(0)
+            .trim_end_matches(" NOT VALID")
+            .to_owned()
+    };
     if text(&found) == text(&wanted?) {
         return Ok(None);
     }
@@ -167,7 +222,11 @@ async fn check_guard(
 }
 
 /// Tables that should be on the home shard alone. Code that runs on this shard would use them instead.
-async fn strays(backend: &Backend, row: &ShardRow, snapshot: &Snapshot) -> Result<Vec<Finding>, CatalogError> {
+async fn strays(
+    backend: &Backend,
+    row: &ShardRow,
+    snapshot: &Snapshot,
+) -> Result<Vec<Finding>, CatalogError> {
     let rows = backend
         .query(
             "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -184,13 +243,28 @@ async fn strays(backend: &Backend, row: &ShardRow, snapshot: &Snapshot) -> Resul
             let object = format!("table {schema}.{name} on shard {}", row.name);
             match snapshot.relation(&schema, &name) {
                 Some(relation) if relation.placement != Placement::Home => None,
-                Some(relation) if matches!(relation.kind, RelationKind::Table | RelationKind::PartitionedTable) => {
+                Some(relation)
+                    if matches!(
+                        relation.kind,
+                        RelationKind::Table | RelationKind::PartitionedTable
+                    ) =>
+                {
                     let hint = "Code on this shard would read and write it silently: drop it here.";
-                    Some(Finding::error("home_table", object, "a table of this name is a home table", hint))
+                    Some(Finding::error(
+                        "home_table",
+                        object,
+                        "a table of this name is a home table",
+                        hint,
+                    ))
                 }
                 Some(_) | None => {
                     let hint = "The router does not know it; drop it if nobody needs it.";
-                    Some(Finding::warning("stray_table", object, "the table is not on the home shard", hint))
+                    Some(Finding::warning(
+                        "stray_table",
+                        object,
+                        "the table is not on the home shard",
+                        hint,
+                    ))
                 }
             }
         })

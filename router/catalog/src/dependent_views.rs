@@ -31,13 +31,19 @@ pub(crate) async fn create(
     table: u32,
     others: &[RawTable],
 ) -> Result<Vec<String>, CatalogError> {
-    let mut waiting = read(tx, table).await.map_err(|error| CatalogError::of(whom, &error))?;
+    let mut waiting = read(tx, table)
+        .await
+        .map_err(|error| CatalogError::of(whom, &error))?;
     let mut there: BTreeSet<u32> = others.iter().map(|other| other.relation).collect();
     there.insert(table);
     let mut out = Vec::new();
     loop {
-        let next = waiting.iter().find(|(_, view)| !view.uses_code && view.reads.iter().all(|oid| there.contains(oid)));
-        let Some(oid) = next.map(|(oid, _)| *oid) else { return Ok(out) };
+        let next = waiting
+            .iter()
+            .find(|(_, view)| !view.uses_code && view.reads.iter().all(|oid| there.contains(oid)));
+        let Some(oid) = next.map(|(oid, _)| *oid) else {
+            return Ok(out);
+        };
         if let Some(view) = waiting.remove(&oid) {
             out.extend(statements(&view));
         }
@@ -47,10 +53,18 @@ pub(crate) async fn create(
 
 fn statements(view: &View) -> Vec<String> {
     let name = qualified(&view.schema, &view.name);
-    let options = if view.options.is_empty() { String::new() } else { format!(" WITH ({})", view.options.join(", ")) };
+    let options = if view.options.is_empty() {
+        String::new()
+    } else {
+        format!(" WITH ({})", view.options.join(", "))
+    };
     let definition = view.definition.trim_end().trim_end_matches(';');
     let mut out = vec![
-        format!("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}", ident(&view.schema), ident(&view.schema_owner)),
+        format!(
+            "CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}",
+            ident(&view.schema),
+            ident(&view.schema_owner)
+        ),
         format!("CREATE VIEW {name}{options} AS {definition}"),
         format!("ALTER VIEW {name} OWNER TO {}", ident(&view.owner)),
     ];
@@ -59,7 +73,10 @@ fn statements(view: &View) -> Vec<String> {
 }
 
 /// The views over a table, direct and indirect.
-async fn read(tx: &Transaction<'_>, table: u32) -> Result<BTreeMap<u32, View>, tokio_postgres::Error> {
+async fn read(
+    tx: &Transaction<'_>,
+    table: u32,
+) -> Result<BTreeMap<u32, View>, tokio_postgres::Error> {
     let rows = tx
         .query(
             "WITH RECURSIVE over (oid) AS (SELECT $1::oid UNION \

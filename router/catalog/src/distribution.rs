@@ -44,7 +44,10 @@ pub enum NewMethod {
     /// n bounds make n + 1 ranges on the shards in order, and again from the first; none: one range on home.
     Range { bounds: Vec<String> },
     /// Values without a shard's name are placed on the shards in order.
-    List { values: Vec<(String, Option<String>)>, default: Option<String> },
+    List {
+        values: Vec<(String, Option<String>)>,
+        default: Option<String>,
+    },
 }
 
 /// A distribution that exists, inside of a change.
@@ -59,14 +62,19 @@ pub(crate) struct Known {
 /// # Errors
 /// 22023 for bounds that do not ascend or numbers out of range, 22P02 and its kin for values that are none of the type,
 /// 42710 for a name that is taken, 0A000 for a type that cannot be a key.
-pub async fn create_distribution(home: &mut Backend, new: &NewDistribution) -> Result<ShardMap, CatalogError> {
+pub async fn create_distribution(
+    home: &mut Backend,
+    new: &NewDistribution,
+) -> Result<ShardMap, CatalogError> {
     let whom = home.whom().to_owned();
     let base = home.config().clone();
     let (tx, next) = epoch::begin_change(home).await?;
     let shards = shard::all(&tx, &base, &whom).await?;
     let known = create(&tx, &whom, new, Purpose::Named, &shards).await?;
     let err = |error| CatalogError::of(&whom, &error);
-    epoch::finish(&tx, &next, &format!("create distribution {}", new.name)).await.map_err(err)?;
+    epoch::finish(&tx, &next, &format!("create distribution {}", new.name))
+        .await
+        .map_err(err)?;
     tx.commit().await.map_err(err)?;
     Ok(known.map)
 }
@@ -89,9 +97,19 @@ pub(crate) async fn create(
         NewMethod::Range { .. } => ("range", None),
         NewMethod::List { .. } => ("list", None),
     };
-    let taken = tx.query_opt("SELECT FROM shardgate.distribution WHERE name = $1", &[&new.name]).await.map_err(err)?;
+    let taken = tx
+        .query_opt(
+            "SELECT FROM shardgate.distribution WHERE name = $1",
+            &[&new.name],
+        )
+        .await
+        .map_err(err)?;
     if taken.is_some() {
-        return Err(PgError::new("42710", format!("distribution \"{}\" already exists", new.name)).into());
+        return Err(PgError::new(
+            "42710",
+            format!("distribution \"{}\" already exists", new.name),
+        )
+        .into());
     }
     let id: i32 = tx
         .query_one("UPDATE shardgate.cluster SET next_distribution = next_distribution + 1 RETURNING next_distribution - 1", &[])
@@ -108,11 +126,15 @@ pub(crate) async fn create(
     match &new.method {
         NewMethod::Hash { buckets } => insert_buckets(tx, whom, id, *buckets, shards).await?,
         NewMethod::Range { bounds } => insert_ranges(tx, whom, id, family, bounds, shards).await?,
-        NewMethod::List { values, default } => insert_values(tx, whom, id, family, values, default.as_deref(), shards).await?,
+        NewMethod::List { values, default } => {
+            insert_values(tx, whom, id, family, values, default.as_deref(), shards).await?
+        }
     }
-    find(tx, whom, &format!("id = {id}"), shards).await?.ok_or_else(|| CatalogError::Damaged {
-        what: format!("distribution {id} is not there"),
-    })
+    find(tx, whom, &format!("id = {id}"), shards)
+        .await?
+        .ok_or_else(|| CatalogError::Damaged {
+            what: format!("distribution {id} is not there"),
+        })
 }
 
 /// The distribution for which `condition` on its row holds.
@@ -124,16 +146,28 @@ pub(crate) async fn find(
 ) -> Result<Option<Known>, CatalogError> {
     let err = |error| CatalogError::of(whom, &error);
     let row = tx
-        .query_opt(&format!("SELECT id, name FROM shardgate.distribution WHERE {condition}"), &[])
+        .query_opt(
+            &format!("SELECT id, name FROM shardgate.distribution WHERE {condition}"),
+            &[],
+        )
         .await
         .map_err(err)?;
     let Some(row) = row else { return Ok(None) };
     let (id, name): (i32, String) = (row.get(0), row.get(1));
     let all = load_catalog::distributions(tx).await.map_err(err)?;
     let raw = all.iter().find(|raw| i32::try_from(raw.id) == Ok(id));
-    let raw = raw.ok_or_else(|| CatalogError::Damaged { what: format!("distribution {id} is not there") })?;
-    let ids = shards.iter().filter_map(|shard| u16::try_from(shard.id).ok()).collect();
-    Ok(Some(Known { id, name, map: build_map(raw, &ids)? }))
+    let raw = raw.ok_or_else(|| CatalogError::Damaged {
+        what: format!("distribution {id} is not there"),
+    })?;
+    let ids = shards
+        .iter()
+        .filter_map(|shard| u16::try_from(shard.id).ok())
+        .collect();
+    Ok(Some(Known {
+        id,
+        name,
+        map: build_map(raw, &ids)?,
+    }))
 }
 
 /// The default hash distribution for a key type and number of buckets; made if there is none.
@@ -144,9 +178,14 @@ pub(crate) async fn default_hash(
     buckets: u32,
     shards: &[ShardRow],
 ) -> Result<Known, CatalogError> {
-    let family = key_text::key_type(key_type).map(key_text::family).ok_or_else(|| key_type_refused(key_type))?;
+    let family = key_text::key_type(key_type)
+        .map(key_text::family)
+        .ok_or_else(|| key_type_refused(key_type))?;
     let count = checked_buckets(buckets)?;
-    let condition = format!("by_default AND key_type = {} AND buckets = {count}", literal(family));
+    let condition = format!(
+        "by_default AND key_type = {} AND buckets = {count}",
+        literal(family)
+    );
     if let Some(known) = find(tx, whom, &condition, shards).await? {
         return Ok(known);
     }
@@ -159,7 +198,11 @@ pub(crate) async fn default_hash(
 }
 
 /// `wanted`, or with a number behind it if that is taken.
-pub(crate) async fn free_name(tx: &Transaction<'_>, whom: &str, wanted: &str) -> Result<String, CatalogError> {
+pub(crate) async fn free_name(
+    tx: &Transaction<'_>,
+    whom: &str,
+    wanted: &str,
+) -> Result<String, CatalogError> {
     let row = tx
         .query_one(
             "SELECT coalesce((SELECT name FROM (SELECT $1::text AS name, 1 AS n \
@@ -183,16 +226,35 @@ fn checked_buckets(buckets: u32) -> Result<i32, CatalogError> {
     if buckets.is_power_of_two() && buckets <= BUCKETS_MAX {
         return Ok(i32::try_from(buckets).unwrap_or(i32::MAX));
     }
-    Err(PgError::new("22023", format!("{buckets} buckets are not possible"))
-        .hint(format!("Give a power of two from 1 to {BUCKETS_MAX}."))
-        .into())
+    Err(
+        PgError::new("22023", format!("{buckets} buckets are not possible"))
+            .hint(format!("Give a power of two from 1 to {BUCKETS_MAX}."))
+            .into(),
+    )
 }
 
-async fn insert_buckets(tx: &Transaction<'_>, whom: &str, id: i32, buckets: u32, shards: &[ShardRow]) -> Result<(), CatalogError> {
-    let weights: Vec<(ShardId, u32)> =
-        shards.iter().map(|shard| (ShardId(u16::try_from(shard.id).unwrap_or_default()), shard.weight)).collect();
-    let owners = initial(buckets, &weights).map_err(|error| PgError::new("22023", error.to_string()))?;
-    let owners: Vec<i16> = owners.iter().map(|owner| i16::try_from(owner.0).unwrap_or_default()).collect();
+async fn insert_buckets(
+    tx: &Transaction<'_>,
+    whom: &str,
+    id: i32,
+    buckets: u32,
+    shards: &[ShardRow],
+) -> Result<(), CatalogError> {
+    let weights: Vec<(ShardId, u32)> = shards
+        .iter()
+        .map(|shard| {
+            (
+                ShardId(u16::try_from(shard.id).unwrap_or_default()),
+                shard.weight,
+            )
+        })
+        .collect();
+    let owners =
+        initial(buckets, &weights).map_err(|error| PgError::new("22023", error.to_string()))?;
+    let owners: Vec<i16> = owners
+        .iter()
+        .map(|owner| i16::try_from(owner.0).unwrap_or_default())
+        .collect();
     tx.execute(
         "INSERT INTO shardgate.bucket_map (distribution_id, bucket, shard_id) \
          SELECT $1, n - 1, s FROM unnest($2::int2[]) WITH ORDINALITY AS o (s, n)",
@@ -211,10 +273,16 @@ async fn insert_ranges(
     bounds: &[String],
     shards: &[ShardRow],
 ) -> Result<(), CatalogError> {
-    let home = shards.iter().find(|shard| shard.home).map(|shard| shard.id).unwrap_or_default();
+    let home = shards
+        .iter()
+        .find(|shard| shard.home)
+        .map(|shard| shard.id)
+        .unwrap_or_default();
     let owner = |position: usize| match bounds {
         [] => home,
-        _ => shards.get(position % shards.len().max(1)).map_or(home, |shard| shard.id),
+        _ => shards
+            .get(position % shards.len().max(1))
+            .map_or(home, |shard| shard.id),
     };
     let mut lowers: Vec<Option<String>> = vec![None];
     for bound in bounds {
@@ -239,7 +307,8 @@ async fn insert_ranges(
 }
 
 fn not_ascending() -> PgError {
-    PgError::new("22023", "the bounds of the ranges must ascend").detail("Text and bytea are compared by their bytes.")
+    PgError::new("22023", "the bounds of the ranges must ascend")
+        .detail("Text and bytea are compared by their bytes.")
 }
 
 async fn insert_values(
@@ -253,16 +322,26 @@ async fn insert_values(
 ) -> Result<(), CatalogError> {
     let err = |error| CatalogError::of(whom, &error);
     let named = |name: &str| {
-        let found = shards.iter().find(|shard| shard.name == name).map(|shard| shard.id);
+        let found = shards
+            .iter()
+            .find(|shard| shard.name == name)
+            .map(|shard| shard.id);
         found.ok_or_else(|| PgError::new("42704", format!("shard \"{name}\" does not exist")))
     };
     if values.is_empty() && default.is_none() {
-        return Err(PgError::new("22023", "a list distribution needs values or a default shard").into());
+        return Err(PgError::new(
+            "22023",
+            "a list distribution needs values or a default shard",
+        )
+        .into());
     }
     for (position, (value, shard)) in values.iter().enumerate() {
         let owner = match shard {
             Some(name) => named(name)?,
-            None => shards.get(position % shards.len().max(1)).map(|shard| shard.id).unwrap_or_default(),
+            None => shards
+                .get(position % shards.len().max(1))
+                .map(|shard| shard.id)
+                .unwrap_or_default(),
         };
         let value = canonical(tx, whom, family, value).await?;
         let inserted = tx
@@ -277,15 +356,23 @@ async fn insert_values(
         }
     }
     if let Some(name) = default {
-        tx.execute("UPDATE shardgate.distribution SET default_shard = $2 WHERE id = $1", &[&id, &named(name)?])
-            .await
-            .map_err(err)?;
+        tx.execute(
+            "UPDATE shardgate.distribution SET default_shard = $2 WHERE id = $1",
+            &[&id, &named(name)?],
+        )
+        .await
+        .map_err(err)?;
     }
     Ok(())
 }
 
 /// A value as Postgres prints it; its error if it is none of the type.
-async fn canonical(tx: &Transaction<'_>, whom: &str, family: &str, value: &str) -> Result<String, CatalogError> {
+async fn canonical(
+    tx: &Transaction<'_>,
+    whom: &str,
+    family: &str,
+    value: &str,
+) -> Result<String, CatalogError> {
     let row = tx
         .query_one(&format!("SELECT ($1::text::{family})::text"), &[&value])
         .await

@@ -7,6 +7,7 @@ mod build;
 mod call;
 mod check;
 mod check_tables;
+mod choose;
 mod connect;
 mod dependent_views;
 mod disk;
@@ -37,20 +38,27 @@ mod table;
 mod table_checks;
 mod table_ddl;
 mod two_phase;
+mod undistribute;
 mod view;
+mod work;
 
 pub use call::{call, call_in};
 pub use check::{Finding, Severity, check};
 pub use connect::{Backend, config_for, hosts_of};
 pub use disk::{read as read_state_file, save as write_state_file};
-pub use distribute::{Caller, DistributeRequest, distribute_table, reference_table, undistribute_table};
+pub use distribute::{Caller, DistributeRequest, distribute_table, reference_table};
 pub use distribution::{BUCKETS, NewDistribution, NewMethod, create_distribution};
 pub use epoch::CHANNEL;
 pub use error::{CatalogError, PgError};
 pub use follow::{Follower, FollowerOptions, FollowerState};
 pub use guard::GUARD;
 pub use load::{Held, load};
-pub use raw::RawSnapshot;
+pub use raw::{
+    RawBody, RawColumn, RawDistribution, RawEpoch, RawExpression, RawForeignKey, RawFunction,
+    RawOperator, RawPathSetting, RawRelation, RawShard, RawSnapshot, RawSystemFunction, RawTable,
+    RawType,
+};
+pub use recover::{Recovered, recover};
 pub use schema::{InitOptions, Initialised, VERSION, init};
 pub use shard::{NewShard, ShardAdded, add_shard, set_hosts};
-pub use recover::{Recovered, recover};
+pub use undistribute::undistribute_table;

@@ -39,7 +39,10 @@ impl InDoubt {
     fn decision(&self) -> &str {
         match self.gid.strip_prefix(PREFIX) {
             // The last part is the shard's.
-            Some(_) => self.gid.rsplit_once(':').map_or(self.gid.as_str(), |(decision, _)| decision),
+            Some(_) => self
+                .gid
+                .rsplit_once(':')
+                .map_or(self.gid.as_str(), |(decision, _)| decision),
             None => &self.gid,
         }
     }
@@ -82,17 +85,41 @@ pub(crate) async fn recover_before(home: &mut Backend) -> Result<(), CatalogErro
     }
 }
 
-async fn recover_shard(home: &mut Backend, shard: &ShardRow, done: &mut Vec<Recovered>) -> Result<(), CatalogError> {
+async fn recover_shard(
+    home: &mut Backend,
+    shard: &ShardRow,
+    done: &mut Vec<Recovered>,
+) -> Result<(), CatalogError> {
     let backend = shard.connect().await?;
-    for found in in_doubt(&backend).await?.iter().filter(|found| !found.is_young()) {
+    for found in in_doubt(&backend)
+        .await?
+        .iter()
+        .filter(|found| !found.is_young())
+    {
         let committed = outcome(home, found.decision()).await?;
         // Only its owner or a superuser may end a prepared transaction.
-        backend.run(&format!("SET ROLE {}", ident(&found.owner))).await?;
-        let ended = end_prepared(&backend, &found.gid, if committed { "COMMIT" } else { "ROLLBACK" }).await;
+        backend
+            .run(&format!("SET ROLE {}", ident(&found.owner)))
+            .await?;
+        let ended = end_prepared(
+            &backend,
+            &found.gid,
+            if committed { "COMMIT" } else { "ROLLBACK" },
+        )
+        .await;
         backend.run("RESET ROLE").await?;
         ended?;
-        tracing::info!(gid = found.gid, committed, shard = shard.name, "ended a prepared transaction that was left behind");
-        done.push(Recovered { shard: shard.name.clone(), gid: found.gid.clone(), committed });
+        tracing::info!(
+            gid = found.gid,
+            committed,
+            shard = shard.name,
+            "ended a prepared transaction that was left behind"
+        );
+        done.push(Recovered {
+            shard: shard.name.clone(),
+            gid: found.gid.clone(),
+            committed,
+        });
     }
     Ok(())
 }
@@ -107,7 +134,14 @@ pub(crate) async fn in_doubt(backend: &Backend) -> Result<Vec<InDoubt>, CatalogE
         )
         .await
         .map_err(|error| backend.err(&error))?;
-    Ok(rows.iter().map(|row| InDoubt { gid: row.get(0), owner: row.get(1), age_s: row.get(2) }).collect())
+    Ok(rows
+        .iter()
+        .map(|row| InDoubt {
+            gid: row.get(0),
+            owner: row.get(1),
+            age_s: row.get(2),
+        })
+        .collect())
 }
 
 /// Reads the decision under the change lock; writes 'aborted' if there is none. A decision that is being written at
@@ -124,7 +158,10 @@ async fn outcome(home: &mut Backend, decision: &str) -> Result<bool, CatalogErro
     .map_err(err)?;
     // A statement of its own: it must see a row that the insertion ran into.
     let row = tx
-        .query_one("SELECT outcome = 'commit' FROM shardgate.decision WHERE gid = $1", &[&decision])
+        .query_one(
+            "SELECT outcome = 'commit' FROM shardgate.decision WHERE gid = $1",
+            &[&decision],
+        )
         .await
         .map_err(err)?;
     // The commit makes the decision, read or written, durable before anything rests on it.
@@ -138,14 +175,22 @@ mod tests {
 
     #[test]
     fn decisions_and_age_by_kind() {
-        let found = |gid: &str, age_s| InDoubt { gid: gid.to_owned(), owner: String::new(), age_s };
+        let found = |gid: &str, age_s| InDoubt {
+            gid: gid.to_owned(),
+            owner: String::new(),
+            age_s,
+        };
         for (gid, age_s, decision, young) in [
             ("shardgate:ddl:c:1:2", 0.0, "shardgate:ddl:c:1", false),
             ("shardgate:c:r:7_1", 59.0, "shardgate:c:r:7_1", true),
             ("shardgate:c:r:7_1", 61.0, "shardgate:c:r:7_1", false),
         ] {
             let found = found(gid, age_s);
-            assert_eq!((found.decision(), found.is_young()), (decision, young), "{gid}");
+            assert_eq!(
+                (found.decision(), found.is_young()),
+                (decision, young),
+                "{gid}"
+            );
         }
     }
 }

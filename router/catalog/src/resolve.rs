@@ -54,9 +54,16 @@ pub(crate) async fn visible(
 ) -> Result<Relation, CatalogError> {
     let err = |error| CatalogError::of(whom, &error);
     let path = path_of(tx, caller).await.map_err(err)?;
-    tx.batch_execute(&format!("SET LOCAL search_path = {path}")).await.map_err(err)?;
-    let row = tx.query_one("SELECT to_regclass($1)::oid", &[&name]).await.map_err(err)?;
-    tx.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp").await.map_err(err)?;
+    tx.batch_execute(&format!("SET LOCAL search_path = {path}"))
+        .await
+        .map_err(err)?;
+    let row = tx
+        .query_one("SELECT to_regclass($1)::oid", &[&name])
+        .await
+        .map_err(err)?;
+    tx.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        .await
+        .map_err(err)?;
     let Some(oid) = row.get::<_, Option<u32>>(0) else {
         return Err(PgError::new("42P01", format!("relation \"{name}\" does not exist")).into());
     };
@@ -68,7 +75,13 @@ pub(crate) async fn visible(
         )
         .await
         .map_err(err)?;
-    Ok(Relation { oid, schema: row.get(0), name: row.get(1), kind: row.get(2), owner: row.get(3) })
+    Ok(Relation {
+        oid,
+        schema: row.get(0),
+        name: row.get(1),
+        kind: row.get(2),
+        owner: row.get(3),
+    })
 }
 
 async fn require_owner(
@@ -84,7 +97,9 @@ async fn require_owner(
     match row.map(|row| row.get::<_, bool>(0)) {
         None => Err(PgError::new("42704", format!("role \"{role}\" does not exist")).into()),
         Some(true) => Ok(()),
-        Some(false) => Err(PgError::new("42501", format!("must be owner of table {}", found.name)).into()),
+        Some(false) => {
+            Err(PgError::new("42501", format!("must be owner of table {}", found.name)).into())
+        }
     }
 }
 
@@ -99,12 +114,18 @@ async fn path_of(tx: &Transaction<'_>, caller: &Caller) -> Result<String, tokio_
         None => {
             let (settings, server) = load_code::path_settings(tx).await?;
             let mut paths = search_path::defaults(&settings, &server);
-            paths.remove(&Some(role.clone())).or_else(|| paths.remove(&None)).unwrap_or_default()
+            paths
+                .remove(&Some(role.clone()))
+                .or_else(|| paths.remove(&None))
+                .unwrap_or_default()
         }
     };
     if items.is_empty() {
         return Ok(literal(""));
     }
-    let list: Vec<String> = items.iter().map(|item| ident(if item == "$user" { &role } else { item })).collect();
+    let list: Vec<String> = items
+        .iter()
+        .map(|item| ident(if item == "$user" { &role } else { item }))
+        .collect();
     Ok(list.join(", "))
 }

@@ -114,12 +114,20 @@ pub(crate) struct Grant {
 
 impl Table {
     /// Reads it. The caller holds a lock that keeps it as it is.
-    pub(crate) async fn read(tx: &Transaction<'_>, whom: &str, oid: u32) -> Result<Table, CatalogError> {
-        read(tx, oid).await.map_err(|error| CatalogError::of(whom, &error))
+    pub(crate) async fn read(
+        tx: &Transaction<'_>,
+        whom: &str,
+        oid: u32,
+    ) -> Result<Table, CatalogError> {
+        read(tx, oid)
+            .await
+            .map_err(|error| CatalogError::of(whom, &error))
     }
 
     pub(crate) fn column(&self, attnum: i16) -> Option<&TableColumn> {
-        self.columns.iter().find(|column| column.attnum == attnum && !column.dropped)
+        self.columns
+            .iter()
+            .find(|column| column.attnum == attnum && !column.dropped)
     }
 
     /// `schema.name`, for messages.
@@ -202,7 +210,10 @@ fn column(row: &Row) -> TableColumn {
         user_collation: row.get(7),
         deterministic: row.get(8),
         default_sql: row.get(9),
-        default: row.get::<_, Option<String>>(10).map(|tree| expression::read(&tree)).unwrap_or_default(),
+        default: row
+            .get::<_, Option<String>>(10)
+            .map(|tree| expression::read(&tree))
+            .unwrap_or_default(),
         generated: row.get(11),
         identity: text(row, 12),
         storage: row.get(13),
@@ -231,7 +242,10 @@ async fn constraints(tx: &Transaction<'_>, oid: u32) -> PgResult<Vec<Constraint>
             kind: row.get(1),
             definition: row.get(2),
             columns: row.get(3),
-            expression: row.get::<_, Option<String>>(4).map(|tree| expression::read(&tree)).unwrap_or_default(),
+            expression: row
+                .get::<_, Option<String>>(4)
+                .map(|tree| expression::read(&tree))
+                .unwrap_or_default(),
         })
         .collect())
 }
@@ -334,7 +348,12 @@ async fn schema_grants(tx: &Transaction<'_>, oid: u32) -> PgResult<Vec<Grant>> {
 }
 
 fn grant(row: &Row) -> Grant {
-    Grant { column: row.get(0), grantee: row.get(1), privilege: row.get(2), grantable: row.get(3) }
+    Grant {
+        column: row.get(0),
+        grantee: row.get(1),
+        privilege: row.get(2),
+        grantable: row.get(3),
+    }
 }
 
 async fn grants(tx: &Transaction<'_>, oid: u32) -> PgResult<Vec<Grant>> {

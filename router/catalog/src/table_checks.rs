@@ -23,22 +23,40 @@ pub(crate) enum Target {
 /// Checks that need neither the distribution nor other tables: run before anything is looked up for it.
 pub(crate) fn check_kind(table: &Table) -> Result<(), PgError> {
     let name = table.display();
-    let wrong = |what: &str| Err(PgError::new("42809", format!("{what} \"{name}\" cannot be distributed")));
+    let wrong = |what: &str| {
+        Err(PgError::new(
+            "42809",
+            format!("{what} \"{name}\" cannot be distributed"),
+        ))
+    };
     match table.kind.as_str() {
         "r" => {}
-        "p" => return Err(unsupported(format!("table \"{name}\" is partitioned"), "Distribute a table that is not partitioned.")),
+        "p" => {
+            return Err(unsupported(
+                format!("table \"{name}\" is partitioned"),
+                "Distribute a table that is not partitioned.",
+            ));
+        }
         "v" => return wrong("view"),
         "m" => return wrong("materialized view"),
         "f" => return wrong("foreign table"),
         "S" => return wrong("sequence"),
         _ => return wrong("relation"),
     }
-    if matches!(table.schema.as_str(), "shardgate" | "pg_catalog" | "information_schema") {
+    if matches!(
+        table.schema.as_str(),
+        "shardgate" | "pg_catalog" | "information_schema"
+    ) {
         return wrong("system table");
     }
     match table.persistence.as_str() {
         "p" => {}
-        "u" => return Err(unsupported(format!("table \"{name}\" is unlogged"), "ALTER TABLE .. SET LOGGED first.")),
+        "u" => {
+            return Err(unsupported(
+                format!("table \"{name}\" is unlogged"),
+                "ALTER TABLE .. SET LOGGED first.",
+            ));
+        }
         _ => return wrong("temporary table"),
     }
     if table.inherits {
@@ -48,11 +66,17 @@ pub(crate) fn check_kind(table: &Table) -> Result<(), PgError> {
         ));
     }
     if table.typed {
-        return Err(unsupported(format!("table \"{name}\" is of a composite type"), "ALTER TABLE .. NOT OF first."));
+        return Err(unsupported(
+            format!("table \"{name}\" is of a composite type"),
+            "ALTER TABLE .. NOT OF first.",
+        ));
     }
     if table.access_method != "heap" {
         return Err(unsupported(
-            format!("table \"{name}\" uses the access method {}", table.access_method),
+            format!(
+                "table \"{name}\" uses the access method {}",
+                table.access_method
+            ),
             "ALTER TABLE .. SET ACCESS METHOD heap first.",
         ));
     }
@@ -62,11 +86,22 @@ pub(crate) fn check_kind(table: &Table) -> Result<(), PgError> {
 /// The key column must exist and be of a type whose hash and order we reproduce.
 pub(crate) fn check_key<'a>(table: &'a Table, column: &str) -> Result<&'a TableColumn, PgError> {
     let name = table.display();
-    let found = table.columns.iter().find(|c| !c.dropped && c.name == column);
+    let found = table
+        .columns
+        .iter()
+        .find(|c| !c.dropped && c.name == column);
     let Some(key) = found else {
-        return Err(PgError::new("42703", format!("column \"{column}\" of relation \"{name}\" does not exist")));
+        return Err(PgError::new(
+            "42703",
+            format!("column \"{column}\" of relation \"{name}\" does not exist"),
+        ));
     };
-    if key.type_name.as_deref().and_then(key_text::key_type).is_none() {
+    if key
+        .type_name
+        .as_deref()
+        .and_then(key_text::key_type)
+        .is_none()
+    {
         return Err(crate::distribution::key_type_refused(&key.type_sql));
     }
     if !key.deterministic {
@@ -129,7 +164,10 @@ fn check_columns(table: &Table) -> Result<(), PgError> {
         let name = format!("column \"{}\"", column.name);
         if column.type_name.is_none() {
             return Err(unsupported(
-                format!("{name} is of the type {}, which is not built in", column.type_sql),
+                format!(
+                    "{name} is of the type {}, which is not built in",
+                    column.type_sql
+                ),
                 "Such types have another number on each shard; use a built-in type.",
             ));
         }
@@ -151,11 +189,19 @@ fn check_columns(table: &Table) -> Result<(), PgError> {
 
 /// Two rows with equal values in a unique constraint must meet on one shard.
 fn check_unique(table: &Table, key: i16) -> Result<(), PgError> {
-    let key_name = table.column(key).map(|column| column.name.clone()).unwrap_or_default();
+    let key_name = table
+        .column(key)
+        .map(|column| column.name.clone())
+        .unwrap_or_default();
     let refuse = |what: String| {
-        Err(PgError::new("0A000", format!("{what} does not contain the sharding key \"{key_name}\""))
-            .detail("A shard can only see to it that values are unique among its own rows.")
-            .hint(format!("Add \"{key_name}\" to it, or distribute the table by one of its columns.")))
+        Err(PgError::new(
+            "0A000",
+            format!("{what} does not contain the sharding key \"{key_name}\""),
+        )
+        .detail("A shard can only see to it that values are unique among its own rows.")
+        .hint(format!(
+            "Add \"{key_name}\" to it, or distribute the table by one of its columns."
+        )))
     };
     for constraint in &table.constraints {
         let what = match constraint.kind.as_str() {
@@ -165,12 +211,17 @@ fn check_unique(table: &Table, key: i16) -> Result<(), PgError> {
             _ => continue,
         };
         // An exclusion constraint has the key only if it compares it by equality.
-        let by_equality = constraint.kind != "x" || excludes_by_equality(&constraint.definition, &key_name);
+        let by_equality =
+            constraint.kind != "x" || excludes_by_equality(&constraint.definition, &key_name);
         if !constraint.columns.contains(&key) || !by_equality {
             return refuse(format!("{what} \"{}\"", constraint.name));
         }
     }
-    for index in table.indexes.iter().filter(|index| index.unique && !index.of_constraint) {
+    for index in table
+        .indexes
+        .iter()
+        .filter(|index| index.unique && !index.of_constraint)
+    {
         if !index.columns.contains(&key) {
             return refuse(format!("unique index \"{}\"", index.name));
         }
@@ -182,28 +233,61 @@ fn excludes_by_equality(definition: &str, key: &str) -> bool {
     let plain = format!("{key} WITH =");
     let quoted = format!("{} WITH =", crate::quote::ident(key));
     [plain, quoted].iter().any(|part| {
-        definition.contains(&format!("({part},")) || definition.contains(&format!("({part})"))
-            || definition.contains(&format!(", {part},")) || definition.contains(&format!(", {part})"))
+        definition.contains(&format!("({part},"))
+            || definition.contains(&format!("({part})"))
+            || definition.contains(&format!(", {part},"))
+            || definition.contains(&format!(", {part})"))
     })
 }
 
 fn check_foreign_keys(table: &Table, target: Target, others: &[RawTable]) -> Result<(), PgError> {
-    let placements: HashMap<u32, &RawTable> = others.iter().map(|other| (other.relation, other)).collect();
+    let placements: HashMap<u32, &RawTable> =
+        others.iter().map(|other| (other.relation, other)).collect();
     for key in &table.foreign_keys {
-        let other = if key.other == table.oid { Some(target) } else { placements.get(&key.other).copied().and_then(target_of) };
-        let (child, parent) = if key.outgoing { (Some(target), other) } else { (other, Some(target)) };
-        let (child_columns, parent_columns) =
-            if key.outgoing { (&key.columns, &key.other_columns) } else { (&key.other_columns, &key.columns) };
+        let other = if key.other == table.oid {
+            Some(target)
+        } else {
+            placements.get(&key.other).copied().and_then(target_of)
+        };
+        let (child, parent) = if key.outgoing {
+            (Some(target), other)
+        } else {
+            (other, Some(target))
+        };
+        let (child_columns, parent_columns) = if key.outgoing {
+            (&key.columns, &key.other_columns)
+        } else {
+            (&key.other_columns, &key.columns)
+        };
         let holds = match (child, parent) {
             // Every shard has all of the rows that are referred to, and so has home for its own tables.
             (_, Some(Target::Reference)) => true,
-            (Some(Target::Distributed { distribution: a, key: ka }), Some(Target::Distributed { distribution: b, key: kb })) => {
-                a == b && child_columns.iter().zip(parent_columns).any(|(x, y)| *x == ka && *y == kb)
+            (
+                Some(Target::Distributed {
+                    distribution: a,
+                    key: ka,
+                }),
+                Some(Target::Distributed {
+                    distribution: b,
+                    key: kb,
+                }),
+            ) => {
+                a == b
+                    && child_columns
+                        .iter()
+                        .zip(parent_columns)
+                        .any(|(x, y)| *x == ka && *y == kb)
             }
             (_, None | Some(Target::Distributed { .. })) => false,
         };
         if !holds {
-            return Err(foreign_key_refused(table, key.outgoing, &key.name, &key.other_name, other));
+            return Err(foreign_key_refused(
+                table,
+                key.outgoing,
+                &key.name,
+                &key.other_name,
+                other,
+            ));
         }
     }
     Ok(())
@@ -211,52 +295,85 @@ fn check_foreign_keys(table: &Table, target: Target, others: &[RawTable]) -> Res
 
 fn target_of(other: &RawTable) -> Option<Target> {
     match (other.kind.as_str(), other.distribution, other.key_attnum) {
-        ("distributed", Some(distribution), Some(key)) => Some(Target::Distributed { distribution, key }),
+        ("distributed", Some(distribution), Some(key)) => {
+            Some(Target::Distributed { distribution, key })
+        }
         ("reference", _, _) => Some(Target::Reference),
         _ => None,
     }
 }
 
-fn foreign_key_refused(table: &Table, outgoing: bool, name: &str, other: &str, placement: Option<Target>) -> PgError {
+fn foreign_key_refused(
+    table: &Table,
+    outgoing: bool,
+    name: &str,
+    other: &str,
+    placement: Option<Target>,
+) -> PgError {
     let message = if outgoing {
-        format!("foreign key \"{name}\" of table \"{}\" refers to {other}", table.display())
+        format!(
+            "foreign key \"{name}\" of table \"{}\" refers to {other}",
+            table.display()
+        )
     } else {
-        format!("foreign key \"{name}\" of {other} refers to table \"{}\"", table.display())
+        format!(
+            "foreign key \"{name}\" of {other} refers to table \"{}\"",
+            table.display()
+        )
     };
     let (detail, hint) = match placement {
         None => (
             format!("{other} is a home table, whose rows no other shard has."),
             if outgoing {
-                format!("Make {other} a reference table first (create_reference_table), or drop the foreign key.")
+                format!(
+                    "Make {other} a reference table first (create_reference_table), or drop the foreign key."
+                )
             } else {
                 "Drop the foreign key, distribute both tables, and add it again.".to_owned()
             },
         ),
         Some(Target::Reference) => (
-            format!("{other} is a reference table: its rows are on every shard, the others are not."),
+            format!(
+                "{other} is a reference table: its rows are on every shard, the others are not."
+            ),
             "Make both tables reference tables, or drop the foreign key.".to_owned(),
         ),
         Some(Target::Distributed { .. }) => (
             "Rows that refer to each other may lie on different shards.".to_owned(),
-            format!("Let the foreign key pair both sharding keys and the tables be co-located (colocate_with => '{other}')."),
+            format!(
+                "Let the foreign key pair both sharding keys and the tables be co-located (colocate_with => '{other}')."
+            ),
         ),
     };
     PgError::new("0A000", message).detail(detail).hint(hint)
 }
 
 /// Expressions run on each shard: they may call only functions that every shard has and that mean the same there.
-async fn check_expressions(tx: &Transaction<'_>, whom: &str, table: &Table) -> Result<(), CatalogError> {
+async fn check_expressions(
+    tx: &Transaction<'_>,
+    whom: &str,
+    table: &Table,
+) -> Result<(), CatalogError> {
     let mut all: Vec<(String, &RawExpression)> = Vec::new();
     for column in table.columns.iter().filter(|column| !column.dropped) {
-        all.push((format!("the default of column \"{}\"", column.name), &column.default));
+        all.push((
+            format!("the default of column \"{}\"", column.name),
+            &column.default,
+        ));
     }
     for constraint in &table.constraints {
-        all.push((format!("constraint \"{}\"", constraint.name), &constraint.expression));
+        all.push((
+            format!("constraint \"{}\"", constraint.name),
+            &constraint.expression,
+        ));
     }
     for index in &table.indexes {
         all.push((format!("index \"{}\"", index.name), &index.expression));
     }
-    let ids: BTreeSet<u32> = all.iter().flat_map(|(_, expression)| expression.functions.iter().copied()).collect();
+    let ids: BTreeSet<u32> = all
+        .iter()
+        .flat_map(|(_, expression)| expression.functions.iter().copied())
+        .collect();
     let ids: Vec<u32> = ids.into_iter().collect();
     let rows = tx
         .query(
@@ -286,8 +403,17 @@ async fn check_expressions(tx: &Transaction<'_>, whom: &str, table: &Table) -> R
             )
             .into());
         }
-        if expression.strange || expression.types.iter().any(|ty| *ty >= crate::fingerprint::FIRST_USER_OID) {
-            return Err(unsupported(format!("{what} is not understood"), "Use built-in functions and types alone.").into());
+        if expression.strange
+            || expression
+                .types
+                .iter()
+                .any(|ty| *ty >= crate::fingerprint::FIRST_USER_OID)
+        {
+            return Err(unsupported(
+                format!("{what} is not understood"),
+                "Use built-in functions and types alone.",
+            )
+            .into());
         }
     }
     Ok(())

@@ -16,28 +16,58 @@ pub(crate) fn create(table: &Table) -> Vec<String> {
     let options = if table.options.is_empty() {
         String::new()
     } else {
-        let list: Vec<String> = table.options.iter().map(|option| storage_option(option)).collect();
+        let list: Vec<String> = table
+            .options
+            .iter()
+            .map(|option| storage_option(option))
+            .collect();
         format!(" WITH ({})", list.join(", "))
     };
-    out.push(format!("CREATE TABLE {name} ({}){options}", columns.join(", ")));
+    out.push(format!(
+        "CREATE TABLE {name} ({}){options}",
+        columns.join(", ")
+    ));
     for dropped in table.columns.iter().filter(|column| column.dropped) {
-        out.push(format!("ALTER TABLE {name} DROP COLUMN {}", ident(&dropped.name)));
+        out.push(format!(
+            "ALTER TABLE {name} DROP COLUMN {}",
+            ident(&dropped.name)
+        ));
     }
     for column in table.columns.iter().filter(|column| !column.dropped) {
         if let Some(storage) = column.storage.as_deref().and_then(storage_word) {
-            out.push(format!("ALTER TABLE {name} ALTER COLUMN {} SET STORAGE {storage}", ident(&column.name)));
+            out.push(format!(
+                "ALTER TABLE {name} ALTER COLUMN {} SET STORAGE {storage}",
+                ident(&column.name)
+            ));
         }
     }
     for constraint in &table.constraints {
-        out.push(format!("ALTER TABLE {name} ADD CONSTRAINT {} {}", ident(&constraint.name), constraint.definition));
+        out.push(format!(
+            "ALTER TABLE {name} ADD CONSTRAINT {} {}",
+            ident(&constraint.name),
+            constraint.definition
+        ));
     }
-    out.extend(table.indexes.iter().filter(|index| !index.of_constraint).map(|index| index.definition.clone()));
+    out.extend(
+        table
+            .indexes
+            .iter()
+            .filter(|index| !index.of_constraint)
+            .map(|index| index.definition.clone()),
+    );
     for key in table.foreign_keys.iter().filter(|key| key.outgoing) {
-        out.push(format!("ALTER TABLE {name} ADD CONSTRAINT {} {}", ident(&key.name), key.definition));
+        out.push(format!(
+            "ALTER TABLE {name} ADD CONSTRAINT {} {}",
+            ident(&key.name),
+            key.definition
+        ));
     }
     out.extend(table.statistics.iter().cloned());
     out.extend(replica_identity(table, &name));
-    out.push(format!("ALTER TABLE {name} OWNER TO {}", ident(&table.owner)));
+    out.push(format!(
+        "ALTER TABLE {name} OWNER TO {}",
+        ident(&table.owner)
+    ));
     out.extend(grants(table, &name));
     out
 }
@@ -54,8 +84,12 @@ fn column(column: &TableColumn) -> String {
         text.push_str(&format!(" COLLATE {collation}"));
     }
     match &column.default_sql {
-        Some(expression) if column.generated => text.push_str(&format!(" GENERATED ALWAYS AS ({expression}) STORED")),
-        Some(_) if column.default.functions.contains(&NEXTVAL) => text.push_str(&drawn_on_home(column)),
+        Some(expression) if column.generated => {
+            text.push_str(&format!(" GENERATED ALWAYS AS ({expression}) STORED"))
+        }
+        Some(_) if column.default.functions.contains(&NEXTVAL) => {
+            text.push_str(&drawn_on_home(column))
+        }
         Some(expression) => text.push_str(&format!(" DEFAULT {expression}")),
         None if !column.identity.is_empty() => text.push_str(&drawn_on_home(column)),
         None => {}
@@ -68,7 +102,10 @@ fn column(column: &TableColumn) -> String {
 
 /// A default that raises an error: see `local.sql`.
 fn drawn_on_home(column: &TableColumn) -> String {
-    format!(" DEFAULT shardgate.drawn_on_home(NULL::{})", column.type_sql)
+    format!(
+        " DEFAULT shardgate.drawn_on_home(NULL::{})",
+        column.type_sql
+    )
 }
 
 /// `name=value` of reloptions.
@@ -101,7 +138,16 @@ fn replica_identity(table: &Table, name: &str) -> Option<String> {
     let how = match table.replica_identity.as_str() {
         "f" => "FULL".to_owned(),
         "n" => "NOTHING".to_owned(),
-        "i" => format!("USING INDEX {}", ident(&table.indexes.iter().find(|index| index.replica_identity)?.name)),
+        "i" => format!(
+            "USING INDEX {}",
+            ident(
+                &table
+                    .indexes
+                    .iter()
+                    .find(|index| index.replica_identity)?
+                    .name
+            )
+        ),
         _ => return None,
     };
     Some(format!("ALTER TABLE {name} REPLICA IDENTITY {how}"))
@@ -111,23 +157,49 @@ fn grants(table: &Table, name: &str) -> Vec<String> {
     let mut out = Vec::new();
     if table.has_acl {
         // What the shard's default privileges or the owner's own would add is taken away first.
-        out.push(format!("REVOKE ALL ON TABLE {name} FROM PUBLIC, {}", ident(&table.owner)));
+        out.push(format!(
+            "REVOKE ALL ON TABLE {name} FROM PUBLIC, {}",
+            ident(&table.owner)
+        ));
     }
-    out.extend(table.grants.iter().map(|grant| grant_on(grant, &format!("TABLE {name}"))));
+    out.extend(
+        table
+            .grants
+            .iter()
+            .map(|grant| grant_on(grant, &format!("TABLE {name}"))),
+    );
     out
 }
 
 /// The table's schema: made if it is missing, with the privileges that the home shard's has.
 pub(crate) fn schema(table: &Table) -> Vec<String> {
     let name = ident(&table.schema);
-    let mut out = vec![format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {}", ident(&table.schema_owner))];
-    out.extend(table.schema_grants.iter().map(|grant| grant_on(grant, &format!("SCHEMA {name}"))));
+    let mut out = vec![format!(
+        "CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {}",
+        ident(&table.schema_owner)
+    )];
+    out.extend(
+        table
+            .schema_grants
+            .iter()
+            .map(|grant| grant_on(grant, &format!("SCHEMA {name}"))),
+    );
     out
 }
 
 fn grant_on(grant: &Grant, object: &str) -> String {
     let to = grant.grantee.as_deref().map_or("PUBLIC".to_owned(), ident);
-    let columns = grant.column.as_deref().map_or(String::new(), |column| format!(" ({})", ident(column)));
-    let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
-    format!("GRANT {}{columns} ON {object} TO {to}{option}", grant.privilege)
+    let columns = grant
+        .column
+        .as_deref()
+        .map_or(String::new(), |column| format!(" ({})", ident(column)));
+    let option = if grant.grantable {
+        " WITH GRANT OPTION"
+    } else {
+        ""
+    };
+    format!(
+        "GRANT {}{columns} ON {object} TO {to}{option}",
+        grant.privilege
+    )
 }

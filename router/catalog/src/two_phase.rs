@@ -11,8 +11,8 @@ use crate::quote::literal;
 use crate::shard::ShardRow;
 use futures_util::future::join_all;
 use std::time::Duration;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::Transaction;
+use tokio_postgres::error::SqlState;
 
 /// Every gid of a change of the schema begins so; then cluster, change and shard follow.
 pub(crate) const PREFIX: &str = "shardgate:ddl:";
@@ -38,7 +38,11 @@ impl Change {
     ///
     /// # Errors
     /// 55000 if a shard cannot prepare transactions.
-    pub(crate) async fn open(tx: &Transaction<'_>, whom: &str, shards: &[ShardRow]) -> Result<Change, CatalogError> {
+    pub(crate) async fn open(
+        tx: &Transaction<'_>,
+        whom: &str,
+        shards: &[ShardRow],
+    ) -> Result<Change, CatalogError> {
         let row = tx
             .query_one(
                 "SELECT replace(id::text, '-', ''), replace(gen_random_uuid()::text, '-', '') FROM shardgate.cluster",
@@ -46,7 +50,11 @@ impl Change {
             )
             .await
             .map_err(|error| CatalogError::of(whom, &error))?;
-        let gid = format!("{PREFIX}{}:{}", row.get::<_, String>(0), row.get::<_, String>(1));
+        let gid = format!(
+            "{PREFIX}{}:{}",
+            row.get::<_, String>(0),
+            row.get::<_, String>(1)
+        );
         let mut participants = Vec::new();
         for shard in shards.iter().filter(|shard| !shard.home) {
             let backend = shard.connect().await?;
@@ -62,14 +70,24 @@ impl Change {
     }
 
     /// Runs statements in a transaction on each other shard and prepares it. `statements` gives them for one shard.
-    pub(crate) async fn prepare(&mut self, statements: impl Fn(&ShardRow) -> Vec<String>) -> Result<(), CatalogError> {
+    pub(crate) async fn prepare(
+        &mut self,
+        statements: impl Fn(&ShardRow) -> Vec<String>,
+    ) -> Result<(), CatalogError> {
         for participant in &mut self.participants {
             let backend = &participant.backend;
-            backend.run("BEGIN; SET LOCAL synchronous_commit = on").await?;
+            backend
+                .run("BEGIN; SET LOCAL synchronous_commit = on")
+                .await?;
             for sql in statements(&participant.shard) {
                 backend.run(&sql).await?;
             }
-            backend.run(&format!("PREPARE TRANSACTION {}", literal(&participant.gid))).await?;
+            backend
+                .run(&format!(
+                    "PREPARE TRANSACTION {}",
+                    literal(&participant.gid)
+                ))
+                .await?;
             participant.prepared = true;
         }
         Ok(())
@@ -78,7 +96,11 @@ impl Change {
     /// Puts the decision into the home shard's transaction: it is taken when that commits.
     pub(crate) async fn decide(&self, tx: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
         if !self.participants.is_empty() {
-            tx.execute("INSERT INTO shardgate.decision (gid, outcome) VALUES ($1, 'commit')", &[&self.gid]).await?;
+            tx.execute(
+                "INSERT INTO shardgate.decision (gid, outcome) VALUES ($1, 'commit')",
+                &[&self.gid],
+            )
+            .await?;
         }
         Ok(())
     }
@@ -86,7 +108,11 @@ impl Change {
     /// Rolls back what was prepared, after the home shard's transaction has ended without committing. What cannot be
     /// reached is left to `recover`.
     pub(crate) async fn abandon(self) {
-        for participant in self.participants.iter().filter(|participant| participant.prepared) {
+        for participant in self
+            .participants
+            .iter()
+            .filter(|participant| participant.prepared)
+        {
             let sql = format!("ROLLBACK PREPARED {}", literal(&participant.gid));
             if let Err(error) = participant.backend.run(&sql).await {
                 tracing::warn!(%error, gid = participant.gid, "a prepared transaction is left to recovery");
@@ -97,20 +123,34 @@ impl Change {
     /// Commits what was prepared, after the home shard has decided. A shard that was lost is connected to again.
     pub(crate) async fn finish(self) -> Result<(), CatalogError> {
         let ends = join_all(self.participants.into_iter().map(Participant::commit)).await;
-        let failed: Vec<(String, CatalogError)> = ends.into_iter().filter_map(Result::err).collect();
+        let failed: Vec<(String, CatalogError)> =
+            ends.into_iter().filter_map(Result::err).collect();
         if failed.is_empty() {
             return Ok(());
         }
         Err(CatalogError::Unconfirmed {
-            shards: failed.iter().map(|(shard, _)| shard.clone()).collect::<Vec<_>>().join(", "),
-            why: failed.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>().join("; "),
+            shards: failed
+                .iter()
+                .map(|(shard, _)| shard.clone())
+                .collect::<Vec<_>>()
+                .join(", "),
+            why: failed
+                .iter()
+                .map(|(_, error)| error.to_string())
+                .collect::<Vec<_>>()
+                .join("; "),
         })
     }
 }
 
 impl Participant {
     async fn commit(self) -> Result<(), (String, CatalogError)> {
-        let Participant { shard, mut backend, gid, .. } = self;
+        let Participant {
+            shard,
+            mut backend,
+            gid,
+            ..
+        } = self;
         let until = tokio::time::Instant::now() + Duration::from_millis(FINISH_MS);
         loop {
             match end_prepared(&backend, &gid, "COMMIT").await {
@@ -129,8 +169,15 @@ impl Participant {
 
 /// `COMMIT PREPARED` or `ROLLBACK PREPARED`. A transaction that is gone has been ended by somebody who read the same
 /// decision.
-pub(crate) async fn end_prepared(backend: &Backend, gid: &str, how: &str) -> Result<(), CatalogError> {
-    match backend.run(&format!("{how} PREPARED {}", literal(gid))).await {
+pub(crate) async fn end_prepared(
+    backend: &Backend,
+    gid: &str,
+    how: &str,
+) -> Result<(), CatalogError> {
+    match backend
+        .run(&format!("{how} PREPARED {}", literal(gid)))
+        .await
+    {
         Err(error) if error.is_state(&SqlState::UNDEFINED_OBJECT) => Ok(()),
         other => other,
     }
@@ -138,7 +185,10 @@ pub(crate) async fn end_prepared(backend: &Backend, gid: &str, how: &str) -> Res
 
 async fn require_prepared(backend: &Backend) -> Result<(), CatalogError> {
     let row = backend
-        .query_one("SELECT current_setting('max_prepared_transactions')::int", &[])
+        .query_one(
+            "SELECT current_setting('max_prepared_transactions')::int",
+            &[],
+        )
         .await
         .map_err(|error| backend.err(&error))?;
     if row.get::<_, i32>(0) > 0 {

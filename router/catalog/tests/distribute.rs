@@ -1,10 +1,12 @@
 //! Distributing tables on real servers: what is made where, what is refused and why, and what the guards let pass.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 mod support;
 
 use shardgate_catalog::{
-    Backend, CatalogError, Caller, DistributeRequest, NewDistribution, NewMethod, call, create_distribution,
-    distribute_table, load, reference_table, undistribute_table,
+    Backend, Caller, CatalogError, DistributeRequest, NewDistribution, NewMethod, call,
+    create_distribution, distribute_table, load, reference_table, undistribute_table,
 };
 use shardgate_plan::snapshot::{ColumnDefault, Placement};
 use shardgate_plan::{Argument, Call, CallName};
@@ -12,7 +14,11 @@ use shardgate_shard_map::{Key, ShardId, ShardMap};
 use support::{Cluster, text};
 
 fn request(relation: &str, column: &str) -> DistributeRequest {
-    DistributeRequest { relation: relation.to_owned(), column: column.to_owned(), ..DistributeRequest::default() }
+    DistributeRequest {
+        relation: relation.to_owned(),
+        column: column.to_owned(),
+        ..DistributeRequest::default()
+    }
 }
 
 fn list(items: &[&str]) -> Option<Vec<String>> {
@@ -21,13 +27,22 @@ fn list(items: &[&str]) -> Option<Vec<String>> {
 
 /// Runs SQL on home as an application's tool would.
 async fn run(backend: &Backend, sql: &str) {
-    backend.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    backend
+        .batch_execute(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
 async fn map_of(cluster: &mut Cluster, table: &str) -> ShardMap {
-    let snapshot = load(&mut cluster.home, None).await.unwrap().build().unwrap();
+    let snapshot = load(&mut cluster.home, None)
+        .await
+        .unwrap()
+        .build()
+        .unwrap();
     match &snapshot.relation("public", table).unwrap().placement {
-        Placement::Distributed { distribution, .. } => snapshot.distributions[distribution].map.clone(),
+        Placement::Distributed { distribution, .. } => {
+            snapshot.distributions[distribution].map.clone()
+        }
         other => panic!("{table} is {other:?}"),
     }
 }
@@ -40,24 +55,60 @@ async fn guards_agree(cluster: &mut Cluster, table: &str, keys: &[(&str, Key)]) 
         let shard = ShardId(u16::try_from(number).unwrap() + 1);
         let backend = server.connect().await;
         for (literal, key) in keys {
-            let inserted = backend.execute(&format!("INSERT INTO public.{table} (k) VALUES ({literal})"), &[]).await;
+            let inserted = backend
+                .execute(
+                    &format!("INSERT INTO public.{table} (k) VALUES ({literal})"),
+                    &[],
+                )
+                .await;
             let owner = map.route(key).ok();
             owners.extend(owner);
             match inserted {
-                Ok(_) => assert_eq!(owner, Some(shard), "{table}: {literal} was accepted by {shard:?}"),
+                Ok(_) => assert_eq!(
+                    owner,
+                    Some(shard),
+                    "{table}: {literal} was accepted by {shard:?}"
+                ),
                 Err(error) => {
                     let db = error.as_db_error().unwrap();
-                    assert_eq!((db.code().code(), db.constraint()), ("23514", Some("shardgate_owns")), "{db:?}");
-                    assert_ne!(owner, Some(shard), "{table}: {literal} was refused by its shard");
+                    assert_eq!(
+                        (db.code().code(), db.constraint()),
+                        ("23514", Some("shardgate_owns")),
+                        "{db:?}"
+                    );
+                    assert_ne!(
+                        owner,
+                        Some(shard),
+                        "{table}: {literal} was refused by its shard"
+                    );
                 }
             }
         }
-        let null = backend.execute(&format!("INSERT INTO public.{table} (k) VALUES (NULL)"), &[]).await.unwrap_err();
+        let null = backend
+            .execute(
+                &format!("INSERT INTO public.{table} (k) VALUES (NULL)"),
+                &[],
+            )
+            .await
+            .unwrap_err();
         assert_eq!(null.code().unwrap().code(), "23502");
         // Even where NULL is allowed the guard refuses it.
-        run(&backend, &format!("ALTER TABLE public.{table} ALTER COLUMN k DROP NOT NULL")).await;
-        let null = backend.execute(&format!("INSERT INTO public.{table} (k) VALUES (NULL)"), &[]).await.unwrap_err();
-        assert_eq!(null.as_db_error().unwrap().constraint(), Some("shardgate_owns"));
+        run(
+            &backend,
+            &format!("ALTER TABLE public.{table} ALTER COLUMN k DROP NOT NULL"),
+        )
+        .await;
+        let null = backend
+            .execute(
+                &format!("INSERT INTO public.{table} (k) VALUES (NULL)"),
+                &[],
+            )
+            .await
+            .unwrap_err();
+        assert_eq!(
+            null.as_db_error().unwrap().constraint(),
+            Some("shardgate_owns")
+        );
         // Apply workers pass.
         let (literal, _) = &keys[0];
         let sql = format!(
@@ -65,26 +116,49 @@ async fn guards_agree(cluster: &mut Cluster, table: &str, keys: &[(&str, Key)]) 
         );
         run(&backend, &sql).await;
     }
-    assert!(owners.len() > 1, "{table}: the keys are all of one shard, which tests little");
+    assert!(
+        owners.len() > 1,
+        "{table}: the keys are all of one shard, which tests little"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guards_accept_what_the_map_says_and_nothing_else() {
     let mut cluster = Cluster::start(2).await;
-    let ints: Vec<(String, Key)> = (-40..40).map(|n: i64| (n.to_string(), Key::Int(n))).collect();
-    let ints: Vec<(&str, Key)> = ints.iter().map(|(text, key)| (text.as_str(), key.clone())).collect();
+    let ints: Vec<(String, Key)> = (-40..40)
+        .map(|n: i64| (n.to_string(), Key::Int(n)))
+        .collect();
+    let ints: Vec<(&str, Key)> = ints
+        .iter()
+        .map(|(text, key)| (text.as_str(), key.clone()))
+        .collect();
     let words = ["", "a", "b", "B", "é", "zebra", "ab", "abc", "x'y", "日本"];
-    let quoted: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', "''"))).collect();
-    let texts: Vec<(&str, Key)> =
-        quoted.iter().zip(words).map(|(sql, word)| (sql.as_str(), Key::Text(word.into()))).collect();
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| format!("'{}'", word.replace('\'', "''")))
+        .collect();
+    let texts: Vec<(&str, Key)> = quoted
+        .iter()
+        .zip(words)
+        .map(|(sql, word)| (sql.as_str(), Key::Text(word.into())))
+        .collect();
     let uuid = |last: u8| {
         let mut bytes = [0; 16];
         bytes[15] = last;
         Key::Uuid(bytes)
     };
-    let uuids: Vec<(String, Key)> =
-        (0..20).map(|n| (format!("'00000000-0000-0000-0000-0000000000{n:02x}'"), uuid(n))).collect();
-    let uuids: Vec<(&str, Key)> = uuids.iter().map(|(text, key)| (text.as_str(), key.clone())).collect();
+    let uuids: Vec<(String, Key)> = (0..20)
+        .map(|n| {
+            (
+                format!("'00000000-0000-0000-0000-0000000000{n:02x}'"),
+                uuid(n),
+            )
+        })
+        .collect();
+    let uuids: Vec<(&str, Key)> = uuids
+        .iter()
+        .map(|(text, key)| (text.as_str(), key.clone()))
+        .collect();
     let dates = [
         ("'2000-01-01'", Key::Date(0)),
         ("'2000-01-31'", Key::Date(30)),
@@ -108,9 +182,21 @@ async fn guards_accept_what_the_map_says_and_nothing_else() {
         ("'\\x80'::bytea", Key::Bytea([128].into())),
         ("'\\x7f00'::bytea", Key::Bytea([127, 0].into())),
     ];
-    let hash = |ty: &str, buckets: Option<u32>| (ty.to_owned(), DistributeRequest { buckets, ..DistributeRequest::default() });
+    let hash = |ty: &str, buckets: Option<u32>| {
+        (
+            ty.to_owned(),
+            DistributeRequest {
+                buckets,
+                ..DistributeRequest::default()
+            },
+        )
+    };
     let range = |ty: &str, bounds: &[&str]| {
-        let request = DistributeRequest { method: Some("range".to_owned()), bounds: list(bounds), ..DistributeRequest::default() };
+        let request = DistributeRequest {
+            method: Some("range".to_owned()),
+            bounds: list(bounds),
+            ..DistributeRequest::default()
+        };
         (ty.to_owned(), request)
     };
     let cases: Vec<((String, DistributeRequest), &[(&str, Key)])> = vec![
@@ -127,42 +213,78 @@ async fn guards_accept_what_the_map_says_and_nothing_else() {
         (range("int", &["-10", "0", "10"]), &ints),
         (range("varchar(10)", &["a", "b"]), &texts),
         (range("date", &["2000-01-01", "2000-02-01"]), &dates),
-        (range("timestamptz", &["2000-01-01 02:00:00+02", "2000-01-01 00:30:00+00"]), &times),
+        (
+            range(
+                "timestamptz",
+                &["2000-01-01 02:00:00+02", "2000-01-01 00:30:00+00"],
+            ),
+            &times,
+        ),
         (range("bytea", &["\\x80"]), &byteas),
-        (range("uuid", &["00000000-0000-0000-0000-000000000007"]), &uuids),
+        (
+            range("uuid", &["00000000-0000-0000-0000-000000000007"]),
+            &uuids,
+        ),
     ];
     for (number, ((ty, asked), keys)) in cases.into_iter().enumerate() {
         let table = format!("t{number}");
-        run(&cluster.home, &format!("CREATE TABLE public.{table} (k {ty}, v text)")).await;
-        let asked = DistributeRequest { relation: format!("public.{table}"), column: "k".to_owned(), ..asked };
-        distribute_table(&mut cluster.home, &asked).await.unwrap_or_else(|error| panic!("{table} {ty}: {error:?}"));
+        run(
+            &cluster.home,
+            &format!("CREATE TABLE public.{table} (k {ty}, v text)"),
+        )
+        .await;
+        let asked = DistributeRequest {
+            relation: format!("public.{table}"),
+            column: "k".to_owned(),
+            ..asked
+        };
+        distribute_table(&mut cluster.home, &asked)
+            .await
+            .unwrap_or_else(|error| panic!("{table} {ty}: {error:?}"));
         guards_agree(&mut cluster, &table, keys).await;
     }
 
     // Lists: values in order, named shards, a default.
     run(&cluster.home, "CREATE TABLE public.l (k text)").await;
     let values = ["a", "b", "x'y"].map(|value| (value.to_owned(), None));
-    let asked = DistributeRequest { method: Some("list".to_owned()), values: Some(values.to_vec()), ..request("public.l", "k") };
+    let asked = DistributeRequest {
+        method: Some("list".to_owned()),
+        values: Some(values.to_vec()),
+        ..request("public.l", "k")
+    };
     distribute_table(&mut cluster.home, &asked).await.unwrap();
     guards_agree(&mut cluster, "l", &texts).await;
     let new = NewDistribution {
         name: "regions".to_owned(),
         key_type: "int4".to_owned(),
-        method: NewMethod::List { values: vec![("1".to_owned(), Some("s2".to_owned()))], default: Some("s1".to_owned()) },
+        method: NewMethod::List {
+            values: vec![("1".to_owned(), Some("s2".to_owned()))],
+            default: Some("s1".to_owned()),
+        },
     };
     create_distribution(&mut cluster.home, &new).await.unwrap();
     run(&cluster.home, "CREATE TABLE public.m (k int)").await;
-    let asked = DistributeRequest { distribution: Some("regions".to_owned()), ..request("public.m", "k") };
+    let asked = DistributeRequest {
+        distribution: Some("regions".to_owned()),
+        ..request("public.m", "k")
+    };
     distribute_table(&mut cluster.home, &asked).await.unwrap();
     guards_agree(&mut cluster, "m", &ints).await;
-    assert_eq!(map_of(&mut cluster, "m").await.route(&Key::Int(1)), Ok(ShardId(2)));
+    assert_eq!(
+        map_of(&mut cluster, "m").await.route(&Key::Int(1)),
+        Ok(ShardId(2))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_definition_is_the_same_on_every_shard() {
     let mut cluster = Cluster::start(3).await;
     for server in &cluster.servers {
-        run(&server.connect().await, "CREATE ROLE app LOGIN; CREATE ROLE reader").await;
+        run(
+            &server.connect().await,
+            "CREATE ROLE app LOGIN; CREATE ROLE reader",
+        )
+        .await;
     }
     run(
         &cluster.home,
@@ -192,15 +314,21 @@ async fn the_definition_is_the_same_on_every_shard() {
     )
     .await;
     let admin = Caller::default();
-    reference_table(&mut cluster.home, "\"Shop\".countries", &admin).await.unwrap();
-    distribute_table(&mut cluster.home, &request("\"Shop\".\"Users\"", "id")).await.unwrap();
+    reference_table(&mut cluster.home, "\"Shop\".countries", &admin)
+        .await
+        .unwrap();
+    distribute_table(&mut cluster.home, &request("\"Shop\".\"Users\"", "id"))
+        .await
+        .unwrap();
     // int and bigint are one family: co-located by default, so the foreign key holds on each shard.
     run(
         &cluster.home,
         "ALTER TABLE \"Shop\".orders ADD FOREIGN KEY (user_id) REFERENCES \"Shop\".\"Users\" (id) ON DELETE CASCADE",
     )
     .await;
-    distribute_table(&mut cluster.home, &request("\"Shop\".orders", "user_id")).await.unwrap();
+    distribute_table(&mut cluster.home, &request("\"Shop\".orders", "user_id"))
+        .await
+        .unwrap();
 
     let definition = "SELECT string_agg(d, E'\\n' ORDER BY d) FROM (
         SELECT concat_ws(' ', a.attnum, a.attname, format_type(atttypid, atttypmod), attnotnull, attstorage, attgenerated,
@@ -220,25 +348,64 @@ async fn the_definition_is_the_same_on_every_shard() {
         UNION ALL SELECT concat_ws(' ', nspname, pg_get_userbyid(nspowner), has_schema_privilege('reader', oid, 'USAGE'))
             FROM pg_namespace WHERE nspname = 'Shop') AS x";
     let home = text(&cluster.home, definition).await;
-    assert!(home.contains("fillfactor=70") && home.contains("users_unique") && home.contains("price reader UPDATE t"), "{home}");
+    assert!(
+        home.contains("fillfactor=70")
+            && home.contains("users_unique")
+            && home.contains("price reader UPDATE t"),
+        "{home}"
+    );
     for server in &cluster.servers[1..] {
         let shard = server.connect().await;
         assert_eq!(text(&shard, definition).await, home);
         // The sequence is on home alone.
-        let own_id = shard.execute("INSERT INTO \"Shop\".\"Users\" (\"Name\") VALUES ('a')", &[]).await.unwrap_err();
+        let own_id = shard
+            .execute(
+                "INSERT INTO \"Shop\".\"Users\" (\"Name\") VALUES ('a')",
+                &[],
+            )
+            .await
+            .unwrap_err();
         assert_eq!(own_id.as_db_error().unwrap().code().code(), "0A000");
-        assert_eq!(text(&shard, "SELECT count(*)::text FROM pg_prepared_xacts").await, "0");
+        assert_eq!(
+            text(&shard, "SELECT count(*)::text FROM pg_prepared_xacts").await,
+            "0"
+        );
         let epochs = "SELECT epoch::text || epoch_id FROM shardgate.identity";
-        assert_eq!(text(&shard, epochs).await, text(&cluster.home, epochs).await);
+        assert_eq!(
+            text(&shard, epochs).await,
+            text(&cluster.home, epochs).await
+        );
     }
 
-    let snapshot = load(&mut cluster.home, None).await.unwrap().build().unwrap();
+    let snapshot = load(&mut cluster.home, None)
+        .await
+        .unwrap()
+        .build()
+        .unwrap();
     let users = snapshot.relation("Shop", "Users").unwrap();
     let orders = snapshot.relation("Shop", "orders").unwrap();
-    let Placement::Distributed { distribution, key } = users.placement else { panic!("{:?}", users.placement) };
-    assert_eq!((key, users.columns[0].name.as_str(), users.columns[0].default), (0, "id", ColumnDefault::Sequence));
-    assert_eq!(orders.placement, Placement::Distributed { distribution, key: 0 });
-    assert_eq!(snapshot.relation("Shop", "countries").unwrap().placement, Placement::Reference);
+    let Placement::Distributed { distribution, key } = users.placement else {
+        panic!("{:?}", users.placement)
+    };
+    assert_eq!(
+        (
+            key,
+            users.columns[0].name.as_str(),
+            users.columns[0].default
+        ),
+        (0, "id", ColumnDefault::Sequence)
+    );
+    assert_eq!(
+        orders.placement,
+        Placement::Distributed {
+            distribution,
+            key: 0
+        }
+    );
+    assert_eq!(
+        snapshot.relation("Shop", "countries").unwrap().placement,
+        Placement::Reference
+    );
     assert_eq!(users.runs_code, None);
     assert_eq!(snapshot.distributions[&distribution].name, "int8_4096");
 
@@ -248,30 +415,79 @@ async fn the_definition_is_the_same_on_every_shard() {
     for server in &cluster.servers[1..] {
         let shard = server.connect().await;
         assert_eq!(text(&shard, views).await, text(&cluster.home, views).await);
-        assert_eq!(text(&shard, "SELECT to_regclass('\"Shop\".mixed')::text").await, "NULL");
-        assert_eq!(text(&shard, "SELECT has_table_privilege('reader', '\"Shop\".total', 'SELECT')::text").await, "true");
+        assert_eq!(
+            text(&shard, "SELECT to_regclass('\"Shop\".mixed')::text").await,
+            "NULL"
+        );
+        assert_eq!(
+            text(
+                &shard,
+                "SELECT has_table_privilege('reader', '\"Shop\".total', 'SELECT')::text"
+            )
+            .await,
+            "true"
+        );
     }
 
     // A renamed key is still the key.
-    run(&cluster.home, "ALTER TABLE \"Shop\".orders RENAME COLUMN user_id TO uid").await;
-    let renamed = load(&mut cluster.home, None).await.unwrap().build().unwrap();
-    assert_eq!(renamed.relation("Shop", "orders").unwrap().columns[0].name, "uid");
-    assert_eq!(renamed.relation("Shop", "orders").unwrap().placement, orders.placement);
+    run(
+        &cluster.home,
+        "ALTER TABLE \"Shop\".orders RENAME COLUMN user_id TO uid",
+    )
+    .await;
+    let renamed = load(&mut cluster.home, None)
+        .await
+        .unwrap()
+        .build()
+        .unwrap();
+    assert_eq!(
+        renamed.relation("Shop", "orders").unwrap().columns[0].name,
+        "uid"
+    );
+    assert_eq!(
+        renamed.relation("Shop", "orders").unwrap().placement,
+        orders.placement
+    );
 
     // Back again.
-    let tied = undistribute_table(&mut cluster.home, "\"Shop\".\"Users\"", &admin).await.unwrap_err();
-    assert!(tied.sqlstate() == "0A000" && tied.to_string().contains("ties table"), "{tied}");
-    run(&cluster.home, "ALTER TABLE \"Shop\".orders DROP CONSTRAINT \"orders_user_id_fkey\"").await;
-    undistribute_table(&mut cluster.home, "\"Shop\".orders", &admin).await.unwrap();
-    undistribute_table(&mut cluster.home, "\"Shop\".\"Users\"", &admin).await.unwrap();
-    undistribute_table(&mut cluster.home, "\"Shop\".countries", &admin).await.unwrap();
+    let tied = undistribute_table(&mut cluster.home, "\"Shop\".\"Users\"", &admin)
+        .await
+        .unwrap_err();
+    assert!(
+        tied.sqlstate() == "0A000" && tied.to_string().contains("ties table"),
+        "{tied}"
+    );
+    run(
+        &cluster.home,
+        "ALTER TABLE \"Shop\".orders DROP CONSTRAINT \"orders_user_id_fkey\"",
+    )
+    .await;
+    undistribute_table(&mut cluster.home, "\"Shop\".orders", &admin)
+        .await
+        .unwrap();
+    undistribute_table(&mut cluster.home, "\"Shop\".\"Users\"", &admin)
+        .await
+        .unwrap();
+    undistribute_table(&mut cluster.home, "\"Shop\".countries", &admin)
+        .await
+        .unwrap();
     for server in &cluster.servers[1..] {
-        let left = text(&server.connect().await, "SELECT count(*)::text FROM pg_class WHERE relnamespace = '\"Shop\"'::regnamespace").await;
+        let left = text(
+            &server.connect().await,
+            "SELECT count(*)::text FROM pg_class WHERE relnamespace = '\"Shop\"'::regnamespace",
+        )
+        .await;
         assert_eq!(left, "0");
     }
-    let guards = text(&cluster.home, "SELECT count(*)::text FROM pg_constraint WHERE conname = 'shardgate_owns'").await;
+    let guards = text(
+        &cluster.home,
+        "SELECT count(*)::text FROM pg_constraint WHERE conname = 'shardgate_owns'",
+    )
+    .await;
     assert_eq!(guards, "0");
-    let twice = undistribute_table(&mut cluster.home, "\"Shop\".orders", &admin).await.unwrap_err();
+    let twice = undistribute_table(&mut cluster.home, "\"Shop\".orders", &admin)
+        .await
+        .unwrap_err();
     assert_eq!(twice.sqlstate(), "42809");
 }
 
@@ -283,7 +499,11 @@ async fn what_cannot_hold_per_shard_is_refused_with_the_reason() {
     for (asked, state, words) in [
         (hash("missing"), "42P01", "does not exist"),
         (request("plain", "nope"), "42703", "column \"nope\""),
-        (request("plain", "n"), "0A000", "type numeric cannot be a sharding key"),
+        (
+            request("plain", "n"),
+            "0A000",
+            "type numeric cannot be a sharding key",
+        ),
         (request("plain", "e"), "0A000", "cannot be a sharding key"),
         (request("plain", "nd"), "0A000", "not deterministic"),
         (request("plain", "g"), "0A000", "generated column"),
@@ -294,7 +514,11 @@ async fn what_cannot_hold_per_shard_is_refused_with_the_reason() {
         (hash("part1"), "0A000", "inheritance or is a partition"),
         (hash("parent"), "0A000", "inheritance"),
         (hash("shardgate.epoch"), "42809", "system table"),
-        (hash("pk"), "0A000", "primary key \"pk_pkey\" does not contain the sharding key \"k\""),
+        (
+            hash("pk"),
+            "0A000",
+            "primary key \"pk_pkey\" does not contain the sharding key \"k\"",
+        ),
         (hash("uq"), "0A000", "unique constraint"),
         (hash("ui"), "0A000", "unique index \"ui_x\""),
         (hash("ex"), "0A000", "exclusion constraint"),
@@ -305,61 +529,225 @@ async fn what_cannot_hold_per_shard_is_refused_with_the_reason() {
         (hash("matviewed"), "0A000", "materialized view public.mv"),
         (hash("user_type"), "0A000", "not built in"),
         (hash("always"), "0A000", "GENERATED ALWAYS"),
-        (hash("deff"), "0A000", "the default of column \"a\" calls public.f"),
+        (
+            hash("deff"),
+            "0A000",
+            "the default of column \"a\" calls public.f",
+        ),
         (hash("defsql"), "0A000", "calls query_to_xml"),
         (hash("chk"), "0A000", "constraint \"c\" calls public.f"),
         (hash("idx"), "0A000", "index \"idx_x\" calls public.f"),
         (hash("fk_home"), "0A000", "refers to public.home_target"),
-        (hash("referenced"), "0A000", "foreign key \"fk_to\" of public.refers"),
+        (
+            hash("referenced"),
+            "0A000",
+            "foreign key \"fk_to\" of public.refers",
+        ),
         (hash("rows"), "0A000", "is not empty"),
-        (DistributeRequest { buckets: Some(3), ..hash("plain") }, "22023", "3 buckets"),
-        (DistributeRequest { method: Some("magic".to_owned()), ..hash("plain") }, "22023", "magic"),
-        (DistributeRequest { bounds: list(&["1"]), ..hash("plain") }, "22023", "bounds cannot be given"),
-        (DistributeRequest { method: Some("range".to_owned()), bounds: list(&["2", "1"]), ..hash("plain") }, "22023", "must ascend"),
-        (DistributeRequest { method: Some("range".to_owned()), bounds: list(&["1", "1"]), ..hash("plain") }, "22023", "must ascend"),
-        (DistributeRequest { method: Some("range".to_owned()), bounds: list(&["x"]), ..hash("plain") }, "22P02", "invalid input"),
-        (DistributeRequest { method: Some("list".to_owned()), ..hash("plain") }, "22023", "needs values"),
-        (DistributeRequest { colocate_with: Some("pk".to_owned()), ..hash("plain") }, "0A000", "is not distributed"),
-        (DistributeRequest { distribution: Some("none".to_owned()), ..hash("plain") }, "42704", "does not exist"),
-        (DistributeRequest { role: Caller { role: Some("other".to_owned()), search_path: None }, ..hash("plain") }, "42501", "must be owner"),
-        (DistributeRequest { role: Caller { role: Some("ghost".to_owned()), search_path: None }, ..hash("plain") }, "42704", "role \"ghost\""),
-        (DistributeRequest { role: Caller { role: None, search_path: list(&["nowhere"]) }, ..hash("plain") }, "42P01", "does not exist"),
+        (
+            DistributeRequest {
+                buckets: Some(3),
+                ..hash("plain")
+            },
+            "22023",
+            "3 buckets",
+        ),
+        (
+            DistributeRequest {
+                method: Some("magic".to_owned()),
+                ..hash("plain")
+            },
+            "22023",
+            "magic",
+        ),
+        (
+            DistributeRequest {
+                bounds: list(&["1"]),
+                ..hash("plain")
+            },
+            "22023",
+            "bounds cannot be given",
+        ),
+        (
+            DistributeRequest {
+                method: Some("range".to_owned()),
+                bounds: list(&["2", "1"]),
+                ..hash("plain")
+            },
+            "22023",
+            "must ascend",
+        ),
+        (
+            DistributeRequest {
+                method: Some("range".to_owned()),
+                bounds: list(&["1", "1"]),
+                ..hash("plain")
+            },
+            "22023",
+            "must ascend",
+        ),
+        (
+            DistributeRequest {
+                method: Some("range".to_owned()),
+                bounds: list(&["x"]),
+                ..hash("plain")
+            },
+            "22P02",
+            "invalid input",
+        ),
+        (
+            DistributeRequest {
+                method: Some("list".to_owned()),
+                ..hash("plain")
+            },
+            "22023",
+            "needs values",
+        ),
+        (
+            DistributeRequest {
+                colocate_with: Some("pk".to_owned()),
+                ..hash("plain")
+            },
+            "0A000",
+            "is not distributed",
+        ),
+        (
+            DistributeRequest {
+                distribution: Some("none".to_owned()),
+                ..hash("plain")
+            },
+            "42704",
+            "does not exist",
+        ),
+        (
+            DistributeRequest {
+                role: Caller {
+                    role: Some("other".to_owned()),
+                    search_path: None,
+                },
+                ..hash("plain")
+            },
+            "42501",
+            "must be owner",
+        ),
+        (
+            DistributeRequest {
+                role: Caller {
+                    role: Some("ghost".to_owned()),
+                    search_path: None,
+                },
+                ..hash("plain")
+            },
+            "42704",
+            "role \"ghost\"",
+        ),
+        (
+            DistributeRequest {
+                role: Caller {
+                    role: None,
+                    search_path: list(&["nowhere"]),
+                },
+                ..hash("plain")
+            },
+            "42P01",
+            "does not exist",
+        ),
     ] {
-        let error = distribute_table(&mut cluster.home, &asked).await.unwrap_err();
-        assert!(error.sqlstate() == state && error.to_string().contains(words), "{}: {} {error}", asked.relation, error.sqlstate());
+        let error = distribute_table(&mut cluster.home, &asked)
+            .await
+            .unwrap_err();
+        assert!(
+            error.sqlstate() == state && error.to_string().contains(words),
+            "{}: {} {error}",
+            asked.relation,
+            error.sqlstate()
+        );
         if state == "0A000" {
             assert!(error.pg().hint.is_some(), "{error} has no hint");
         }
     }
     // Nothing of all that was left anywhere.
-    assert_eq!(text(&cluster.home, "SELECT count(*)::text FROM shardgate.distribution").await, "0");
-    assert_eq!(text(&cluster.home, "SELECT max(number)::text FROM shardgate.epoch").await, "2");
+    assert_eq!(
+        text(
+            &cluster.home,
+            "SELECT count(*)::text FROM shardgate.distribution"
+        )
+        .await,
+        "0"
+    );
+    assert_eq!(
+        text(
+            &cluster.home,
+            "SELECT max(number)::text FROM shardgate.epoch"
+        )
+        .await,
+        "2"
+    );
     let shard = cluster.servers[1].connect().await;
-    assert_eq!(text(&shard, "SELECT count(*)::text FROM pg_class WHERE relnamespace = 'public'::regnamespace").await, "0");
-    assert_eq!(text(&shard, "SELECT count(*)::text FROM pg_prepared_xacts").await, "0");
+    assert_eq!(
+        text(
+            &shard,
+            "SELECT count(*)::text FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        )
+        .await,
+        "0"
+    );
+    assert_eq!(
+        text(&shard, "SELECT count(*)::text FROM pg_prepared_xacts").await,
+        "0"
+    );
 
     // The name is taken on the other shard.
     run(&shard, "CREATE TABLE public.target (k int)").await;
-    let error = distribute_table(&mut cluster.home, &hash("target")).await.unwrap_err();
+    let error = distribute_table(&mut cluster.home, &hash("target"))
+        .await
+        .unwrap_err();
     assert_eq!(error.sqlstate(), "42P07", "{error}");
     run(&shard, "DROP TABLE public.target").await;
-    distribute_table(&mut cluster.home, &hash("target")).await.unwrap();
-    let error = distribute_table(&mut cluster.home, &hash("target")).await.unwrap_err();
+    distribute_table(&mut cluster.home, &hash("target"))
+        .await
+        .unwrap();
+    let error = distribute_table(&mut cluster.home, &hash("target"))
+        .await
+        .unwrap_err();
     assert_eq!(error.sqlstate(), "42710", "{error}");
 
     // Foreign keys between distributed tables must pair the keys of one distribution.
-    run(&cluster.home, "CREATE TABLE public.kid (k int NOT NULL, x int REFERENCES public.target (k))").await;
-    let error = distribute_table(&mut cluster.home, &hash("kid")).await.unwrap_err();
+    run(
+        &cluster.home,
+        "CREATE TABLE public.kid (k int NOT NULL, x int REFERENCES public.target (k))",
+    )
+    .await;
+    let error = distribute_table(&mut cluster.home, &hash("kid"))
+        .await
+        .unwrap_err();
     assert!(error.pg().detail.unwrap().contains("different shards"));
-    distribute_table(&mut cluster.home, &request("kid", "x")).await.unwrap();
+    distribute_table(&mut cluster.home, &request("kid", "x"))
+        .await
+        .unwrap();
 
     // Rows on another shard keep a table distributed.
     let map = map_of(&mut cluster, "target").await;
-    let far = (0..).find(|n| map.route(&Key::Int(*n)) == Ok(ShardId(2))).unwrap();
-    run(&shard, &format!("INSERT INTO public.target (k) VALUES ({far})")).await;
-    run(&cluster.home, "ALTER TABLE public.kid DROP CONSTRAINT kid_x_fkey").await;
-    let error = undistribute_table(&mut cluster.home, "target", &Caller::default()).await.unwrap_err();
-    assert!(error.sqlstate() == "0A000" && error.to_string().contains("has rows on this shard"), "{error}");
+    let far = (0..)
+        .find(|n| map.route(&Key::Int(*n)) == Ok(ShardId(2)))
+        .unwrap();
+    run(
+        &shard,
+        &format!("INSERT INTO public.target (k) VALUES ({far})"),
+    )
+    .await;
+    run(
+        &cluster.home,
+        "ALTER TABLE public.kid DROP CONSTRAINT kid_x_fkey",
+    )
+    .await;
+    let error = undistribute_table(&mut cluster.home, "target", &Caller::default())
+        .await
+        .unwrap_err();
+    assert!(
+        error.sqlstate() == "0A000" && error.to_string().contains("has rows on this shard"),
+        "{error}"
+    );
 }
 
 const REFUSED: &str = "SET search_path = public;
@@ -400,33 +788,76 @@ const REFUSED: &str = "SET search_path = public;
 async fn calls_run_for_a_role_and_its_search_path() {
     let mut cluster = Cluster::start(2).await;
     for server in &cluster.servers {
-        run(&server.connect().await, "CREATE ROLE app LOGIN; CREATE ROLE other LOGIN").await;
+        run(
+            &server.connect().await,
+            "CREATE ROLE app LOGIN; CREATE ROLE other LOGIN",
+        )
+        .await;
     }
     run(&cluster.home, "CREATE SCHEMA app AUTHORIZATION app; CREATE TABLE app.t (k int); ALTER TABLE app.t OWNER TO app").await;
     let asked = |function, args: &[&str]| Call {
         function,
         column: "f".to_owned(),
-        args: args.iter().map(|arg| (None, Argument::Text(Some((*arg).to_owned())))).collect(),
+        args: args
+            .iter()
+            .map(|arg| (None, Argument::Text(Some((*arg).to_owned()))))
+            .collect(),
     };
     let distribute = asked(CallName::CreateDistributedTable, &["t", "k", "hash"]);
-    let error = call(&cluster.config(), &distribute, "other").await.unwrap_err();
+    let error = call(&cluster.config(), &distribute, "other")
+        .await
+        .unwrap_err();
     assert_eq!(error.sqlstate(), "42P01", "{error}");
     call(&cluster.config(), &distribute, "app").await.unwrap();
-    assert_eq!(text(&cluster.home, "SELECT relation::text FROM shardgate.distributed_table").await, "app.t");
+    assert_eq!(
+        text(
+            &cluster.home,
+            "SELECT relation::text FROM shardgate.distributed_table"
+        )
+        .await,
+        "app.t"
+    );
     let other = asked(CallName::UndistributeTable, &["app.t"]);
-    assert_eq!(call(&cluster.config(), &other, "other").await.unwrap_err().sqlstate(), "42501");
+    assert_eq!(
+        call(&cluster.config(), &other, "other")
+            .await
+            .unwrap_err()
+            .sqlstate(),
+        "42501"
+    );
     call(&cluster.config(), &other, "app").await.unwrap();
-    call(&cluster.config(), &asked(CallName::CreateReferenceTable, &["t"]), "app").await.unwrap();
-    let snapshot = load(&mut cluster.home, None).await.unwrap().build().unwrap();
-    assert_eq!(snapshot.relation("app", "t").unwrap().placement, Placement::Reference);
+    call(
+        &cluster.config(),
+        &asked(CallName::CreateReferenceTable, &["t"]),
+        "app",
+    )
+    .await
+    .unwrap();
+    let snapshot = load(&mut cluster.home, None)
+        .await
+        .unwrap()
+        .build()
+        .unwrap();
+    assert_eq!(
+        snapshot.relation("app", "t").unwrap().placement,
+        Placement::Reference
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_prepared_transactions_it_is_said_before_anything_is_done() {
     let mut cluster = Cluster::start_with(2, &[]).await;
     run(&cluster.home, "CREATE TABLE public.t (k int)").await;
-    let error = distribute_table(&mut cluster.home, &request("t", "k")).await.unwrap_err();
+    let error = distribute_table(&mut cluster.home, &request("t", "k"))
+        .await
+        .unwrap_err();
     assert_eq!(error.sqlstate(), "55000", "{error}");
-    assert!(error.pg().hint.unwrap().contains("max_prepared_transactions"));
+    assert!(
+        error
+            .pg()
+            .hint
+            .unwrap()
+            .contains("max_prepared_transactions")
+    );
     assert!(matches!(error, CatalogError::Refused(_)));
 }

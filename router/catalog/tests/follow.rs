@@ -1,5 +1,7 @@
 //! Making a catalog, adding a shard, loading and following, on real servers.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 mod support;
 
 use shardgate_catalog::{
@@ -131,7 +133,10 @@ async fn a_shard_is_examined_before_it_is_added() {
     .await;
     let there = other.connect().await;
     there.batch_execute("CREATE ROLE app LOGIN").await.unwrap();
-    there.batch_execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0").await.unwrap();
+    there
+        .batch_execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+        .await
+        .unwrap();
     refused(
         &mut cluster,
         new("s3", &other, Some("latin")),

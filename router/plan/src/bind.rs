@@ -208,16 +208,8 @@ impl<'a> Binder<'a> {
                         self.descend(left, env, keys);
                         self.descend(right, env, keys);
                     }
-                    Reduced::LeftPreserved => {
-                        self.descend(left, env, keys);
-                        let nullable = self.close(&[right], matched.clone());
-                        self.descend(right, &nullable, keys);
-                    }
-                    Reduced::RightPreserved => {
-                        self.descend(right, env, keys);
-                        let nullable = self.close(&[left], matched.clone());
-                        self.descend(left, &nullable, keys);
-                    }
+                    Reduced::LeftPreserved => self.one_sided((left, right), env, &mut matched, keys),
+                    Reduced::RightPreserved => self.one_sided((right, left), env, &mut matched, keys),
                     Reduced::Neither => {
                         for side in [left, right] {
                             let own = self.close(&[side], env.to_vec());
@@ -228,6 +220,23 @@ impl<'a> Binder<'a> {
                 self.predicate(on, &matched);
             }
         }
+    }
+
+    /// An outer join that preserves its first side. What is known of the preserved side's keys (NULL aside, for it may
+    /// have outer joins of its own) is known of each pair that ON looks at.
+    fn one_sided(
+        &mut self,
+        (preserved, nullable): (&Tree, &Tree),
+        env: &[Atom],
+        matched: &mut Vec<Atom>,
+        keys: &mut Vec<Atom>,
+    ) {
+        let mut known = Vec::new();
+        self.descend(preserved, env, &mut known);
+        matched.extend(known.iter().cloned());
+        keys.extend(known);
+        let inside = self.close(&[nullable], matched.clone());
+        self.descend(nullable, &inside, keys);
     }
 
     fn leaf(&mut self, leaf: LeafId, env: &[Atom], keys: &mut Vec<Atom>) {

@@ -98,7 +98,9 @@ impl Planned<'_> {
     fn home(&self) -> Result<Route, Refusal> {
         let publication = self.utility.tag.ends_with(" PUBLICATION") && !self.utility.tag.starts_with("DROP");
         let named = self.utility.others.iter().find(|name| self.is_spread(name));
-        let all_tables = publication && self.utility.others.is_empty() && reach::any_distributed(self.snapshot);
+        let by_name = self.utility.others.iter().any(|name| matches!(self.target(name), Target::Known(_)));
+        let all_tables =
+            self.utility.tag == "CREATE PUBLICATION" && !by_name && reach::any_distributed(self.snapshot);
         if publication && (named.is_some() || all_tables) {
             let what = named.map_or("all tables".to_owned(), |name| format!("\"{}\"", name.name));
             return Err(Refusal::unsupported(

@@ -64,7 +64,7 @@ fn try_this() -> String {
             "the primary of the same shard",
         ),
         (
-            "SELECT count(*) FROM events WHERE day = '2026-02-03';",
+            "SELECT kind, user_id FROM events WHERE day = '2026-02-03';",
             "a range of days",
         ),
         (

@@ -131,7 +131,7 @@ async fn users_and_orders(client: &Client) -> Result<(), Failure> {
 /// With literals, as people type them.
 async fn events(client: &Client) -> Result<(), Failure> {
     for id in 1..=EVENTS {
-        let (month, day) = (id % 12 + 1, id % 28 + 1);
+        let (month, day) = (id % 12 + 1, id / 24 + 1);
         let kind = pick(&["view", "cart", "order"], id);
         let user = id * 37 % USERS + 1;
         run(

@@ -3,7 +3,7 @@
 /// On both sides, as it is.
 pub const TABLES: &str = "
 create table users (id bigint primary key, name text, city text, age int);
-create table orders (user_id bigint not null references users (id) on delete cascade, id bigint not null, amount int, status text, primary key (user_id, id));
+create table orders (user_id bigint not null, id bigint not null, amount int, status text, primary key (user_id, id));
 create table tags (label text primary key, note text, weight int);
 create table levels (level int primary key, title text, points int);
 create table countries (id int primary key, code text, name text);
@@ -17,6 +17,10 @@ pub const DISTRIBUTE: &[&str] = &[
     "select create_distributed_table('levels', 'level', 'range', bounds => array['3', '6', '9'])",
     "select create_reference_table('countries')",
 ];
+
+/// On both sides, once the tables are distributed.
+pub const LATER: &str =
+    "alter table orders add constraint orders_user foreign key (user_id) references users (id) on delete cascade";
 
 /// Rows of the distributed and home tables, one statement a row.
 pub fn rows() -> Vec<String> {

@@ -122,7 +122,12 @@ impl Server {
     /// Starts it again with the same options.
     pub fn restart(&self) {
         let mut restart = program("pg_ctl");
-        restart.arg("-D").arg(self.data()).arg("-l").arg(self.directory.path().join("log")).args(["-w", "-m", "immediate", "restart"]);
+        restart
+            .arg("-D")
+            .arg(self.data())
+            .arg("-l")
+            .arg(self.directory.path().join("log"))
+            .args(["-w", "-m", "immediate", "restart"]);
         // The server inherits the pipes: waiting for their end would wait for the server's.
         assert!(restart.stdout(Stdio::null()).status().unwrap().success());
     }

@@ -1,0 +1,141 @@
+//! Making a distributed or reference table a home table again.
+//!
+//! For now only when the home shard has all of its rows.
+
+use crate::connect::Backend;
+use crate::distribute::{Caller, require_lockable};
+use crate::error::{CatalogError, PgError};
+use crate::guard::GUARD;
+use crate::load_catalog;
+use crate::quote::{literal, qualified};
+use crate::raw::RawTable;
+use crate::recover::recover_before;
+use crate::resolve;
+use crate::table::Table;
+use crate::work::{Work, write_down};
+
+/// Makes a distributed or reference table a home table again. The copies on other shards are dropped.
+///
+/// # Errors
+/// 0A000 while another shard has rows that home has not, or while foreign keys tie it to tables that stay.
+pub async fn undistribute_table(
+    home: &mut Backend,
+    relation: &str,
+    caller: &Caller,
+) -> Result<(), CatalogError> {
+    recover_before(home).await?;
+    let mut work = Work::begin(home).await?;
+    let done = undistribute(&mut work, relation, caller).await;
+    let note = work.or_abandon(done).await?;
+    work.commit(&note).await
+}
+
+async fn undistribute(
+    work: &mut Work<'_>,
+    relation: &str,
+    caller: &Caller,
+) -> Result<String, CatalogError> {
+    let found = resolve::owned(&work.tx, &work.whom, relation, caller).await?;
+    require_lockable(work, &found).await?;
+    let others = load_catalog::tables(&work.tx)
+        .await
+        .map_err(|error| work.err(&error))?;
+    let known = others
+        .iter()
+        .find(|other| other.relation == found.oid)
+        .cloned();
+    let Some(known) = known else {
+        return Err(PgError::new(
+            "42809",
+            format!("table \"{}\" is a home table", found.display()),
+        )
+        .into());
+    };
+    let table = Table::read(&work.tx, &work.whom, found.oid).await?;
+    refuse_ties(&table, &others)?;
+    let name = qualified(&table.schema, &table.name);
+    let distributed = known.kind == "distributed";
+    let next = work.next.clone();
+    let emptiness = if distributed {
+        vec![refuse_rows(&table)]
+    } else {
+        Vec::new()
+    };
+    work.change()
+        .await?
+        .prepare(|_| {
+            let mut sql = vec![format!("LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")];
+            sql.extend(emptiness.iter().cloned());
+            // Views over it are copies of the home shard's, which stay there.
+            sql.push(format!("DROP TABLE {name} CASCADE"));
+            sql.push(write_down(&next));
+            sql
+        })
+        .await?;
+    if distributed {
+        work.run(&format!(
+            "ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {GUARD}"
+        ))
+        .await?;
+    }
+    work.tx
+        .execute(
+            "DELETE FROM shardgate.distributed_table WHERE relation::oid = $1",
+            &[&table.oid],
+        )
+        .await
+        .map_err(|error| work.err(&error))?;
+    drop_unused_distribution(work, &known).await?;
+    Ok(format!("undistribute {}", table.display()))
+}
+
+/// A distribution that was made for this table alone goes with it; one with a name that somebody gave stays, and so
+/// does the default for its type.
+async fn drop_unused_distribution(work: &Work<'_>, known: &RawTable) -> Result<(), CatalogError> {
+    let Some(id) = known.distribution.and_then(|id| i32::try_from(id).ok()) else {
+        return Ok(());
+    };
+    work.tx
+        .execute(
+            "DELETE FROM shardgate.distribution d WHERE id = $1 AND NOT by_default AND for_table \
+             AND NOT EXISTS (SELECT FROM shardgate.distributed_table t WHERE t.distribution_id = d.id)",
+            &[&id],
+        )
+        .await
+        .map_err(|error| work.err(&error))?;
+    Ok(())
+}
+
+/// A foreign key between this table and another that is not a home table would have rows on one side only.
+fn refuse_ties(table: &Table, others: &[RawTable]) -> Result<(), PgError> {
+    let tie = table.foreign_keys.iter().find(|key| {
+        key.other != table.oid
+            && others.iter().any(|other| {
+                other.relation == key.other && !(key.outgoing && other.kind == "reference")
+            })
+    });
+    match tie {
+        None => Ok(()),
+        Some(key) => Err(PgError::new(
+            "0A000",
+            format!(
+                "foreign key \"{}\" ties table \"{}\" to {}",
+                key.name,
+                table.display(),
+                key.other_name
+            ),
+        )
+        .hint("Drop the foreign key first, and add it again when both tables are home tables.")),
+    }
+}
+
+/// A statement that fails if a shard has rows of the table.
+fn refuse_rows(table: &Table) -> String {
+    let message = format!("table \"{}\" has rows on this shard", table.display());
+    format!(
+        "DO $shardgate$ BEGIN IF EXISTS (SELECT FROM {}) THEN RAISE EXCEPTION USING ERRCODE = '0A000', MESSAGE = {}, \
+         HINT = 'Delete or move them to the home shard first: tables with rows cannot be undistributed yet.'; END IF; END $shardgate$",
+        qualified(&table.schema, &table.name),
+        literal(&message)
+    )
+}

@@ -1,0 +1,145 @@
+//! DDL, maintenance, and commands that name tables.
+
+use crate::fixture::*;
+
+#[test]
+fn where_ddl_goes() {
+    check_lines(
+        "
+        CREATE TABLE x (id int) => home
+        CREATE TABLE x (id int REFERENCES countries (id)) => home
+        CREATE TABLE x (id int REFERENCES notes (id)) => home
+        CREATE TABLE x (user_id bigint REFERENCES users (id)) => refused: distributed table
+        CREATE TABLE x (LIKE users) => refused
+        CREATE TABLE x (LIKE users INCLUDING ALL) => refused
+        CREATE TABLE x () INHERITS (users) => refused
+        CREATE TABLE x PARTITION OF users FOR VALUES IN (1) => refused
+        CREATE TABLE x AS SELECT * FROM notes => home
+        CREATE TABLE x AS SELECT * FROM countries => home
+        CREATE TABLE x AS SELECT * FROM users => refused
+        CREATE TABLE x AS SELECT * FROM active => refused
+        CREATE MATERIALIZED VIEW x AS SELECT count(*) FROM users => refused
+        CREATE VIEW v AS SELECT * FROM users => all
+        CREATE OR REPLACE VIEW v AS SELECT * FROM users u JOIN countries c ON true => all
+        CREATE VIEW v AS SELECT * FROM active => all
+        CREATE VIEW v AS SELECT * FROM notes => home
+        CREATE VIEW v AS SELECT 1 => home
+        CREATE VIEW v AS SELECT * FROM notes, users => refused
+        CREATE VIEW v AS SELECT * FROM blind => refused
+        DROP TABLE notes => home
+        DROP TABLE users => all
+        DROP TABLE users, orders => all
+        DROP TABLE users, notes => refused
+        DROP TABLE IF EXISTS missing => home
+        DROP TABLE countries => all
+        DROP VIEW active => all
+        DROP VIEW note_view => home
+        TRUNCATE users => all
+        TRUNCATE notes => home
+        TRUNCATE users, notes => refused
+        VACUUM => all
+        VACUUM users => all
+        ANALYZE notes => home
+        CREATE INDEX ON users (name) => all
+        CREATE INDEX i ON notes (id) => home
+        CREATE UNIQUE INDEX i ON notes (id) => home
+        CREATE UNIQUE INDEX i ON users (id, name) => all
+        CREATE UNIQUE INDEX i ON users (name) => refused: must contain
+        CREATE UNIQUE INDEX i ON users (abs(id)) => refused: must contain
+        CREATE UNIQUE INDEX i ON countries (code) => all
+        ALTER TABLE users ADD COLUMN y int => all
+        ALTER TABLE users ADD COLUMN y int UNIQUE => refused: must contain
+        ALTER TABLE users ADD PRIMARY KEY (id) => all
+        ALTER TABLE users ADD UNIQUE (name) => refused: must contain
+        ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (user_id) REFERENCES users (id) => all
+        ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (p) REFERENCES users (id) => refused
+        ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (p) REFERENCES countries (id) => all
+        ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (user_id) REFERENCES far (id) => refused
+        ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (p) REFERENCES notes (id) => refused
+        ALTER TABLE notes ADD CONSTRAINT f FOREIGN KEY (user_id) REFERENCES users (id) => refused
+        ALTER TABLE notes ADD CONSTRAINT f FOREIGN KEY (id) REFERENCES countries (id) => home
+        ALTER TABLE users DROP COLUMN id => refused: sharding key
+        ALTER TABLE users RENAME COLUMN id TO uid => refused: sharding key
+        ALTER TABLE users RENAME id TO uid => refused: sharding key
+        ALTER TABLE users ALTER COLUMN id TYPE int4 => refused: sharding key
+        ALTER TABLE users RENAME COLUMN name TO nick => all
+        ALTER TABLE users DROP COLUMN name => all
+        ALTER TABLE users DROP CONSTRAINT shardgate_owns => refused: shardgate_owns
+        ALTER TABLE users ENABLE ROW LEVEL SECURITY => refused
+        ALTER TABLE users INHERIT notes => refused
+        ALTER TABLE users ADD COLUMN n bigserial => refused
+        ALTER TABLE users RENAME TO people => all
+        ALTER TABLE notes RENAME TO memos => home
+        CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION f() => refused
+        CREATE TRIGGER t BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION f() => home
+        CREATE POLICY p ON users USING (true) => refused
+        CREATE RULE r AS ON INSERT TO users DO INSTEAD NOTHING => refused
+        CREATE SCHEMA x => all
+        CREATE ROLE r => all
+        CREATE EXTENSION citext => all
+        CREATE TYPE t AS ENUM ('a') => all
+        CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'select 1' => all
+        GRANT SELECT ON users TO r => all
+        GRANT SELECT ON notes TO r => home
+        COMMENT ON TABLE users IS 'x' => all
+        CREATE TEMP TABLE x (id int) => home
+        CREATE TEMP TABLE x AS SELECT * FROM users => refused
+        CREATE SEQUENCE s => home
+        CREATE PUBLICATION p FOR TABLE notes => home
+        CREATE PUBLICATION p FOR TABLE users => refused
+        CREATE PUBLICATION p FOR ALL TABLES => refused
+        DO $$ BEGIN END $$ => refused
+        CALL f() => refused
+        LOAD 'x' => home
+        ",
+    );
+}
+
+/// Without the text nothing proves that an index is not unique.
+#[test]
+fn indexes_without_the_text() {
+    let fixture = Fixture::new();
+    let context = shardgate_plan::Context {
+        user: "app",
+        search_path: None,
+        declared: &[],
+        temporary: &fixture.temporary,
+        transform_null_equals: false,
+    };
+    for (sql, refused) in [
+        ("CREATE INDEX ON users (name)", true),
+        ("ALTER TABLE users ADD COLUMN y int", true),
+        ("ALTER TABLE users DROP COLUMN name", false),
+        ("CREATE INDEX ON notes (id)", false),
+    ] {
+        let compiled = shardgate_plan::compile(&shardgate_sql::analyze(sql), &fixture.snapshot, &context);
+        assert_eq!(matches!(compiled.route, shardgate_plan::Route::Refused(_)), refused, "{sql}");
+    }
+}
+
+#[test]
+fn commands() {
+    check_lines(
+        "
+        COPY notes TO STDOUT => home
+        COPY notes FROM STDIN => home
+        COPY users TO STDOUT => refused
+        COPY users FROM STDIN => refused
+        COPY countries FROM STDIN => refused
+        COPY (SELECT * FROM users WHERE id = {a}) TO STDOUT => a
+        COPY (SELECT * FROM users) TO STDOUT => refused
+        LOCK TABLE notes => home
+        LOCK TABLE users => refused
+        DECLARE c CURSOR FOR SELECT * FROM users WHERE id = {a} => a
+        DECLARE c CURSOR FOR SELECT * FROM users => refused
+        PREPARE p AS SELECT * FROM users WHERE id = {a} => a
+        EXPLAIN SELECT * FROM users WHERE id = {a} => a
+        EXPLAIN ANALYZE SELECT * FROM users => refused
+        EXPLAIN SELECT * FROM notes => home
+        EXPLAIN CREATE TABLE x AS SELECT * FROM users => refused
+        EXPLAIN (ROUTE) SELECT * FROM users WHERE id = {a} => a
+        BEGIN => home
+        SET a.b = 'c' => home
+        ",
+    );
+}

@@ -1,0 +1,131 @@
+//! What statements do to their surroundings.
+
+use crate::fixture::*;
+use shardgate_plan::Traits;
+
+fn traits(sql: &str) -> Traits {
+    Fixture::new().compile(&fill(sql)).traits
+}
+
+#[test]
+fn replica_safe() {
+    for sql in [
+        "SELECT 1",
+        "SELECT now(), random(), gen_random_uuid()",
+        "SELECT * FROM notes",
+        "SELECT * FROM countries",
+        "SELECT * FROM users WHERE id = {a}",
+        "SELECT lower(name), count(*) FROM users WHERE id = {a} GROUP BY 1",
+        "SELECT pg_is_in_recovery()",
+        "SELECT pg_is_in_recovery() FROM users WHERE id = {a}",
+        "WITH c AS (SELECT * FROM users WHERE id = {a}) SELECT * FROM c",
+        "SELECT * FROM active WHERE id = {a}",
+        "SELECT tax(1)",
+        "VALUES (1)",
+    ] {
+        assert!(traits(sql).replica_safe, "{sql}");
+        assert!(traits(sql).read_only, "{sql}");
+        assert_eq!(traits(sql).taints, None, "{sql}");
+    }
+    for sql in [
+        "SELECT * FROM notes FOR UPDATE",
+        "SELECT * FROM notes FOR SHARE",
+        "SELECT * INTO x FROM notes",
+        "INSERT INTO notes (id) VALUES (1)",
+        "WITH d AS (DELETE FROM notes RETURNING *) SELECT * FROM d",
+        "SELECT nextval('s')",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_advisory_xact_lock(1)",
+        "SELECT txid_current()",
+        "SELECT set_config('a.b', 'c', true)",
+        "SELECT pg_notify('a', 'b')",
+        "SELECT clean_fn()",
+        "SELECT opaque_fn()",
+        "SELECT unknown_fn()",
+        "SELECT * FROM unknown_fn()",
+        "SELECT 'sad'::mood",
+        "SELECT * FROM home_coded",
+        "SELECT * FROM missing",
+        "SELECT * FROM pg_stat_activity",
+        "SELECT * FROM users_seq",
+        "SELECT pg_current_wal_lsn()",
+        "SELECT * FROM notes WHERE (SELECT clean_fn())",
+    ] {
+        assert!(!traits(sql).replica_safe, "{sql}");
+    }
+}
+
+#[test]
+fn reads_and_writes() {
+    for sql in ["SELECT current_setting('x')", "SELECT * FROM pg_class", "SELECT pg_get_viewdef('v')", "SELECT version()"] {
+        assert!(traits(sql).read_only, "{sql}");
+    }
+    for sql in ["UPDATE notes SET id = 1", "SELECT nextval('s')", "SELECT clean_fn()", "SELECT * FROM notes FOR UPDATE"] {
+        assert!(!traits(sql).read_only, "{sql}");
+    }
+}
+
+#[test]
+fn taints() {
+    for sql in [
+        "SELECT set_config('a.b', 'c', false)",
+        "SELECT setseed(0.5)",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_lock_shared(1)",
+        "SELECT 1 FROM notes WHERE pg_advisory_unlock(1)",
+        "SELECT lo_open(1, 2)",
+        "SELECT dblink_connect('x')",
+        "SELECT currval('s'), lastval()",
+        "SELECT opaque_fn()",
+        "SELECT nowhere.f()",
+        "INSERT INTO home_coded (id) VALUES (1)",
+        "DO $$ BEGIN END $$",
+        "CALL f()",
+        "LOAD 'x'",
+        "CREATE TEMP TABLE x (id int)",
+        "NOTHING KNOWN",
+    ] {
+        assert!(traits(sql).taints.is_some(), "{sql}");
+    }
+    for sql in [
+        "SELECT 1",
+        "SELECT nextval('s')",
+        "SELECT pg_advisory_xact_lock(1)",
+        "SELECT pg_notify('a', 'b')",
+        "SELECT clean_fn()",
+        "INSERT INTO notes (id) VALUES (1) ON CONFLICT DO NOTHING RETURNING *",
+        "UPDATE users SET name = upper(name) WHERE id = {a}",
+        "SELECT * FROM home_coded",
+        "CREATE TABLE x (id int)",
+        "DROP TABLE notes",
+        "VACUUM",
+        "SELECT * FROM pg_class",
+        "SELECT * FROM notes WHERE body = 'x' AND id = 3",
+    ] {
+        assert_eq!(traits(sql).taints, None, "{sql}");
+    }
+}
+
+#[test]
+fn others() {
+    assert!(traits("CREATE TABLE x (id int)").ddl);
+    assert!(traits("SELECT * INTO x FROM notes").ddl);
+    assert!(!traits("VACUUM").ddl);
+    assert!(!traits("TRUNCATE notes").ddl);
+    assert!(traits("VACUUM").no_transaction);
+    assert!(traits("CREATE INDEX CONCURRENTLY i ON notes (id)").no_transaction);
+    assert!(traits("CREATE TEMP TABLE x (id int)").temporary);
+    assert!(!traits("CREATE TABLE x (id int)").temporary);
+}
+
+/// A user's operator named `=` for other types does not make every comparison suspect.
+#[test]
+fn operators() {
+    let fixture = Fixture::with(|f| {
+        let operator = shardgate_plan::snapshot::UserOperator { name: "=".into(), left: 99_000, right: 99_000 };
+        f.snapshot.operators.push(operator);
+    });
+    assert!(fixture.compile("SELECT * FROM notes WHERE user_id = 3").traits.replica_safe);
+    assert!(!fixture.compile("SELECT * FROM notes WHERE f = 3").traits.replica_safe);
+    assert!(!fixture.compile("SELECT * FROM notes WHERE id OPERATOR(public.=) 3").traits.replica_safe);
+}
