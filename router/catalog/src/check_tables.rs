@@ -89,6 +89,7 @@ pub(crate) async fn check(
     if !row.home {
         findings.extend(strays(backend, row, snapshot).await?);
     }
+    findings.extend(copied_guards(backend, row, snapshot).await?);
     Ok(findings)
 }
 
@@ -267,6 +268,41 @@ async fn strays(
                     ))
                 }
             }
+        })
+        .collect())
+}
+
+/// `CREATE TABLE .. (LIKE .. INCLUDING ALL)` and a restored dump carry the guard into tables that it does not belong to.
+async fn copied_guards(
+    backend: &Backend,
+    row: &ShardRow,
+    snapshot: &Snapshot,
+) -> Result<Vec<Finding>, CatalogError> {
+    let rows = backend
+        .query(
+            "SELECT n.nspname::text, c.relname::text FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid \
+             JOIN pg_namespace n ON n.oid = c.relnamespace WHERE k.conname = $1 AND n.nspname !~ '^pg_' ORDER BY 1, 2",
+            &[&GUARD],
+        )
+        .await
+        .map_err(|error| backend.err(&error))?;
+    let distributed = |schema: &str, name: &str| {
+        let relation = snapshot.relation(schema, name);
+        relation.is_some_and(|relation| matches!(relation.placement, Placement::Distributed { .. }))
+    };
+    let hint = "Drop the constraint there: it refuses rows that belong on other shards.";
+    Ok(rows
+        .iter()
+        .map(|found| (found.get::<_, String>(0), found.get::<_, String>(1)))
+        .filter(|(schema, name)| !distributed(schema, name))
+        .map(|(schema, name)| {
+            let object = format!("table {schema}.{name} on shard {}", row.name);
+            Finding::error(
+                "guard_copied",
+                object,
+                format!("the table is not distributed and has the constraint {GUARD}"),
+                hint,
+            )
         })
         .collect())
 }

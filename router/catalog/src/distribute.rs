@@ -8,6 +8,7 @@ use crate::choose::choose;
 use crate::connect::Backend;
 use crate::dependent_views;
 use crate::distribution::Known;
+use crate::epoch::acknowledged;
 use crate::error::{CatalogError, PgError};
 use crate::guard;
 use crate::load_catalog;
@@ -69,7 +70,10 @@ pub async fn distribute_table(
     let note = format!("distribute {} by {}", table.display(), key.name);
     let done = distribute(&mut work, &table, &known, &key).await;
     work.or_abandon(done).await?;
-    work.commit(&note).await
+    let number = work.next.number;
+    work.commit(&note).await?;
+    acknowledged(home, number).await;
+    Ok(())
 }
 
 /// Copies an empty table to every shard, where all of its rows will be.
@@ -85,7 +89,10 @@ pub async fn reference_table(
     let mut work = Work::begin(home).await?;
     let done = reference(&mut work, relation, caller).await;
     let note = work.or_abandon(done).await?;
-    work.commit(&note).await
+    let number = work.next.number;
+    work.commit(&note).await?;
+    acknowledged(home, number).await;
+    Ok(())
 }
 
 /// Finds and locks the table, checks it, and finds or makes its distribution.

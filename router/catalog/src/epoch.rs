@@ -6,10 +6,16 @@
 use crate::connect::Backend;
 use crate::error::CatalogError;
 use crate::{fingerprint, schema};
+use std::time::{Duration, Instant};
 use tokio_postgres::{GenericClient, Transaction};
+use tracing::warn;
 
 /// The channel on which a new epoch is announced. The payload is its number.
 pub const CHANNEL: &str = "shardgate_epoch";
+/// How long a change waits for the routers.
+const ACKNOWLEDGE_MS: u64 = 3_000;
+/// A router whose heartbeat is older counts as gone.
+const LIVE_S: f64 = 15.0;
 
 /// The epoch that a change will make. It is drawn first, so that shards can write it down before the home shard decides.
 #[derive(Clone, Debug)]
@@ -93,6 +99,34 @@ pub(crate) async fn write_down(
         )
         .await?;
     Ok(())
+}
+
+/// Waits until every router that lives works by the epoch, for as long as `ACKNOWLEDGE_MS`. A router that does not answer
+/// is said in the log: its statements may still be refused by guards, and are repeated then.
+pub(crate) async fn acknowledged(home: &Backend, number: i64) {
+    let until = Instant::now() + Duration::from_millis(ACKNOWLEDGE_MS);
+    loop {
+        let behind = home
+            .query_one(
+                "SELECT string_agg(id, ', ') FROM shardgate.router \
+                 WHERE epoch < $1 AND heartbeat > now() - make_interval(secs => $2)",
+                &[&number, &LIVE_S],
+            )
+            .await
+            .map(|row| row.get::<_, Option<String>>(0));
+        match behind {
+            Ok(None) => return,
+            Ok(Some(routers)) if Instant::now() >= until => {
+                warn!(routers, number, "routers have not acknowledged the epoch");
+                return;
+            }
+            Err(error) => {
+                warn!(%error, "the routers' acknowledgement could not be read");
+                return;
+            }
+            Ok(Some(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
 }
 
 /// Makes the next epoch if the schema is no longer what the newest epoch saw. True if it did.

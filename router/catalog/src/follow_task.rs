@@ -3,7 +3,7 @@
 //! Questions are cheap (the newest epoch) and frequent; the schema's fingerprint costs more in a large database and is
 //! taken so rarely that it uses no more than a hundredth of the time.
 
-use crate::connect::Backend;
+use crate::connect::{Backend, config_for, hosts_of};
 use crate::disk;
 use crate::epoch;
 use crate::error::CatalogError;
@@ -12,7 +12,7 @@ use crate::follow::{FollowerOptions, FollowerState, Held, blocking};
 use crate::load::{self, load, newest_epoch};
 use crate::raw::RawSnapshot;
 use crate::recover::recover;
-use shardgate_plan::snapshot::Snapshot;
+use shardgate_plan::snapshot::{Host, Snapshot};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -400,7 +400,20 @@ async fn connect_and_load(
     options: &FollowerOptions,
     known: Option<&RawSnapshot>,
 ) -> Result<(Backend, RawSnapshot), CatalogError> {
-    let mut home = Backend::primary(&options.config, "the home shard").await?;
+    // A replica that became the primary may be in the catalog and not in the router's own settings.
+    let mut hosts = hosts_of(&options.config);
+    let listed = known.and_then(|raw| raw.shards.iter().find(|shard| shard.id == raw.home));
+    for (host, port) in listed.iter().flat_map(|shard| &shard.hosts) {
+        let host = Host {
+            host: host.clone(),
+            port: *port,
+        };
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    let config = config_for(&options.config, &hosts, None);
+    let mut home = Backend::primary(&config, "the home shard").await?;
     home.run(&format!(
         "SET synchronous_commit = off; LISTEN {}",
         epoch::CHANNEL

@@ -4,6 +4,7 @@
 
 use crate::connect::Backend;
 use crate::distribute::{Caller, require_lockable};
+use crate::epoch::acknowledged;
 use crate::error::{CatalogError, PgError};
 use crate::guard::GUARD;
 use crate::load_catalog;
@@ -27,7 +28,10 @@ pub async fn undistribute_table(
     let mut work = Work::begin(home).await?;
     let done = undistribute(&mut work, relation, caller).await;
     let note = work.or_abandon(done).await?;
-    work.commit(&note).await
+    let number = work.next.number;
+    work.commit(&note).await?;
+    acknowledged(home, number).await;
+    Ok(())
 }
 
 async fn undistribute(

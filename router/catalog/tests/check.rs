@@ -156,6 +156,17 @@ async fn drift_is_found() {
             );
         }
     }
+    cluster
+        .home
+        .batch_execute("CREATE TABLE public.copied (LIKE public.h INCLUDING ALL)")
+        .await
+        .unwrap();
+    assert!(
+        codes(&mut cluster.home)
+            .await
+            .iter()
+            .any(|(code, text)| *code == "guard_copied" && text.contains("public.copied"))
+    );
     cluster.servers[1].stop();
     assert_eq!(
         codes(&mut cluster.home)
@@ -163,6 +174,6 @@ async fn drift_is_found() {
             .iter()
             .map(|(code, _)| *code)
             .collect::<Vec<_>>(),
-        ["unreachable"]
+        ["guard_copied", "unreachable"]
     );
 }

@@ -199,7 +199,7 @@ async fn guards_accept_what_the_map_says_and_nothing_else() {
         };
         (ty.to_owned(), request)
     };
-    let cases: Vec<((String, DistributeRequest), &[(&str, Key)])> = vec![
+    let cases: [(_, &[(&str, Key)]); 16] = [
         (hash("bigint", None), &ints),
         (hash("smallint", Some(2)), &ints),
         (hash("int", Some(16)), &ints),

@@ -12,15 +12,37 @@ use crate::utility::{Planned, distribution};
 const GUARD: &str = "shardgate_owns";
 
 /// Words that make a shard's rows differ from those of the others: each shard would compute its own values.
-const OWN_VALUES: &[&str] = &["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8", "identity", "nextval"];
-const OWN_COPIES: &[&str] =
-    &["random", "gen_random_uuid", "uuid_generate_v4", "uuid_generate_v1", "clock_timestamp", "now", "timeofday"];
+const OWN_VALUES: &[&str] = &[
+    "serial",
+    "bigserial",
+    "smallserial",
+    "serial2",
+    "serial4",
+    "serial8",
+    "identity",
+    "nextval",
+];
+const OWN_COPIES: &[&str] = &[
+    "random",
+    "gen_random_uuid",
+    "uuid_generate_v4",
+    "uuid_generate_v1",
+    "clock_timestamp",
+    "now",
+    "timeofday",
+];
 
 /// Checks a statement on a distributed or reference table.
 pub(crate) fn check(planned: &Planned<'_>, relation: &Relation) -> Result<(), Refusal> {
     let utility = planned.utility;
     let table = &relation.name;
-    let named = |word: &str| planned.facts.identifiers.iter().any(|identifier| identifier == word);
+    let named = |word: &str| {
+        planned
+            .facts
+            .identifiers
+            .iter()
+            .any(|identifier| identifier == word)
+    };
     if named(GUARD) {
         return Err(refuse(
             format!("constraint \"{GUARD}\" of table \"{table}\" cannot be changed"),
@@ -28,7 +50,10 @@ pub(crate) fn check(planned: &Planned<'_>, relation: &Relation) -> Result<(), Re
             "Use undistribute_table to take it away.",
         ));
     }
-    if matches!(utility.tag, "CREATE TRIGGER" | "CREATE RULE" | "CREATE POLICY") {
+    if matches!(
+        utility.tag,
+        "CREATE TRIGGER" | "CREATE RULE" | "CREATE POLICY"
+    ) {
         return Err(refuse(
             format!("{} on table \"{table}\" is not supported", utility.tag),
             "What it reads or writes is not proven to lie on one shard.",
@@ -38,9 +63,15 @@ pub(crate) fn check(planned: &Planned<'_>, relation: &Relation) -> Result<(), Re
     if utility.tag != "ALTER TABLE" && utility.tag != "CREATE INDEX" {
         return Ok(());
     }
-    if let Some(word) = ["inherit", "attach", "detach"].into_iter().find(|word| named(word)) {
+    if let Some(word) = ["inherit", "attach", "detach"]
+        .into_iter()
+        .find(|word| named(word))
+    {
         return Err(refuse(
-            format!("ALTER TABLE .. {} on table \"{table}\" is not supported", word.to_uppercase()),
+            format!(
+                "ALTER TABLE .. {} on table \"{table}\" is not supported",
+                word.to_uppercase()
+            ),
             "Parents, children and partitions of distributed tables are not supported.",
             "Undistribute the table first.",
         ));
@@ -56,13 +87,17 @@ pub(crate) fn check(planned: &Planned<'_>, relation: &Relation) -> Result<(), Re
         && utility.changed_columns.iter().any(|column| column == key)
     {
         return Err(refuse(
-            format!("the sharding key \"{key}\" of table \"{table}\" cannot be renamed, dropped or retyped"),
+            format!(
+                "the sharding key \"{key}\" of table \"{table}\" cannot be renamed, dropped or retyped"
+            ),
             "The rows are placed by it.",
             "Undistribute the table first.",
         ));
     }
     let copies = relation.placement == Placement::Reference;
-    let own = OWN_VALUES.iter().chain(if copies { OWN_COPIES } else { &[] });
+    let own = OWN_VALUES
+        .iter()
+        .chain(if copies { OWN_COPIES } else { &[] });
     if let Some(word) = own.copied().find(|word| named(word)) {
         return Err(refuse(
             format!("{word} in ALTER TABLE of \"{table}\" is not supported"),
@@ -91,7 +126,10 @@ fn foreign_keys(planned: &Planned<'_>, relation: &Relation) -> Result<(), Refusa
         };
         if !fits {
             return Err(refuse(
-                format!("table \"{}\" cannot refer to table \"{}\"", relation.name, name.name),
+                format!(
+                    "table \"{}\" cannot refer to table \"{}\"",
+                    relation.name, name.name
+                ),
                 "A foreign key is checked on each shard by itself, so the other table must be a reference table, or co-located and joined by the sharding keys.",
                 "Make the other table a reference table, or distribute both by the key that joins them.",
             ));
@@ -102,15 +140,26 @@ fn foreign_keys(planned: &Planned<'_>, relation: &Relation) -> Result<(), Refusa
 
 /// A unique index holds on each shard by itself, so it must contain the key.
 fn unique_keys(planned: &Planned<'_>, relation: &Relation) -> Result<(), Refusal> {
-    let Some((_, key)) = distribution(relation) else { return Ok(()) };
+    let Some((_, key)) = distribution(relation) else {
+        return Ok(());
+    };
     // Without the text nothing is known of them, so what may add one is refused.
-    let may_add = planned.utility.tag == "CREATE INDEX" || planned.facts.identifiers.iter().any(|word| word == "add");
-    let added = planned.text.and_then(unique::added).unwrap_or_else(|| if may_add { vec![None] } else { Vec::new() });
+    let may_add = planned.utility.tag == "CREATE INDEX"
+        || planned.facts.identifiers.iter().any(|word| word == "add");
+    let added = planned
+        .text
+        .and_then(unique::added)
+        .unwrap_or_else(|| if may_add { vec![None] } else { Vec::new() });
     for columns in &added {
-        let contains = columns.as_ref().is_some_and(|columns| columns.iter().any(|column| column == key));
+        let contains = columns
+            .as_ref()
+            .is_some_and(|columns| columns.iter().any(|column| column == key));
         if !contains {
             return Err(refuse(
-                format!("a unique index or constraint on table \"{}\" must contain its sharding key \"{key}\"", relation.name),
+                format!(
+                    "a unique index or constraint on table \"{}\" must contain its sharding key \"{key}\"",
+                    relation.name
+                ),
                 "It is enforced on each shard by itself; without the key, equal values could lie on two shards. Only plain lists of columns are understood.",
                 format!("Add \"{key}\" to its columns."),
             ));
@@ -126,7 +175,9 @@ fn refuse(message: String, detail: &str, hint: impl Into<String>) -> Refusal {
 /// The table is not on home alone, for LOCK and COPY.
 pub(crate) fn is_spread(target: &Target<'_>, planned: &crate::snapshot::Snapshot) -> bool {
     match target {
-        Target::Known(relation) | Target::Ambiguous(relation) => !reach::of_relation(relation, planned).is_home_only(),
+        Target::Known(relation) | Target::Ambiguous(relation) => {
+            !reach::of_relation(relation, planned).is_home_only()
+        }
         Target::Temporary | Target::System | Target::Unknown => false,
     }
 }

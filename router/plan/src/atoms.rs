@@ -24,8 +24,14 @@ impl<'a> Resolver<'a> {
         into: &mut Predicate,
     ) -> Resolved<()> {
         match expr {
-            Expr::And(list) => list.iter().try_for_each(|conjunct| self.condition(conjunct, scope, into)),
-            Expr::InSubquery { expr, query, negated: false } => self.membership(expr, query, scope, into),
+            Expr::And(list) => list
+                .iter()
+                .try_for_each(|conjunct| self.condition(conjunct, scope, into)),
+            Expr::InSubquery {
+                expr,
+                query,
+                negated: false,
+            } => self.membership(expr, query, scope, into),
             other => {
                 self.walk(other, scope, &mut into.subqueries)?;
                 let atoms = self.atoms(other, scope);
@@ -48,13 +54,22 @@ impl<'a> Resolver<'a> {
         for (i, column) in expr_columns(expr).into_iter().enumerate() {
             let ty = self.column_type(column, scope);
             self.note_operator("=", None, ty);
-            let node = self.typed_node(column, scope).filter(|(_, ty)| self.equality_is_builtin(*ty));
-            let inner = query.outputs.get(i).and_then(|output| output.node).and_then(|node| self.ty(node));
-            let alike = node.zip(inner).is_some_and(|((_, ty), inner)| family(ty) == family(inner));
+            let node = self
+                .typed_node(column, scope)
+                .filter(|(_, ty)| self.equality_is_builtin(*ty));
+            let inner = query
+                .outputs
+                .get(i)
+                .and_then(|output| output.node)
+                .and_then(|node| self.ty(node));
+            let alike = node
+                .zip(inner)
+                .is_some_and(|((_, ty), inner)| family(ty) == family(inner));
             columns.push(node.filter(|_| alike).map(|(node, _)| node));
             if let Some((node, _)) = node.filter(|_| alike && query.complete) {
                 let set = query.exports.get(i).cloned().flatten();
-                into.atoms.push(set.map_or(Atom::NotNull(node), |set| Atom::Within(node, set)));
+                into.atoms
+                    .push(set.map_or(Atom::NotNull(node), |set| Atom::Within(node, set)));
             }
         }
         if columns.len() != query.outputs.len() {
@@ -67,22 +82,56 @@ impl<'a> Resolver<'a> {
     /// The atoms of one conjunct.
     pub(crate) fn atoms(&mut self, expr: &Expr, scope: &Scope<'a>) -> Vec<Atom> {
         match expr {
-            Expr::And(list) => list.iter().flat_map(|conjunct| self.atoms(conjunct, scope)).collect(),
+            Expr::And(list) => list
+                .iter()
+                .flat_map(|conjunct| self.atoms(conjunct, scope))
+                .collect(),
             Expr::Or(list) => self.disjunction(list, scope),
             Expr::Literal(Literal::Bool(false) | Literal::Null) => vec![Atom::Never],
-            Expr::Binary { op, schema, left, right } if op == "=" => {
-                self.equality(left, right, schema.as_deref(), scope)
-            }
-            Expr::Binary { op, schema, left, right } if is_comparison(op) => {
-                self.comparison(op, schema.as_deref(), left, right, scope)
-            }
-            Expr::IsDistinct { left, right, negated: true } => self.not_distinct(left, right, scope),
-            Expr::IsNull { expr, negated: true } => self.column_node(expr, scope).map(Atom::NotNull).into_iter().collect(),
-            Expr::InList { expr, list, negated: false } => self.in_list(expr, list, scope),
-            Expr::Quantified { op, schema, all: false, left, right: Quantifier::Array(array) } if op == "=" => {
-                self.any_of(left, array, schema.as_deref(), scope)
-            }
-            Expr::Between { expr, low, high, negated: false, symmetric: false } => {
+            Expr::Binary {
+                op,
+                schema,
+                left,
+                right,
+            } if op == "=" => self.equality(left, right, schema.as_deref(), scope),
+            Expr::Binary {
+                op,
+                schema,
+                left,
+                right,
+            } if is_comparison(op) => self.comparison(op, schema.as_deref(), left, right, scope),
+            Expr::IsDistinct {
+                left,
+                right,
+                negated: true,
+            } => self.not_distinct(left, right, scope),
+            Expr::IsNull {
+                expr,
+                negated: true,
+            } => self
+                .column_node(expr, scope)
+                .map(Atom::NotNull)
+                .into_iter()
+                .collect(),
+            Expr::InList {
+                expr,
+                list,
+                negated: false,
+            } => self.in_list(expr, list, scope),
+            Expr::Quantified {
+                op,
+                schema,
+                all: false,
+                left,
+                right: Quantifier::Array(array),
+            } if op == "=" => self.any_of(left, array, schema.as_deref(), scope),
+            Expr::Between {
+                expr,
+                low,
+                high,
+                negated: false,
+                symmetric: false,
+            } => {
                 let mut atoms = self.comparison(">=", None, expr, low, scope);
                 atoms.extend(self.comparison("<=", None, expr, high, scope));
                 atoms
@@ -94,12 +143,16 @@ impl<'a> Resolver<'a> {
     fn disjunction(&mut self, list: &[Expr], scope: &Scope<'a>) -> Vec<Atom> {
         let mut arms: Vec<Vec<Atom>> = list.iter().map(|arm| self.atoms(arm, scope)).collect();
         arms.retain(|arm| !arm.contains(&Atom::Never));
-        let Some(first) = arms.first() else { return vec![Atom::Never] };
+        let Some(first) = arms.first() else {
+            return vec![Atom::Never];
+        };
         if arms.iter().any(Vec::is_empty) {
             return Vec::new();
         }
         // An equality of columns in every arm holds whichever arm does.
-        let shared = |atom: &&Atom| matches!(atom, Atom::Equal(..)) && arms.iter().all(|arm| arm.contains(atom));
+        let shared = |atom: &&Atom| {
+            matches!(atom, Atom::Equal(..)) && arms.iter().all(|arm| arm.contains(atom))
+        };
         let mut atoms: Vec<Atom> = first.iter().filter(shared).cloned().collect();
         atoms.push(Atom::Any(Arc::new(arms)));
         atoms
@@ -117,16 +170,27 @@ impl<'a> Resolver<'a> {
         Some((node, self.ty(node)?))
     }
 
-    fn equality(&mut self, left: &Expr, right: &Expr, schema: Option<&str>, scope: &Scope<'a>) -> Vec<Atom> {
+    fn equality(
+        &mut self,
+        left: &Expr,
+        right: &Expr,
+        schema: Option<&str>,
+        scope: &Scope<'a>,
+    ) -> Vec<Atom> {
         if let (Expr::Row(lefts), Expr::Row(rights)) = (left, right)
             && lefts.len() == rights.len()
         {
             let pairs = lefts.iter().zip(rights);
-            return pairs.flat_map(|(left, right)| self.equality(left, right, schema, scope)).collect();
+            return pairs
+                .flat_map(|(left, right)| self.equality(left, right, schema, scope))
+                .collect();
         }
-        if let (Expr::Literal(Literal::Number(a)), Expr::Literal(Literal::Number(b))) = (left, right) {
+        if let (Expr::Literal(Literal::Number(a)), Expr::Literal(Literal::Number(b))) =
+            (left, right)
+        {
             let integers = value::plain_integer(a).zip(value::plain_integer(b));
-            let never = integers.is_some_and(|(a, b)| a != b) && self.operator_is_builtin("=", schema, None);
+            let never = integers.is_some_and(|(a, b)| a != b)
+                && self.operator_is_builtin("=", schema, None);
             return if never { vec![Atom::Never] } else { Vec::new() };
         }
         // Whatever it compares, `=` rejects NULL.
@@ -135,12 +199,24 @@ impl<'a> Resolver<'a> {
         atoms
     }
 
-    fn equal_values(&mut self, left: &Expr, right: &Expr, schema: Option<&str>, scope: &Scope<'a>) -> Vec<Atom> {
+    fn equal_values(
+        &mut self,
+        left: &Expr,
+        right: &Expr,
+        schema: Option<&str>,
+        scope: &Scope<'a>,
+    ) -> Vec<Atom> {
         match (self.typed_node(left, scope), self.typed_node(right, scope)) {
             (Some((a, ty)), Some((b, other))) => {
                 if family(ty) != family(other) || !self.operator_is_builtin("=", schema, Some(ty)) {
-                    self.note(a, "it is compared with a column of another type, or by a user's operator");
-                    self.note(b, "it is compared with a column of another type, or by a user's operator");
+                    self.note(
+                        a,
+                        "it is compared with a column of another type, or by a user's operator",
+                    );
+                    self.note(
+                        b,
+                        "it is compared with a column of another type, or by a user's operator",
+                    );
                     return Vec::new();
                 }
                 vec![Atom::Equal(a, b)]
@@ -151,7 +227,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn equals_constant(&mut self, node: NodeId, ty: KeyType, constant: &Expr, schema: Option<&str>) -> Vec<Atom> {
+    fn equals_constant(
+        &mut self,
+        node: NodeId,
+        ty: KeyType,
+        constant: &Expr,
+        schema: Option<&str>,
+    ) -> Vec<Atom> {
         if !self.operator_is_builtin("=", schema, Some(ty)) {
             self.note(node, "its = may be a user's operator");
             return Vec::new();
@@ -159,7 +241,10 @@ impl<'a> Resolver<'a> {
         match self.constant(constant, ty, Meets::Alone).into_set() {
             Ok(set) => within(node, set),
             Err(why) => {
-                self.note(node, &format!("it is compared with an expression that does not bind: {why}"));
+                self.note(
+                    node,
+                    &format!("it is compared with an expression that does not bind: {why}"),
+                );
                 Vec::new()
             }
         }
@@ -180,14 +265,20 @@ impl<'a> Resolver<'a> {
     ) -> Vec<Atom> {
         let mut atoms = Vec::new();
         for (side, other, mirrored) in [(left, right, false), (right, left, true)] {
-            let Some(node) = self.column_node(side, scope) else { continue };
+            let Some(node) = self.column_node(side, scope) else {
+                continue;
+            };
             let ty = self.ty(node);
             if !self.operator_is_builtin(op, schema, ty) {
                 return Vec::new();
             }
             atoms.push(Atom::NotNull(node));
-            let Some(ty) = ty.filter(|ty| family(*ty) != Family::Text) else { continue };
-            let Some(set) = self.interval(op, mirrored, other, ty) else { continue };
+            let Some(ty) = ty.filter(|ty| family(*ty) != Family::Text) else {
+                continue;
+            };
+            let Some(set) = self.interval(op, mirrored, other, ty) else {
+                continue;
+            };
             atoms.push(Atom::Within(node, Arc::new(set)));
         }
         atoms
@@ -198,7 +289,9 @@ impl<'a> Resolver<'a> {
         if is_fractional(constant) {
             return None;
         }
-        let Constant::Item(item) = self.constant(constant, ty, Meets::Alone) else { return None };
+        let Constant::Item(item) = self.constant(constant, ty, Meets::Alone) else {
+            return None;
+        };
         if item == Item::Fails {
             return None;
         }
@@ -216,10 +309,15 @@ impl<'a> Resolver<'a> {
 
     /// `IS NOT DISTINCT FROM`: NULL equals NULL here.
     fn not_distinct(&mut self, left: &Expr, right: &Expr, scope: &Scope<'a>) -> Vec<Atom> {
-        let (node, ty, other) = match (self.typed_node(left, scope), self.typed_node(right, scope)) {
+        let (node, ty, other) = match (self.typed_node(left, scope), self.typed_node(right, scope))
+        {
             (Some((a, ty)), Some((b, other))) => {
                 let same = family(ty) == family(other) && self.equality_is_builtin(ty);
-                return if same { vec![Atom::Same(a, b)] } else { Vec::new() };
+                return if same {
+                    vec![Atom::Same(a, b)]
+                } else {
+                    Vec::new()
+                };
             }
             (Some((node, ty)), None) => (node, ty, right),
             (None, Some((node, ty))) => (node, ty, left),
@@ -230,8 +328,14 @@ impl<'a> Resolver<'a> {
         }
         match self.constant(other, ty, Meets::Alone) {
             Constant::Item(Item::Param(param)) => {
-                let param = ParamItem { null: NullMeans::Anything, ..param };
-                vec![Atom::Values(node, Arc::new(KeySet::Items(vec![Item::Param(param)])))]
+                let param = ParamItem {
+                    null: NullMeans::Anything,
+                    ..param
+                };
+                vec![Atom::Values(
+                    node,
+                    Arc::new(KeySet::Items(vec![Item::Param(param)])),
+                )]
             }
             Constant::Item(item) => vec![Atom::Within(node, Arc::new(KeySet::Items(vec![item])))],
             Constant::Nothing => vec![Atom::Never],
@@ -243,8 +347,11 @@ impl<'a> Resolver<'a> {
         let columns = expr_columns(expr);
         let mut atoms = Vec::new();
         for (i, column) in columns.iter().enumerate() {
-            let Some((node, ty)) = self.typed_node(column, scope) else { continue };
-            let elements: Option<Vec<&Expr>> = list.iter().map(|e| element(e, i, columns.len())).collect();
+            let Some((node, ty)) = self.typed_node(column, scope) else {
+                continue;
+            };
+            let elements: Option<Vec<&Expr>> =
+                list.iter().map(|e| element(e, i, columns.len())).collect();
             let set = match elements {
                 Some(elements) if self.equality_is_builtin(ty) => self.list_set(&elements, ty),
                 Some(_) => Err("its = may be a user's operator".to_owned()),
@@ -265,7 +372,11 @@ impl<'a> Resolver<'a> {
         if numeric && elements.iter().any(untyped) {
             return Err("it mixes numerics with constants of unknown type".to_owned());
         }
-        let meets = if elements.len() == 1 { Meets::Alone } else { Meets::InList };
+        let meets = if elements.len() == 1 {
+            Meets::Alone
+        } else {
+            Meets::InList
+        };
         let mut items = Vec::with_capacity(elements.len());
         for element in elements {
             match self.constant(element, ty, meets) {
@@ -278,8 +389,16 @@ impl<'a> Resolver<'a> {
     }
 
     /// `column = ANY (array)`
-    fn any_of(&mut self, left: &Expr, array: &Expr, schema: Option<&str>, scope: &Scope<'a>) -> Vec<Atom> {
-        let Some((node, ty)) = self.typed_node(left, scope) else { return Vec::new() };
+    fn any_of(
+        &mut self,
+        left: &Expr,
+        array: &Expr,
+        schema: Option<&str>,
+        scope: &Scope<'a>,
+    ) -> Vec<Atom> {
+        let Some((node, ty)) = self.typed_node(left, scope) else {
+            return Vec::new();
+        };
         if !self.operator_is_builtin("=", schema, Some(ty)) {
             return Vec::new();
         }
@@ -301,7 +420,9 @@ impl<'a> Resolver<'a> {
             Expr::Array(elements) => {
                 // Without a cast the elements decide the type: strings make it text.
                 let fits = |e: &&Expr| match e {
-                    Expr::Literal(Literal::Number(_)) => family(ty) == Family::Int && !is_fractional(e),
+                    Expr::Literal(Literal::Number(_)) => {
+                        family(ty) == Family::Int && !is_fractional(e)
+                    }
                     Expr::Literal(Literal::String(_)) => family(ty) == Family::Text,
                     Expr::Cast { .. } => true,
                     _ => false,
@@ -312,11 +433,16 @@ impl<'a> Resolver<'a> {
                 self.list_set(&elements.iter().collect::<Vec<_>>(), ty)
             }
             Expr::Cast { expr, ty: cast } if cast.array && cast.modifiers.is_empty() => {
-                let to = self.named_type(cast).filter(|to| family(*to) == family(ty)).ok_or_else(other)?;
+                let to = self
+                    .named_type(cast)
+                    .filter(|to| family(*to) == family(ty))
+                    .ok_or_else(other)?;
                 match expr.as_ref() {
                     Expr::Literal(Literal::String(text)) => literal_array(text, to),
                     Expr::Param(number) => self.array_param(*number, to).ok_or_else(other),
-                    Expr::Array(elements) => self.list_set(&elements.iter().collect::<Vec<_>>(), to),
+                    Expr::Array(elements) => {
+                        self.list_set(&elements.iter().collect::<Vec<_>>(), to)
+                    }
                     _ => Err(other()),
                 }
             }
@@ -333,7 +459,14 @@ impl<'a> Resolver<'a> {
             },
         };
         let null = NullMeans::Nothing;
-        let param = ParamItem { number, ty, array: true, null, assigned: None, inferred };
+        let param = ParamItem {
+            number,
+            ty,
+            array: true,
+            null,
+            assigned: None,
+            inferred,
+        };
         Some(Arc::new(KeySet::Items(vec![Item::Param(param)])))
     }
 }

@@ -16,7 +16,8 @@
 
 use crate::env::{keys_of, rejects_null};
 use crate::ir::{
-    Atom, Change, EntryId, Leaf, LeafId, NewKeySet, Node, NodeId, Predicate, Scoped, ScopedBody, Selected, Tree,
+    Atom, Change, EntryId, Leaf, LeafId, NewKeySet, Node, NodeId, Predicate, Scoped, ScopedBody,
+    Selected, Tree,
 };
 use crate::keyed::Role;
 use crate::keyset::KeySet;
@@ -49,7 +50,11 @@ enum Reduced {
 
 impl<'a> Binder<'a> {
     pub(crate) fn new(nodes: &'a [Node], leaves: &'a [Leaf]) -> Binder<'a> {
-        Binder { nodes, leaves, found: Vec::new() }
+        Binder {
+            nodes,
+            leaves,
+            found: Vec::new(),
+        }
     }
 
     /// What each output's values are, by the query's own predicates.
@@ -60,22 +65,40 @@ impl<'a> Binder<'a> {
                     Some(Arc::new(KeySet::Or(vec![left.clone()?, right.clone()?])))
                 };
                 let sets = left.exports.iter().zip(&right.exports).map(union);
-                query.outputs.iter().zip(sets).map(|(output, set)| output.node.and(set)).collect()
+                query
+                    .outputs
+                    .iter()
+                    .zip(sets)
+                    .map(|(output, set)| output.node.and(set))
+                    .collect()
             }
             ScopedBody::Select(_) | ScopedBody::Expressions(_) | ScopedBody::Change(_) => {
                 let after = self.query(query, &[], &[]);
-                query.outputs.iter().map(|output| keys_of(output.node?, &after)).collect()
+                query
+                    .outputs
+                    .iter()
+                    .map(|output| keys_of(output.node?, &after))
+                    .collect()
             }
         }
     }
 
     /// Binds all occurrences of a query. `env` holds in every row around it that matters; `incoming` are the columns
     /// outside that equal its outputs, in order. Answers what holds in its rows.
-    pub(crate) fn query(&mut self, query: &Scoped, env: &[Atom], incoming: &[Option<NodeId>]) -> Vec<Atom> {
+    pub(crate) fn query(
+        &mut self,
+        query: &Scoped,
+        env: &[Atom],
+        incoming: &[Option<NodeId>],
+    ) -> Vec<Atom> {
         for alone in &query.alone {
             self.query(alone, &[], &[]);
         }
-        let incoming = if query.closed || !query.complete { &[] } else { incoming };
+        let incoming = if query.closed || !query.complete {
+            &[]
+        } else {
+            incoming
+        };
         let after = match &query.body {
             ScopedBody::Select(selected) => {
                 let mut env = env.to_vec();
@@ -109,7 +132,11 @@ impl<'a> Binder<'a> {
             let alike = family(self.node(outer)?.ty?) == family(self.node(inner)?.ty?);
             (output.passes && alike).then_some(Atom::Same(outer, inner))
         };
-        incoming.iter().zip(&query.outputs).filter_map(link).collect()
+        incoming
+            .iter()
+            .zip(&query.outputs)
+            .filter_map(link)
+            .collect()
     }
 
     fn node(&self, id: NodeId) -> Option<&Node> {
@@ -179,7 +206,15 @@ impl<'a> Binder<'a> {
     }
 
     fn in_force(&self, tree: &Tree, env: &[Atom], more: &mut Vec<Atom>) {
-        let Tree::Join { kind, left, right, on } = tree else { return };
+        let Tree::Join {
+            kind,
+            left,
+            right,
+            on,
+        } = tree
+        else {
+            return;
+        };
         match self.reduced(*kind, left, right, env) {
             Reduced::Inner => {
                 more.extend(on.atoms.iter().cloned());
@@ -200,7 +235,12 @@ impl<'a> Binder<'a> {
                 self.query(query, env, nodes);
             }
             Tree::Rows { subqueries, .. } => self.all(subqueries, env),
-            Tree::Join { kind, left, right, on } => {
+            Tree::Join {
+                kind,
+                left,
+                right,
+                on,
+            } => {
                 let mut matched = env.to_vec();
                 matched.extend(on.atoms.iter().cloned());
                 match self.reduced(*kind, left, right, env) {
@@ -208,8 +248,12 @@ impl<'a> Binder<'a> {
                         self.descend(left, env, keys);
                         self.descend(right, env, keys);
                     }
-                    Reduced::LeftPreserved => self.one_sided((left, right), env, &mut matched, keys),
-                    Reduced::RightPreserved => self.one_sided((right, left), env, &mut matched, keys),
+                    Reduced::LeftPreserved => {
+                        self.one_sided((left, right), env, &mut matched, keys)
+                    }
+                    Reduced::RightPreserved => {
+                        self.one_sided((right, left), env, &mut matched, keys)
+                    }
                     Reduced::Neither => {
                         for side in [left, right] {
                             let own = self.close(&[side], env.to_vec());
@@ -240,12 +284,18 @@ impl<'a> Binder<'a> {
     }
 
     fn leaf(&mut self, leaf: LeafId, env: &[Atom], keys: &mut Vec<Atom>) {
-        let Some(key) = self.leaves.get(leaf.0).and_then(|leaf| leaf.key) else { return };
+        let Some(key) = self.leaves.get(leaf.0).and_then(|leaf| leaf.key) else {
+            return;
+        };
         let set = keys_of(key, env);
         if let Some(set) = &set {
             keys.push(Atom::Values(key, set.clone()));
         }
-        self.found.push(Found { leaf, set, role: Role::Existing });
+        self.found.push(Found {
+            leaf,
+            set,
+            role: Role::Existing,
+        });
     }
 
     fn change(&mut self, change: &Change, env: &[Atom]) -> Vec<Atom> {
@@ -253,7 +303,10 @@ impl<'a> Binder<'a> {
             self.query(source, env, &[]);
         }
         let after = self.selected(&change.selected, env.to_vec());
-        let distributed = self.leaves.get(change.target.0).is_some_and(|leaf| leaf.key.is_some());
+        let distributed = self
+            .leaves
+            .get(change.target.0)
+            .is_some_and(|leaf| leaf.key.is_some());
         let mut returning = env.to_vec();
         returning.extend(change.returning_atoms.iter().cloned());
         for keys in &change.keys {
@@ -261,12 +314,24 @@ impl<'a> Binder<'a> {
                 NewKeySet::Known(set) => Some(set.clone()),
                 NewKeySet::Of(node) => keys_of(*node, &after),
             };
-            let role = if keys.assigned { Role::Assigned } else { Role::New };
-            self.found.push(Found { leaf: change.target, set, role });
+            let role = if keys.assigned {
+                Role::Assigned
+            } else {
+                Role::New
+            };
+            self.found.push(Found {
+                leaf: change.target,
+                set,
+                role,
+            });
         }
         if distributed && change.insert && change.keys.is_empty() {
             // Nothing is known of the new rows' keys: they count as unbound.
-            self.found.push(Found { leaf: change.target, set: None, role: Role::New });
+            self.found.push(Found {
+                leaf: change.target,
+                set: None,
+                role: Role::New,
+            });
         }
         self.all(&change.returning, &returning);
         returning

@@ -2,7 +2,9 @@
 
 use crate::decision::{Argument, Call, CallName, Refusal};
 use crate::value;
-use shardgate_sql::facts::{Body, Distinct, Expr, Function, GroupBy, Item, Literal, Name, Query, Select};
+use shardgate_sql::facts::{
+    Body, Distinct, Expr, Function, GroupBy, Item, Literal, Name, Query, Select,
+};
 
 /// The router's function of this name that changes the catalog.
 fn own(name: &Name) -> Option<CallName> {
@@ -31,24 +33,59 @@ pub(crate) fn is_own(name: &Name) -> bool {
 pub(crate) fn whole(query: &Query) -> Option<Result<Call, Refusal>> {
     let (function, alias) = only_call(query)?;
     let name = own(&function.name).or_else(|| backend_pid(&function.name))?;
-    let plain = function.extra.is_empty() && function.over.is_none() && !function.distinct && !function.star;
+    let plain = function.extra.is_empty()
+        && function.over.is_none()
+        && !function.distinct
+        && !function.star;
     if !plain {
         return None;
     }
     let column = alias.unwrap_or(&function.name.name).to_owned();
-    Some(arguments(function).map(|args| Call { function: name, column, args }))
+    Some(arguments(function).map(|args| Call {
+        function: name,
+        column,
+        args,
+    }))
 }
 
 /// A select of one function call and nothing else.
 fn only_call(query: &Query) -> Option<(&Function, Option<&str>)> {
-    let Query { ctes, body: Body::Select(select), order_by, limit, offset, locking, .. } = query else { return None };
-    let bare = ctes.is_empty() && order_by.is_empty() && limit.is_none() && offset.is_none() && !locking;
-    let Select { distinct: Distinct::No, items, into: None, from, filter: None, group_by: GroupBy::None, having: None, windows } =
-        select.as_ref()
+    let Query {
+        ctes,
+        body: Body::Select(select),
+        order_by,
+        limit,
+        offset,
+        locking,
+        ..
+    } = query
     else {
         return None;
     };
-    let [Item::Expr { expr: Expr::Function(function), alias }] = items.as_slice() else { return None };
+    let bare =
+        ctes.is_empty() && order_by.is_empty() && limit.is_none() && offset.is_none() && !locking;
+    let Select {
+        distinct: Distinct::No,
+        items,
+        into: None,
+        from,
+        filter: None,
+        group_by: GroupBy::None,
+        having: None,
+        windows,
+    } = select.as_ref()
+    else {
+        return None;
+    };
+    let [
+        Item::Expr {
+            expr: Expr::Function(function),
+            alias,
+        },
+    ] = items.as_slice()
+    else {
+        return None;
+    };
     (bare && from.is_empty() && windows.is_empty()).then_some((function, alias.as_deref()))
 }
 
@@ -58,7 +95,11 @@ fn arguments(function: &Function) -> Result<Vec<(Option<String>, Argument)>, Ref
         let name = function.arg_names.get(i).cloned().flatten();
         let Some(value) = argument(expr) else {
             return Err(Refusal::unsupported(
-                format!("argument {} of {} is not a constant", i + 1, function.name.name),
+                format!(
+                    "argument {} of {} is not a constant",
+                    i + 1,
+                    function.name.name
+                ),
                 "The router carries out the call itself and evaluates no expressions.",
                 "Give a literal, an array of literals, or a parameter.",
             ));
@@ -71,11 +112,18 @@ fn arguments(function: &Function) -> Result<Vec<(Option<String>, Argument)>, Ref
 fn argument(expr: &Expr) -> Option<Argument> {
     match expr {
         Expr::Param(number) => Some(Argument::Param(*number)),
-        Expr::Array(elements) => elements.iter().map(text).collect::<Option<Vec<_>>>().map(Argument::List),
+        Expr::Array(elements) => elements
+            .iter()
+            .map(text)
+            .collect::<Option<Vec<_>>>()
+            .map(Argument::List),
         Expr::Cast { expr, ty } if ty.array => match argument(expr)? {
             Argument::Text(Some(list)) => {
                 let elements = value::elements_from_text(&list)?;
-                elements.into_iter().collect::<Option<Vec<String>>>().map(Argument::List)
+                elements
+                    .into_iter()
+                    .collect::<Option<Vec<String>>>()
+                    .map(Argument::List)
             }
             other => Some(other),
         },

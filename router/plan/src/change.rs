@@ -2,7 +2,9 @@
 
 use crate::constant::{Constant, Meets};
 use crate::env::mentions;
-use crate::ir::{Atom, Change, LeafId, NewKeySet, NewKeys, NodeId, Predicate, Scoped, ScopedBody, Selected};
+use crate::ir::{
+    Atom, Change, LeafId, NewKeySet, NewKeys, NodeId, Predicate, Scoped, ScopedBody, Selected,
+};
 use crate::keyed::null_key;
 use crate::keyset::{Item, KeySet};
 use crate::refusals;
@@ -12,7 +14,8 @@ use crate::snapshot::{Column, ColumnDefault, Placement, Relation};
 use crate::value::{Family, family, key_type};
 use shardgate_shard_map::KeyType;
 use shardgate_sql::facts::{
-    Assignment, Body, Delete, Distinct, Expr, FromItem, Insert, InsertSource, OnConflict, Query, Update,
+    Assignment, Body, Delete, Distinct, Expr, FromItem, Insert, InsertSource, OnConflict, Query,
+    Update,
 };
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,9 +32,16 @@ struct Keyed<'r> {
 impl<'r> Keyed<'r> {
     fn of(relation: Option<&'r Arc<Relation>>) -> Option<Keyed<'r>> {
         let relation = relation?;
-        let Placement::Distributed { key, .. } = relation.placement else { return None };
+        let Placement::Distributed { key, .. } = relation.placement else {
+            return None;
+        };
         let column = relation.columns.get(key)?;
-        Some(Keyed { relation, index: key, column, ty: key_type(column.ty)? })
+        Some(Keyed {
+            relation,
+            index: key,
+            column,
+            ty: key_type(column.ty)?,
+        })
     }
 }
 
@@ -42,8 +52,15 @@ impl<'a> Resolver<'a> {
         for column in &insert.columns {
             self.seen.word(column);
         }
-        let types: Vec<Option<KeyType>> =
-            positions.iter().map(|at| known?.columns.get((*at)?).and_then(|column| key_type(column.ty))).collect();
+        let types: Vec<Option<KeyType>> = positions
+            .iter()
+            .map(|at| {
+                known?
+                    .columns
+                    .get((*at)?)
+                    .and_then(|column| key_type(column.ty))
+            })
+            .collect();
         let mut selected = Selected::default();
         let nowhere = base.with_visible(Vec::new());
         let mut source = None;
@@ -64,18 +81,47 @@ impl<'a> Resolver<'a> {
             self.defaults(keyed.relation, insert, &positions);
             let place = positions.iter().position(|at| *at == Some(keyed.index));
             let set = self.insert_keys(keyed, insert, place, source.as_ref());
-            keys.extend(set.map(|set| NewKeys { assigned: false, set: NewKeySet::Known(set) }));
+            keys.extend(set.map(|set| NewKeys {
+                assigned: false,
+                set: NewKeySet::Known(set),
+            }));
         }
         let mut returning_atoms = Vec::new();
         if let Some(conflict) = &insert.on_conflict {
-            self.on_conflict(conflict, known, (&entry.visible, base), &mut selected, &mut keys)?;
-        } else if let (Some(NewKeys { set: NewKeySet::Known(set), .. }), Some(node)) = (keys.first(), self.key(target)) {
+            self.on_conflict(
+                conflict,
+                known,
+                (&entry.visible, base),
+                &mut selected,
+                &mut keys,
+            )?;
+        } else if let (
+            Some(NewKeys {
+                set: NewKeySet::Known(set),
+                ..
+            }),
+            Some(node),
+        ) = (keys.first(), self.key(target))
+        {
             returning_atoms.push(Atom::Values(node, set.clone()));
         }
         let scope = base.with_visible(entry.visible);
         let mut returning = Vec::new();
-        let (outputs, complete) = self.returning(&insert.returning, &scope, entry.star.as_ref(), &mut returning)?;
-        let change = Change { target, insert: true, source, selected, keys, returning, returning_atoms };
+        let (outputs, complete) = self.returning(
+            &insert.returning,
+            &scope,
+            entry.star.as_ref(),
+            &mut returning,
+        )?;
+        let change = Change {
+            target,
+            insert: true,
+            source,
+            selected,
+            keys,
+            returning,
+            returning_atoms,
+        };
         Ok(changed(change, outputs, complete))
     }
 
@@ -88,9 +134,9 @@ impl<'a> Resolver<'a> {
         for (index, column) in relation.columns.iter().enumerate() {
             let place = positions.iter().position(|at| *at == Some(index));
             let given = match (&insert.source, place) {
-                (InsertSource::Values(rows), Some(place)) => {
-                    rows.iter().all(|row| row.get(place).is_some_and(|value| *value != Expr::Default))
-                }
+                (InsertSource::Values(rows), Some(place)) => rows
+                    .iter()
+                    .all(|row| row.get(place).is_some_and(|value| *value != Expr::Default)),
                 (InsertSource::Query(_), Some(_)) => true,
                 (InsertSource::DefaultValues, _) | (_, None) => false,
             };
@@ -104,8 +150,12 @@ impl<'a> Resolver<'a> {
     fn default_of(&mut self, relation: &Relation, column: &Column) {
         match column.default {
             ColumnDefault::None | ColumnDefault::Plain => {}
-            ColumnDefault::Sequence => self.problems.push(refusals::sequence_default(relation, column)),
-            ColumnDefault::Other => self.problems.push(refusals::other_default(relation, column)),
+            ColumnDefault::Sequence => self
+                .problems
+                .push(refusals::sequence_default(relation, column)),
+            ColumnDefault::Other => self
+                .problems
+                .push(refusals::other_default(relation, column)),
         }
     }
 
@@ -118,12 +168,14 @@ impl<'a> Resolver<'a> {
         source: Option<&Scoped>,
     ) -> Option<Arc<KeySet>> {
         let Some(place) = place else {
-            self.problems.push(refusals::missing_key(keyed.relation, keyed.column));
+            self.problems
+                .push(refusals::missing_key(keyed.relation, keyed.column));
             return None;
         };
         match &insert.source {
             InsertSource::DefaultValues => {
-                self.problems.push(refusals::missing_key(keyed.relation, keyed.column));
+                self.problems
+                    .push(refusals::missing_key(keyed.relation, keyed.column));
                 None
             }
             InsertSource::Values(rows) => {
@@ -131,7 +183,8 @@ impl<'a> Resolver<'a> {
                 for row in rows {
                     match row.get(place) {
                         None | Some(Expr::Default) => {
-                            self.problems.push(refusals::missing_key(keyed.relation, keyed.column));
+                            self.problems
+                                .push(refusals::missing_key(keyed.relation, keyed.column));
                             return None;
                         }
                         Some(value) => items.push(self.new_key(keyed, value)?),
@@ -148,15 +201,24 @@ impl<'a> Resolver<'a> {
         match self.constant(value, keyed.ty, Meets::Assigned(keyed.column.modifier)) {
             Constant::Item(item) => Some(item),
             Constant::Null => {
-                self.problems.push(null_key(&keyed.relation.name, &keyed.column.name));
+                self.problems
+                    .push(null_key(&keyed.relation.name, &keyed.column.name));
                 None
             }
             Constant::Nothing => {
-                self.problems.push(refusals::key_not_computed(keyed.relation, keyed.column, "it is rounded on assignment"));
+                self.problems.push(refusals::key_not_computed(
+                    keyed.relation,
+                    keyed.column,
+                    "it is rounded on assignment",
+                ));
                 None
             }
             Constant::No(why) => {
-                self.problems.push(refusals::key_not_computed(keyed.relation, keyed.column, &why));
+                self.problems.push(refusals::key_not_computed(
+                    keyed.relation,
+                    keyed.column,
+                    &why,
+                ));
                 None
             }
         }
@@ -172,20 +234,36 @@ impl<'a> Resolver<'a> {
     ) -> Option<Arc<KeySet>> {
         let output = source.outputs.get(place).filter(|_| source.complete);
         let Some(output) = output else {
-            self.problems.push(refusals::missing_key(keyed.relation, keyed.column));
+            self.problems
+                .push(refusals::missing_key(keyed.relation, keyed.column));
             return None;
         };
         // Only in a plain SELECT is an uncast constant converted to the column's type directly.
         let direct = matches!(&query.body, Body::Select(select) if select.distinct == Distinct::No);
         if let (Some(constant), true) = (&output.constant, direct) {
-            return self.new_key(keyed, constant).map(|item| Arc::new(KeySet::Items(vec![item])));
+            return self
+                .new_key(keyed, constant)
+                .map(|item| Arc::new(KeySet::Items(vec![item])));
         }
         let ty = output.node.and_then(|node| self.ty(node));
         let kept = ty.is_some_and(|ty| keeps_value(ty, keyed));
-        let set = source.exports.get(place).cloned().flatten().filter(|_| kept);
+        let set = source
+            .exports
+            .get(place)
+            .cloned()
+            .flatten()
+            .filter(|_| kept);
         if set.is_none() {
-            let why = if kept { "the select does not bind it" } else { "the assignment may change it" };
-            self.problems.push(refusals::key_not_computed(keyed.relation, keyed.column, why));
+            let why = if kept {
+                "the select does not bind it"
+            } else {
+                "the assignment may change it"
+            };
+            self.problems.push(refusals::key_not_computed(
+                keyed.relation,
+                keyed.column,
+                why,
+            ));
         }
         set
     }
@@ -202,14 +280,28 @@ impl<'a> Resolver<'a> {
             self.seen.word(column);
         }
         self.seen.word("excluded");
-        let Some((assignments, filter)) = &conflict.update else { return Ok(()) };
+        let Some((assignments, filter)) = &conflict.update else {
+            return Ok(());
+        };
         let entry = self.entry()?;
         let mut columns = Columns::new();
         for column in known.iter().flat_map(|known| &known.columns) {
-            columns.push((column.name.clone(), Some(self.node(entry, key_type(column.ty))?)));
+            columns.push((
+                column.name.clone(),
+                Some(self.node(entry, key_type(column.ty))?),
+            ));
         }
-        let excluded_key = Keyed::of(known).and_then(|keyed| columns.get(keyed.index)).and_then(|(_, node)| *node);
-        if let (Some(node), Some(NewKeys { set: NewKeySet::Known(set), .. })) = (excluded_key, keys.first()) {
+        let excluded_key = Keyed::of(known)
+            .and_then(|keyed| columns.get(keyed.index))
+            .and_then(|(_, node)| *node);
+        if let (
+            Some(node),
+            Some(NewKeys {
+                set: NewKeySet::Known(set),
+                ..
+            }),
+        ) = (excluded_key, keys.first())
+        {
             selected.filter.atoms.push(Atom::Values(node, set.clone()));
         }
         let mut visible = target.to_vec();
@@ -222,8 +314,12 @@ impl<'a> Resolver<'a> {
             system: true,
         });
         let scope = base.with_visible(visible);
-        let own = Keyed::of(known).map(|keyed| keyed.index).zip(target.first());
-        let own = own.and_then(|(index, target)| target.columns.get(index)).and_then(|(_, node)| *node);
+        let own = Keyed::of(known)
+            .map(|keyed| keyed.index)
+            .zip(target.first());
+        let own = own
+            .and_then(|(index, target)| target.columns.get(index))
+            .and_then(|(_, node)| *node);
         self.assignments(assignments, known, own, &scope, selected, keys)?;
         if let Some(filter) = filter {
             // The rows that it lets pass are updated; the others are still inserted or skipped: it binds nothing.
@@ -243,24 +339,33 @@ impl<'a> Resolver<'a> {
         keys: &mut Vec<NewKeys>,
     ) -> Resolved<()> {
         for assignment in assignments {
-            let pairs: Vec<(&str, Option<&'a Expr>)> = match (assignment.columns.as_slice(), &assignment.value) {
-                ([column], value) => vec![(column, Some(value))],
-                (columns, Expr::Row(values)) if columns.len() == values.len() => {
-                    columns.iter().map(String::as_str).zip(values.iter().map(Some)).collect()
-                }
-                (columns, value) => {
-                    self.walk(value, scope, &mut selected.subqueries)?;
-                    columns.iter().map(|column| (column.as_str(), None)).collect()
-                }
-            };
+            let pairs: Vec<(&str, Option<&'a Expr>)> =
+                match (assignment.columns.as_slice(), &assignment.value) {
+                    ([column], value) => vec![(column, Some(value))],
+                    (columns, Expr::Row(values)) if columns.len() == values.len() => columns
+                        .iter()
+                        .map(String::as_str)
+                        .zip(values.iter().map(Some))
+                        .collect(),
+                    (columns, value) => {
+                        self.walk(value, scope, &mut selected.subqueries)?;
+                        columns
+                            .iter()
+                            .map(|column| (column.as_str(), None))
+                            .collect()
+                    }
+                };
             for (name, value) in pairs {
                 self.seen.word(name);
-                let column = known.and_then(|known| known.columns.iter().find(|column| column.name == name));
+                let column =
+                    known.and_then(|known| known.columns.iter().find(|column| column.name == name));
                 if let Some(value) = value {
                     let ty = column.and_then(|column| key_type(column.ty));
                     self.walk_assigned(value, ty, scope, &mut selected.subqueries)?;
                 }
-                let Some(keyed) = Keyed::of(known) else { continue };
+                let Some(keyed) = Keyed::of(known) else {
+                    continue;
+                };
                 if keyed.column.name == name {
                     keys.extend(self.assigned_key(keyed, value, own, scope));
                 } else if let (Some(Expr::Default), Some(column)) = (value, column) {
@@ -282,16 +387,25 @@ impl<'a> Resolver<'a> {
         let column = value.and_then(|value| self.column(value, scope));
         match (column, value) {
             (Some(Lookup::Node(node)), _) if Some(node) == own => None,
-            (Some(Lookup::Node(node)), _) if self.ty(node).is_some_and(|ty| keeps_value(ty, keyed)) => {
-                Some(NewKeys { assigned: true, set: NewKeySet::Of(node) })
+            (Some(Lookup::Node(node)), _)
+                if self.ty(node).is_some_and(|ty| keeps_value(ty, keyed)) =>
+            {
+                Some(NewKeys {
+                    assigned: true,
+                    set: NewKeySet::Of(node),
+                })
             }
             (None, Some(value)) if *value != Expr::Default => {
                 let item = self.new_key(keyed, value)?;
                 let set = NewKeySet::Known(Arc::new(KeySet::Items(vec![item])));
-                Some(NewKeys { assigned: true, set })
+                Some(NewKeys {
+                    assigned: true,
+                    set,
+                })
             }
             _ => {
-                self.problems.push(refusals::key_change(keyed.relation, keyed.column));
+                self.problems
+                    .push(refusals::key_change(keyed.relation, keyed.column));
                 None
             }
         }
@@ -301,35 +415,75 @@ impl<'a> Resolver<'a> {
         let (entry, target, known) = self.target(&update.target)?;
         let own = self.key(target);
         let star = entry.star.clone();
-        let (mut selected, scope, more) = self.joined((entry, &update.from, update.filter.as_ref()), base)?;
+        let (mut selected, scope, more) =
+            self.joined((entry, &update.from, update.filter.as_ref()), base)?;
         let mut keys = Vec::new();
-        self.assignments(&update.assignments, known, own, &scope, &mut selected, &mut keys)?;
-        let star = star.zip(more).map(|(own, more)| own.into_iter().chain(more).collect());
+        self.assignments(
+            &update.assignments,
+            known,
+            own,
+            &scope,
+            &mut selected,
+            &mut keys,
+        )?;
+        let star = star
+            .zip(more)
+            .map(|(own, more)| own.into_iter().chain(more).collect());
         let mut returning = Vec::new();
-        let (outputs, complete) = self.returning(&update.returning, &scope, star.as_ref(), &mut returning)?;
+        let (outputs, complete) =
+            self.returning(&update.returning, &scope, star.as_ref(), &mut returning)?;
         // RETURNING sees the new row: what was true of its old columns is not known of the new ones, but for the key.
         let old = self.leaves.get(target.0).map(|leaf| leaf.entry);
-        let stays = |node: NodeId| (Some(node) == own && keys.is_empty()) || self.entry_of(node) != old;
+        let stays =
+            |node: NodeId| (Some(node) == own && keys.is_empty()) || self.entry_of(node) != old;
         let holds = |atom: &&Atom| mentions(atom).into_iter().all(stays);
-        let returning_atoms = selected.filter.atoms.iter().filter(holds).cloned().collect();
-        let change = Change { target, insert: false, source: None, selected, keys, returning, returning_atoms };
+        let returning_atoms = selected
+            .filter
+            .atoms
+            .iter()
+            .filter(holds)
+            .cloned()
+            .collect();
+        let change = Change {
+            target,
+            insert: false,
+            source: None,
+            selected,
+            keys,
+            returning,
+            returning_atoms,
+        };
         Ok(changed(change, outputs, complete))
     }
 
     fn entry_of(&self, node: NodeId) -> Option<crate::ir::EntryId> {
-        self.nodes.get(usize::try_from(node.0).ok()?).map(|node| node.entry)
+        self.nodes
+            .get(usize::try_from(node.0).ok()?)
+            .map(|node| node.entry)
     }
 
     pub(crate) fn delete(&mut self, delete: &'a Delete, base: &Rc<Scope<'a>>) -> Resolved<Scoped> {
         let (entry, target, _) = self.target(&delete.target)?;
         let star = entry.star.clone();
-        let (selected, scope, more) = self.joined((entry, &delete.using, delete.filter.as_ref()), base)?;
-        let star = star.zip(more).map(|(own, more)| own.into_iter().chain(more).collect());
+        let (selected, scope, more) =
+            self.joined((entry, &delete.using, delete.filter.as_ref()), base)?;
+        let star = star
+            .zip(more)
+            .map(|(own, more)| own.into_iter().chain(more).collect());
         let mut returning = Vec::new();
-        let (outputs, complete) = self.returning(&delete.returning, &scope, star.as_ref(), &mut returning)?;
+        let (outputs, complete) =
+            self.returning(&delete.returning, &scope, star.as_ref(), &mut returning)?;
         let returning_atoms = selected.filter.atoms.clone();
         let keys = Vec::new();
-        let change = Change { target, insert: false, source: None, selected, keys, returning, returning_atoms };
+        let change = Change {
+            target,
+            insert: false,
+            source: None,
+            selected,
+            keys,
+            returning,
+            returning_atoms,
+        };
         Ok(changed(change, outputs, complete))
     }
 
@@ -340,8 +494,11 @@ impl<'a> Resolver<'a> {
         (entry, others, filter): (crate::from::Entry, &'a [FromItem], Option<&'a Expr>),
         base: &Rc<Scope<'a>>,
     ) -> Resolved<(Selected, Rc<Scope<'a>>, Option<Columns>)> {
-        let mut selected = Selected { from: vec![entry.tree], ..Default::default() };
-        let (visible, star) = self.from_list(others, base, entry.visible, &mut selected)?;
+        let mut selected = Selected {
+            from: vec![entry.tree],
+            ..Default::default()
+        };
+        let (visible, star) = self.read_from_list(others, base, entry.visible, &mut selected)?;
         let scope = base.with_visible(visible);
         if let Some(filter) = filter {
             let mut predicate = Predicate::default();
@@ -361,11 +518,16 @@ fn changed(change: Change, outputs: Vec<crate::ir::Output>, complete: bool) -> S
 
 /// For each written column (or each column of the table, if none is written) its index in the table.
 fn target_columns(known: Option<&Arc<Relation>>, written: &[String]) -> Vec<Option<usize>> {
-    let Some(known) = known else { return Vec::new() };
+    let Some(known) = known else {
+        return Vec::new();
+    };
     if written.is_empty() {
         return (0..known.columns.len()).map(Some).collect();
     }
-    written.iter().map(|name| known.columns.iter().position(|column| column.name == *name)).collect()
+    written
+        .iter()
+        .map(|name| known.columns.iter().position(|column| column.name == *name))
+        .collect()
 }
 
 /// A value of type `ty` is the same after its assignment to the key.

@@ -8,7 +8,12 @@ use crate::query;
 use crate::snapshot::Snapshot;
 use shardgate_sql::facts::{Command, Copy, Facts, Name};
 
-pub(crate) fn compile(command: &Command, facts: &Facts, snapshot: &Snapshot, context: &Context<'_>) -> Compiled {
+pub(crate) fn compile(
+    command: &Command,
+    facts: &Facts,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+) -> Compiled {
     match command {
         Command::Declare { query, .. } => crate::compile(query, snapshot, context),
         Command::Prepare { body, .. } => crate::compile(body, snapshot, context),
@@ -43,17 +48,28 @@ pub(crate) fn compile(command: &Command, facts: &Facts, snapshot: &Snapshot, con
 }
 
 fn home(traits: Traits) -> Compiled {
-    Compiled { route: Route::Home, traits, because: Vec::new() }
+    Compiled {
+        route: Route::Home,
+        traits,
+        because: Vec::new(),
+    }
 }
 
 /// The first of the names that home has not whole.
 fn spread<'n>(names: &'n [Name], snapshot: &Snapshot, context: &Context<'_>) -> Option<&'n Name> {
     let path = SearchPath::effective(snapshot, context);
     let mut names = names.iter();
-    names.find(|name| snapshot.shards.len() > 1 && is_spread(&path.relation(name, snapshot, context), snapshot))
+    names.find(|name| {
+        snapshot.shards.len() > 1 && is_spread(&path.relation(name, snapshot, context), snapshot)
+    })
 }
 
-fn compile_copy(copy: &Copy, facts: &Facts, snapshot: &Snapshot, context: &Context<'_>) -> Compiled {
+fn compile_copy(
+    copy: &Copy,
+    facts: &Facts,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+) -> Compiled {
     if let Some(query) = copy.query.as_deref() {
         return query::compile(query, facts, snapshot, context);
     }
@@ -70,17 +86,33 @@ fn compile_copy(copy: &Copy, facts: &Facts, snapshot: &Snapshot, context: &Conte
         },
         None => {
             let path = SearchPath::effective(snapshot, context);
-            let temporary = names
+            let temporary = names.iter().any(|name| {
+                matches!(
+                    path.relation(name, snapshot, context),
+                    crate::path::Target::Temporary
+                )
+            });
+            let taints = names
                 .iter()
-                .any(|name| matches!(path.relation(name, snapshot, context), crate::path::Target::Temporary));
-            let taints = names.iter().find_map(|name| code(name, &path, snapshot, context)).filter(|_| copy.from);
-            home(Traits { read_only: !copy.from && copy.client, temporary, taints, ..Traits::default() })
+                .find_map(|name| code(name, &path, snapshot, context))
+                .filter(|_| copy.from);
+            home(Traits {
+                read_only: !copy.from && copy.client,
+                temporary,
+                taints,
+                ..Traits::default()
+            })
         }
     }
 }
 
 /// The code that writing a relation runs.
-fn code(name: &Name, path: &SearchPath, snapshot: &Snapshot, context: &Context<'_>) -> Option<String> {
+fn code(
+    name: &Name,
+    path: &SearchPath,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+) -> Option<String> {
     match path.relation(name, snapshot, context) {
         crate::path::Target::Known(relation) => relation.runs_code.clone(),
         _ => None,

@@ -48,7 +48,9 @@ impl Resolver<'_> {
         match (constant, meets) {
             (Constant::Item(item), Meets::Assigned(modifier)) => assign(item, ty, modifier),
             // A list that fails to be read as the key's type may be read as another.
-            (Constant::Item(Item::Fails), Meets::InList) => no("a value of the list is not of the column's type"),
+            (Constant::Item(Item::Fails), Meets::InList) => {
+                no("a value of the list is not of the column's type")
+            }
             (constant, Meets::Alone | Meets::InList | Meets::Assigned(_)) => constant,
         }
     }
@@ -72,7 +74,9 @@ impl Resolver<'_> {
                 }
             }
             (Literal::Number(_), _) => no("it is a number and the column is not"),
-            (Literal::Bool(_) | Literal::Other(_), _) => no("it is of another type than the column"),
+            (Literal::Bool(_) | Literal::Other(_), _) => {
+                no("it is of another type than the column")
+            }
         }
     }
 
@@ -84,15 +88,22 @@ impl Resolver<'_> {
         match self.declared(number) {
             None => param(number, ty, null, true),
             Some(oid) => match value::parameter_type(oid) {
-                Some((declared, false)) if family(declared) == family(ty) => param(number, declared, null, false),
-                Some(_) | None => no(&format!("${number} is declared with another type than the column's")),
+                Some((declared, false)) if family(declared) == family(ty) => {
+                    param(number, declared, null, false)
+                }
+                Some(_) | None => no(&format!(
+                    "${number} is declared with another type than the column's"
+                )),
             },
         }
     }
 
     /// The type that the client declared for `$number`.
     pub(crate) fn declared(&self, number: u16) -> Option<u32> {
-        let oid = self.context.declared.get(usize::from(number).checked_sub(1)?)?;
+        let oid = self
+            .context
+            .declared
+            .get(usize::from(number).checked_sub(1)?)?;
         (*oid != 0 && *oid != UNKNOWN_OID).then_some(*oid)
     }
 
@@ -112,11 +123,16 @@ impl Resolver<'_> {
         if numeric && family(ty) == Family::Int && !self.snapshot.types.contains("numeric") {
             return match inner {
                 Expr::Literal(Literal::Number(number)) => value::integral(number)
-                    .map_or(Constant::Nothing, |key| Constant::Item(Item::Key(Key::Int(key)))),
+                    .map_or(Constant::Nothing, |key| {
+                        Constant::Item(Item::Key(Key::Int(key)))
+                    }),
                 _ => no("it is cast to numeric"),
             };
         }
-        let Some(to) = self.named_type(cast).filter(|to| !cast.array && family(*to) == family(ty)) else {
+        let Some(to) = self
+            .named_type(cast)
+            .filter(|to| !cast.array && family(*to) == family(ty))
+        else {
             return no("it is cast to another type than the column's");
         };
         let constant = match inner {
@@ -126,7 +142,9 @@ impl Resolver<'_> {
             },
             Expr::Literal(Literal::Number(number)) => number_cast(number, to),
             Expr::Literal(Literal::Null) => Constant::Null,
-            Expr::Literal(Literal::Bool(_) | Literal::Other(_)) => no("it is cast from another type"),
+            Expr::Literal(Literal::Bool(_) | Literal::Other(_)) => {
+                no("it is cast from another type")
+            }
             Expr::Param(number) => self.parameter(*number, to, Meets::Alone),
             Expr::Cast { expr, ty: cast } => self.cast(expr, cast, to),
             _ => no("it is not a constant, a parameter, or a cast of one"),
@@ -148,10 +166,16 @@ impl Resolver<'_> {
         match expr {
             Expr::Literal(Literal::Number(number)) => {
                 let key = value::plain_integer(number)?;
-                let ty = if i32::try_from(key).is_ok() { KeyType::Int4 } else { KeyType::Int8 };
+                let ty = if i32::try_from(key).is_ok() {
+                    KeyType::Int4
+                } else {
+                    KeyType::Int8
+                };
                 Some((ty, Item::Key(Key::Int(key))))
             }
-            Expr::Literal(Literal::String(text)) => Some((KeyType::Text, Item::Key(Key::Text(text.as_str().into())))),
+            Expr::Literal(Literal::String(text)) => {
+                Some((KeyType::Text, Item::Key(Key::Text(text.as_str().into()))))
+            }
             Expr::Cast { ty: cast, .. } if !cast.array => {
                 let ty = self.named_type(cast)?;
                 match self.constant(expr, ty, Meets::Alone) {
@@ -197,16 +221,27 @@ fn parsed(parsed: Parsed) -> Constant {
 }
 
 fn param(number: u16, ty: KeyType, null: NullMeans, inferred: bool) -> Constant {
-    Constant::Item(Item::Param(ParamItem { number, ty, array: false, null, assigned: None, inferred }))
+    Constant::Item(Item::Param(ParamItem {
+        number,
+        ty,
+        array: false,
+        null,
+        assigned: None,
+        inferred,
+    }))
 }
 
 /// A number constant cast to an integer or a text type. What is out of range fails only when it is evaluated.
 fn number_cast(number: &str, to: KeyType) -> Constant {
     match family(to) {
-        Family::Int => match value::integral(number).map(|key| value::assigned(Key::Int(key), to, -1)) {
-            Some(Parsed::Key(key)) => Constant::Item(Item::Key(key)),
-            Some(Parsed::Fails | Parsed::Unknown) | None => no("it is not a value of the type that it is cast to"),
-        },
+        Family::Int => {
+            match value::integral(number).map(|key| value::assigned(Key::Int(key), to, -1)) {
+                Some(Parsed::Key(key)) => Constant::Item(Item::Key(key)),
+                Some(Parsed::Fails | Parsed::Unknown) | None => {
+                    no("it is not a value of the type that it is cast to")
+                }
+            }
+        }
         Family::Text => match value::plain_integer(number) {
             Some(key) => Constant::Item(Item::Key(Key::Text(key.to_string().into()))),
             None => no("it is a number that is cast to text"),

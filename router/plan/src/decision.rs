@@ -134,7 +134,16 @@ impl Compiled {
 
 impl Refusal {
     /// 0A000: a shape that is not answered.
-    pub fn unsupported(message: impl Into<String>, detail: impl Into<String>, hint: impl Into<String>) -> Self {
-        Refusal { sqlstate: "0A000", message: message.into(), detail: Some(detail.into()), hint: Some(hint.into()) }
+    pub fn unsupported(
+        message: impl Into<String>,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Refusal {
+            sqlstate: "0A000",
+            message: message.into(),
+            detail: Some(detail.into()),
+            hint: Some(hint.into()),
+        }
     }
 }

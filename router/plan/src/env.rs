@@ -12,11 +12,17 @@ struct Classes {
 
 impl Classes {
     fn of(lists: &[&[Atom]]) -> Classes {
-        let mut classes = Classes { parent: HashMap::new() };
+        let mut classes = Classes {
+            parent: HashMap::new(),
+        };
         for atom in lists.iter().flat_map(|list| list.iter()) {
             match atom {
                 Atom::Equal(a, b) | Atom::Same(a, b) => classes.join(*a, *b),
-                Atom::Within(..) | Atom::Values(..) | Atom::NotNull(_) | Atom::Never | Atom::Any(_) => {}
+                Atom::Within(..)
+                | Atom::Values(..)
+                | Atom::NotNull(_)
+                | Atom::Never
+                | Atom::Any(_) => {}
             }
         }
         classes
@@ -56,7 +62,9 @@ fn keys_in(node: NodeId, lists: &[&[Atom]]) -> Option<Arc<KeySet>> {
         let innermost = depth + 1 == lists.len();
         for atom in list.iter() {
             match atom {
-                Atom::Within(other, set) | Atom::Values(other, set) if classes.root(*other) == root => {
+                Atom::Within(other, set) | Atom::Values(other, set)
+                    if classes.root(*other) == root =>
+                {
                     sets.push(set.clone());
                 }
                 Atom::Any(arms) if innermost => sets.extend(keys_of_arms(node, lists, arms)),
@@ -101,11 +109,19 @@ pub(crate) fn rejects_null(entries: &[EntryId], atoms: &[Atom], nodes: &[Node]) 
         return true;
     }
     let classes = Classes::of(&[atoms]);
-    let strict: HashSet<NodeId> = strict_nodes(atoms).into_iter().map(|node| classes.root(node)).collect();
+    let strict: HashSet<NodeId> = strict_nodes(atoms)
+        .into_iter()
+        .map(|node| classes.root(node))
+        .collect();
     let belongs = |node: NodeId| {
-        usize::try_from(node.0).ok().and_then(|i| nodes.get(i)).is_some_and(|node| entries.contains(&node.entry))
+        usize::try_from(node.0)
+            .ok()
+            .and_then(|i| nodes.get(i))
+            .is_some_and(|node| entries.contains(&node.entry))
     };
-    mentioned(atoms).into_iter().any(|node| belongs(node) && strict.contains(&classes.root(node)))
+    mentioned(atoms)
+        .into_iter()
+        .any(|node| belongs(node) && strict.contains(&classes.root(node)))
 }
 
 /// Columns that are not NULL in any row that passes.
@@ -119,9 +135,14 @@ fn strict_nodes(atoms: &[Atom]) -> HashSet<NodeId> {
             }
             Atom::Any(arms) => {
                 // An arm that never holds rejects everything; it does not weaken the others.
-                let mut possible = arms.iter().filter(|arm| !arm.contains(&Atom::Never)).map(|arm| strict_nodes(arm));
+                let mut possible = arms
+                    .iter()
+                    .filter(|arm| !arm.contains(&Atom::Never))
+                    .map(|arm| strict_nodes(arm));
                 if let Some(first) = possible.next() {
-                    strict.extend(possible.fold(first, |all, arm| all.intersection(&arm).copied().collect()));
+                    strict.extend(
+                        possible.fold(first, |all, arm| all.intersection(&arm).copied().collect()),
+                    );
                 }
             }
             Atom::Same(..) | Atom::Values(..) | Atom::Never => {}

@@ -15,7 +15,10 @@ pub fn explain(compiled: &Compiled, decision: &Decision, snapshot: &Snapshot) ->
             lines.push(format!("Route: one shard ({})", class(&compiled.route)));
             lines.push(format!("  Shards: {}", name(*shard, snapshot)));
             lines.push(format!("  Role: {}", role(&compiled.traits)));
-            lines.push(format!("  Statement on {}: the original text", name(*shard, snapshot)));
+            lines.push(format!(
+                "  Statement on {}: the original text",
+                name(*shard, snapshot)
+            ));
         }
         Decision::Any => {
             lines.push("Route: any shard".to_owned());
@@ -34,7 +37,12 @@ pub fn explain(compiled: &Compiled, decision: &Decision, snapshot: &Snapshot) ->
             lines.push(format!("  Function: {:?}", call.function));
         }
     }
-    lines.extend(compiled.because.iter().map(|why| format!("  Because: {why}")));
+    lines.extend(
+        compiled
+            .because
+            .iter()
+            .map(|why| format!("  Because: {why}")),
+    );
     if let Some(taint) = &compiled.traits.taints {
         lines.push(format!("  Keeps its backend: {taint}"));
     }
@@ -45,7 +53,12 @@ fn refused(refusal: &Refusal, lines: &mut Vec<String>) {
     lines.push("Route: refused".to_owned());
     lines.push(format!("  SQLSTATE: {}", refusal.sqlstate));
     lines.push(format!("  Message: {}", refusal.message));
-    lines.extend(refusal.detail.iter().map(|detail| format!("  Detail: {detail}")));
+    lines.extend(
+        refusal
+            .detail
+            .iter()
+            .map(|detail| format!("  Detail: {detail}")),
+    );
     lines.extend(refusal.hint.iter().map(|hint| format!("  Hint: {hint}")));
 }
 
@@ -77,11 +90,19 @@ fn name(id: ShardId, snapshot: &Snapshot) -> String {
 }
 
 fn label(shard: &Shard, snapshot: &Snapshot) -> String {
-    let home = if shard.id == snapshot.home { " (home)" } else { "" };
+    let home = if shard.id == snapshot.home {
+        " (home)"
+    } else {
+        ""
+    };
     format!("{}{home}", shard.name)
 }
 
 fn names(snapshot: &Snapshot) -> String {
-    let names: Vec<String> = snapshot.shards.iter().map(|shard| label(shard, snapshot)).collect();
+    let names: Vec<String> = snapshot
+        .shards
+        .iter()
+        .map(|shard| label(shard, snapshot))
+        .collect();
     names.join(", ")
 }

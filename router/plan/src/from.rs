@@ -1,6 +1,8 @@
 //! FROM: relations, views, references to CTEs, subqueries, functions and joins.
 
-use crate::ir::{Atom, CteRows, EntryId, Leaf, LeafId, LeafRelation, NodeId, Predicate, Scoped, ScopedBody, Tree};
+use crate::ir::{
+    Atom, CteRows, EntryId, Leaf, LeafId, LeafRelation, NodeId, Predicate, Scoped, ScopedBody, Tree,
+};
 use crate::path::{SearchPath, Target};
 use crate::resolve::{Resolved, Resolver, TooComplex, cte_scope, plain};
 use crate::scope::{Columns, CteScope, CteState, RowColumn, Scope, Visible};
@@ -20,15 +22,19 @@ pub(crate) struct Entry {
 
 impl<'a> Resolver<'a> {
     /// `base` is the level of the query, `left` what stands to the left in its FROM (for LATERAL).
-    pub(crate) fn from_item(
+    pub(crate) fn read_from(
         &mut self,
         item: &'a FromItem,
         base: &Rc<Scope<'a>>,
         left: &[Visible],
     ) -> Resolved<Entry> {
         self.deeper(|this| match item {
-            FromItem::Relation(relation) => this.from_relation(relation, base),
-            FromItem::Derived { query, alias, lateral } => {
+            FromItem::Relation(relation) => this.relation_entry(relation, base),
+            FromItem::Derived {
+                query,
+                alias,
+                lateral,
+            } => {
                 let visible = if *lateral { left.to_vec() } else { Vec::new() };
                 let scoped = this.query(query, &base.with_visible(visible), &[])?;
                 this.derived(scoped, alias.as_ref(), None)
@@ -52,14 +58,20 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn from_relation(&mut self, relation: &'a facts::Relation, base: &Rc<Scope<'a>>) -> Resolved<Entry> {
+    fn relation_entry(
+        &mut self,
+        relation: &'a facts::Relation,
+        base: &Rc<Scope<'a>>,
+    ) -> Resolved<Entry> {
         self.seen.name(&relation.name);
         if relation.name.schema.is_none()
             && let Some((ctes, index)) = base.cte(&relation.name.name)
         {
             return self.cte_reference(&ctes, index, relation.alias.as_ref());
         }
-        let target = self.path.relation(&relation.name, self.snapshot, self.context);
+        let target = self
+            .path
+            .relation(&relation.name, self.snapshot, self.context);
         if let Target::Known(known) = &target
             && known.kind == RelationKind::View
         {
@@ -69,10 +81,17 @@ impl<'a> Resolver<'a> {
     }
 
     /// An occurrence of a relation with rows of its own.
-    fn leaf_entry(&mut self, name: &Name, alias: Option<&Alias>, target: Target<'a>) -> Resolved<Entry> {
+    fn leaf_entry(
+        &mut self,
+        name: &Name,
+        alias: Option<&Alias>,
+        target: Target<'a>,
+    ) -> Resolved<Entry> {
         let entry = self.entry()?;
         let (known, leaf_relation) = match target {
-            Target::Known(known) | Target::Ambiguous(known) => (Some(known), LeafRelation::Known(known.clone())),
+            Target::Known(known) | Target::Ambiguous(known) => {
+                (Some(known), LeafRelation::Known(known.clone()))
+            }
             Target::Temporary => (None, LeafRelation::Temporary),
             Target::System => (None, LeafRelation::System),
             Target::Unknown => (None, LeafRelation::Unknown),
@@ -83,34 +102,61 @@ impl<'a> Resolver<'a> {
             columns.push((column.name.clone(), Some(self.node(entry, ty)?)));
         }
         let key = match known.map(|known| &known.placement) {
-            Some(Placement::Distributed { key, .. }) => columns.get(*key).and_then(|(_, node)| *node),
+            Some(Placement::Distributed { key, .. }) => {
+                columns.get(*key).and_then(|(_, node)| *node)
+            }
             Some(Placement::Home | Placement::Reference) | None => None,
         };
         let label = match alias {
-            Some(alias) if alias.name != name.name => format!("\"{}\" (alias \"{}\")", name.name, alias.name),
+            Some(alias) if alias.name != name.name => {
+                format!("\"{}\" (alias \"{}\")", name.name, alias.name)
+            }
             _ => format!("\"{}\"", name.name),
         };
         let leaf = LeafId(self.leaves.len());
-        self.leaves.push(Leaf { entry, relation: leaf_relation, label, key, locked: false, written: false });
-        let full = known.map(|known| Name { schema: Some(known.schema.clone()), name: known.name.clone() });
+        self.leaves.push(Leaf {
+            entry,
+            relation: leaf_relation,
+            label,
+            key,
+            locked: false,
+            written: false,
+        });
+        let full = known.map(|known| Name {
+            schema: Some(known.schema.clone()),
+            name: known.name.clone(),
+        });
         let (visible, star) = self.visible(columns, known.is_none(), &name.name, alias, full);
-        Ok(Entry { tree: Tree::Leaf(entry, leaf), visible: vec![visible], star })
+        Ok(Entry {
+            tree: Tree::Leaf(entry, leaf),
+            visible: vec![visible],
+            star,
+        })
     }
 
     /// The target of a change, which is never a CTE.
-    pub(crate) fn target(&mut self, relation: &'a facts::Relation) -> Resolved<(Entry, LeafId, Option<&'a Arc<Relation>>)> {
+    pub(crate) fn target(
+        &mut self,
+        relation: &'a facts::Relation,
+    ) -> Resolved<(Entry, LeafId, Option<&'a Arc<Relation>>)> {
         self.seen.name(&relation.name);
         self.seen.writes = true;
-        let target = self.path.relation(&relation.name, self.snapshot, self.context);
+        let target = self
+            .path
+            .relation(&relation.name, self.snapshot, self.context);
         let known = match &target {
             Target::Known(known) | Target::Ambiguous(known) => Some(*known),
             Target::Temporary | Target::System | Target::Unknown => None,
         };
         if known.is_some_and(|known| known.kind == RelationKind::View) {
-            self.seen.changed_view.get_or_insert_with(|| relation.name.name.clone());
+            self.seen
+                .changed_view
+                .get_or_insert_with(|| relation.name.name.clone());
         }
         let entry = self.leaf_entry(&relation.name, relation.alias.as_ref(), target)?;
-        let Tree::Leaf(_, leaf) = entry.tree else { return Err(TooComplex) };
+        let Tree::Leaf(_, leaf) = entry.tree else {
+            return Err(TooComplex);
+        };
         if let Some(leaf) = self.leaves.get_mut(leaf.0) {
             leaf.written = true;
         }
@@ -118,12 +164,21 @@ impl<'a> Resolver<'a> {
     }
 
     /// A view: its body stands in its place, for analysis.
-    fn view(&mut self, view: &'a Arc<Relation>, name: &Name, alias: Option<&Alias>) -> Resolved<Entry> {
+    fn view(
+        &mut self,
+        view: &'a Arc<Relation>,
+        name: &Name,
+        alias: Option<&Alias>,
+    ) -> Resolved<Entry> {
         if view.runs_code.is_some() {
-            self.seen.blind_view.get_or_insert_with(|| name.name.clone());
+            self.seen
+                .blind_view
+                .get_or_insert_with(|| name.name.clone());
         }
         let Some(body) = &view.view else {
-            self.seen.blind_view.get_or_insert_with(|| name.name.clone());
+            self.seen
+                .blind_view
+                .get_or_insert_with(|| name.name.clone());
             return self.leaf_entry(name, alias, Target::Known(view));
         };
         let path = std::mem::replace(&mut self.path, SearchPath::empty());
@@ -139,7 +194,10 @@ impl<'a> Resolver<'a> {
         } else {
             scoped.complete = false;
         }
-        let full = Name { schema: Some(view.schema.clone()), name: view.name.clone() };
+        let full = Name {
+            schema: Some(view.schema.clone()),
+            name: view.name.clone(),
+        };
         match alias {
             Some(alias) => self.derived(scoped, Some(alias), None),
             None => self.derived(scoped, None, Some((&name.name, full))),
@@ -147,7 +205,12 @@ impl<'a> Resolver<'a> {
     }
 
     /// A query in FROM. `unaliased`: the name it goes by if it has no alias.
-    fn derived(&mut self, scoped: Scoped, alias: Option<&Alias>, unaliased: Option<(&str, Name)>) -> Resolved<Entry> {
+    fn derived(
+        &mut self,
+        scoped: Scoped,
+        alias: Option<&Alias>,
+        unaliased: Option<(&str, Name)>,
+    ) -> Resolved<Entry> {
         let entry = self.entry()?;
         let mut columns = Columns::new();
         let mut nodes = Vec::new();
@@ -172,13 +235,31 @@ impl<'a> Resolver<'a> {
         let star = star.or_else(|| scoped.complete.then(|| visible.columns.as_ref().clone()));
         let mut visible = visible;
         visible.system = false;
-        Ok(Entry { tree: Tree::Derived { entry, nodes, query: Box::new(scoped) }, visible: vec![visible], star })
+        Ok(Entry {
+            tree: Tree::Derived {
+                entry,
+                nodes,
+                query: Box::new(scoped),
+            },
+            visible: vec![visible],
+            star,
+        })
     }
 
-    fn cte_reference(&mut self, ctes: &Rc<CteScope<'a>>, index: usize, alias: Option<&Alias>) -> Resolved<Entry> {
-        let Some(entry) = ctes.frame.entries.get(index) else { return Err(TooComplex) };
+    fn cte_reference(
+        &mut self,
+        ctes: &Rc<CteScope<'a>>,
+        index: usize,
+        alias: Option<&Alias>,
+    ) -> Resolved<Entry> {
+        let Some(entry) = ctes.frame.entries.get(index) else {
+            return Err(TooComplex);
+        };
         entry.references.set(entry.references.get() + 1);
-        let alias = alias.cloned().unwrap_or_else(|| Alias { name: entry.cte.name.clone(), columns: Vec::new() });
+        let alias = alias.cloned().unwrap_or_else(|| Alias {
+            name: entry.cte.name.clone(),
+            columns: Vec::new(),
+        });
         let state = entry.state.borrow().clone();
         match state {
             CteState::Pending | CteState::Active => Err(TooComplex),
@@ -219,14 +300,32 @@ impl<'a> Resolver<'a> {
         visible.system = false;
         let star = star.or_else(|| Some(visible.columns.as_ref().clone()));
         let cte = Some(CteRows { id, nodes });
-        Ok(Entry { tree: Tree::Rows { entry, values, subqueries: Vec::new(), cte }, visible: vec![visible], star })
+        Ok(Entry {
+            tree: Tree::Rows {
+                entry,
+                values,
+                subqueries: Vec::new(),
+                cte,
+            },
+            visible: vec![visible],
+            star,
+        })
     }
 
     fn unknown_rows(&mut self, alias: Option<&Alias>, subqueries: Vec<Scoped>) -> Resolved<Entry> {
         let entry = self.entry()?;
         let (visible, star) = self.visible(Columns::new(), true, "", alias, None);
-        let tree = Tree::Rows { entry, values: Vec::new(), subqueries, cte: None };
-        Ok(Entry { tree, visible: vec![visible], star })
+        let tree = Tree::Rows {
+            entry,
+            values: Vec::new(),
+            subqueries,
+            cte: None,
+        };
+        Ok(Entry {
+            tree,
+            visible: vec![visible],
+            star,
+        })
     }
 
     /// The names of one entry; column aliases rename from the left.
@@ -260,11 +359,16 @@ impl<'a> Resolver<'a> {
         (visible, star)
     }
 
-    fn join(&mut self, join: &'a Join, base: &Rc<Scope<'a>>, outside: &[Visible]) -> Resolved<Entry> {
-        let left = self.from_item(&join.left, base, outside)?;
+    fn join(
+        &mut self,
+        join: &'a Join,
+        base: &Rc<Scope<'a>>,
+        outside: &[Visible],
+    ) -> Resolved<Entry> {
+        let left = self.read_from(&join.left, base, outside)?;
         let mut beside = outside.to_vec();
         beside.extend(left.visible.iter().cloned());
-        let right = self.from_item(&join.right, base, &beside)?;
+        let right = self.read_from(&join.right, base, &beside)?;
         let mut on = Predicate::default();
         let (mut visible, mut star) = match &join.condition {
             JoinCondition::None => side_by_side(&left, &right),
@@ -280,7 +384,13 @@ impl<'a> Resolver<'a> {
                 }
                 self.merged(join.kind, &left, &right, Some(names), &mut on)
             }
-            JoinCondition::Natural => self.merged(join.kind, &left, &right, common(&left, &right).as_deref(), &mut on),
+            JoinCondition::Natural => self.merged(
+                join.kind,
+                &left,
+                &right,
+                common(&left, &right).as_deref(),
+                &mut on,
+            ),
         };
         if let Some(alias) = &join.alias {
             let columns = star.clone().unwrap_or_default();
@@ -290,7 +400,16 @@ impl<'a> Resolver<'a> {
             star = known;
         }
         let (left, right) = (Box::new(left.tree), Box::new(right.tree));
-        Ok(Entry { tree: Tree::Join { kind: join.kind, left, right, on: Box::new(on) }, visible, star })
+        Ok(Entry {
+            tree: Tree::Join {
+                kind: join.kind,
+                left,
+                right,
+                on: Box::new(on),
+            },
+            visible,
+            star,
+        })
     }
 
     /// JOIN USING: merged columns first, then the others of the left and of the right. None: the names are not known.
@@ -302,7 +421,8 @@ impl<'a> Resolver<'a> {
         names: Option<&[String]>,
         on: &mut Predicate,
     ) -> (Vec<Visible>, Option<Columns>) {
-        let mut visible: Vec<Visible> = left.visible.iter().chain(&right.visible).cloned().collect();
+        let mut visible: Vec<Visible> =
+            left.visible.iter().chain(&right.visible).cloned().collect();
         for entry in &mut visible {
             entry.unqualified = false;
             entry.unknown = false;
@@ -314,7 +434,10 @@ impl<'a> Resolver<'a> {
                 let pair = (find(left, name), find(right, name));
                 columns.push((name.clone(), self.merge(kind, pair, on)));
             }
-            let rest = left.iter().chain(right).filter(|(name, _)| !names.contains(name));
+            let rest = left
+                .iter()
+                .chain(right)
+                .filter(|(name, _)| !names.contains(name));
             columns.extend(rest.cloned());
             columns
         });
@@ -338,7 +461,10 @@ impl<'a> Resolver<'a> {
         on: &mut Predicate,
     ) -> Option<NodeId> {
         let (left, right) = (left?, right?);
-        let alike = self.ty(left).zip(self.ty(right)).is_some_and(|(a, b)| family(a) == family(b));
+        let alike = self
+            .ty(left)
+            .zip(self.ty(right))
+            .is_some_and(|(a, b)| family(a) == family(b));
         if !alike || !self.equality_is_builtin(self.ty(left)?) {
             return None;
         }
@@ -367,10 +493,15 @@ impl<'a> Resolver<'a> {
             }
             let target = self.path.relation(name, self.snapshot, self.context);
             let entry = match target {
-                Target::Known(view) if view.kind == RelationKind::View => self.view(view, name, None)?,
+                Target::Known(view) if view.kind == RelationKind::View => {
+                    self.view(view, name, None)?
+                }
                 other => self.leaf_entry(name, None, other)?,
             };
-            let selected = crate::ir::Selected { from: vec![entry.tree], ..Default::default() };
+            let selected = crate::ir::Selected {
+                from: vec![entry.tree],
+                ..Default::default()
+            };
             unbound.push(plain(ScopedBody::Select(selected)));
         }
         for query in &opaque.subqueries {
@@ -386,13 +517,21 @@ impl<'a> Resolver<'a> {
 fn side_by_side(left: &Entry, right: &Entry) -> (Vec<Visible>, Option<Columns>) {
     let visible = left.visible.iter().chain(&right.visible).cloned().collect();
     let star = left.star.as_ref().zip(right.star.as_ref());
-    (visible, star.map(|(left, right)| left.iter().chain(right).cloned().collect()))
+    (
+        visible,
+        star.map(|(left, right)| left.iter().chain(right).cloned().collect()),
+    )
 }
 
 /// The columns of NATURAL JOIN.
 fn common(left: &Entry, right: &Entry) -> Option<Vec<String>> {
     let (left, right) = left.star.as_ref().zip(right.star.as_ref())?;
-    Some(left.iter().map(|(name, _)| name.clone()).filter(|name| right.iter().any(|(other, _)| other == name)).collect())
+    Some(
+        left.iter()
+            .map(|(name, _)| name.clone())
+            .filter(|name| right.iter().any(|(other, _)| other == name))
+            .collect(),
+    )
 }
 
 /// The node of a column that has this name once.

@@ -36,7 +36,13 @@ pub(crate) enum Class {
 pub(crate) fn class(name: &Name, snapshot: &Snapshot) -> Class {
     match name.schema.as_deref() {
         Some("pg_catalog") => builtin(name),
-        Some(_) => Class::User(snapshot.functions.get(&name.name).copied().unwrap_or(FunctionClass::Opaque)),
+        Some(_) => Class::User(
+            snapshot
+                .functions
+                .get(&name.name)
+                .copied()
+                .unwrap_or(FunctionClass::Opaque),
+        ),
         None => match snapshot.functions.get(&name.name) {
             None => builtin(name),
             // The worse of both: which one is meant depends on the arguments.
@@ -53,7 +59,11 @@ impl Class {
     /// It may stand beside a distributed relation on one shard, and on any shard beside reference tables.
     pub(crate) fn anywhere(self) -> bool {
         match self {
-            Class::Pure | Class::Volatile | Class::Set | Class::Server | Class::User(FunctionClass::Pure) => true,
+            Class::Pure
+            | Class::Volatile
+            | Class::Set
+            | Class::Server
+            | Class::User(FunctionClass::Pure) => true,
             Class::Reads | Class::Dynamic | Class::Stateful | Class::Unknown => false,
             Class::User(FunctionClass::Clean | FunctionClass::Opaque) => false,
         }
@@ -68,7 +78,12 @@ impl Class {
     pub(crate) fn leaves_nothing(self) -> bool {
         match self {
             Class::Dynamic | Class::Stateful | Class::User(FunctionClass::Opaque) => false,
-            Class::Pure | Class::Volatile | Class::Set | Class::Server | Class::Reads | Class::Unknown => true,
+            Class::Pure
+            | Class::Volatile
+            | Class::Set
+            | Class::Server
+            | Class::Reads
+            | Class::Unknown => true,
             Class::User(FunctionClass::Pure | FunctionClass::Clean) => true,
         }
     }
@@ -101,7 +116,9 @@ fn builtin(name: &Name) -> Class {
     if starts(STATEFUL_PREFIXES) {
         return Class::Stateful;
     }
-    if starts(READS_PREFIXES) || (name_only.starts_with("pg_") && name_only.ends_with("_is_visible")) {
+    if starts(READS_PREFIXES)
+        || (name_only.starts_with("pg_") && name_only.ends_with("_is_visible"))
+    {
         return Class::Reads;
     }
     Class::Unknown
@@ -114,9 +131,10 @@ impl Resolver<'_> {
         let all = |list: &[Expr]| list.iter().all(|expr| self.is_row_by_row(expr));
         match expr {
             Expr::Column { .. } | Expr::Literal(_) | Expr::Param(_) | Expr::Default => true,
-            Expr::Cast { expr, .. } | Expr::Not(expr) | Expr::Unary { expr, .. } | Expr::IsNull { expr, .. } => {
-                self.is_row_by_row(expr)
-            }
+            Expr::Cast { expr, .. }
+            | Expr::Not(expr)
+            | Expr::Unary { expr, .. }
+            | Expr::IsNull { expr, .. } => self.is_row_by_row(expr),
             Expr::Collate { expr, .. } => self.is_row_by_row(expr),
             Expr::And(list) | Expr::Or(list) | Expr::Row(list) | Expr::Array(list) => all(list),
             Expr::Other { children, .. } => all(children),
@@ -124,16 +142,27 @@ impl Resolver<'_> {
                 self.is_row_by_row(left) && self.is_row_by_row(right)
             }
             Expr::InList { expr, list, .. } => self.is_row_by_row(expr) && all(list),
-            Expr::Between { expr, low, high, .. } => {
-                self.is_row_by_row(expr) && self.is_row_by_row(low) && self.is_row_by_row(high)
-            }
+            Expr::Between {
+                expr, low, high, ..
+            } => self.is_row_by_row(expr) && self.is_row_by_row(low) && self.is_row_by_row(high),
             // A subquery may be volatile; it is not looked into.
-            Expr::InSubquery { .. } | Expr::Quantified { .. } | Expr::Exists { .. } | Expr::Subquery(_) => false,
+            Expr::InSubquery { .. }
+            | Expr::Quantified { .. }
+            | Expr::Exists { .. }
+            | Expr::Subquery(_) => false,
             Expr::Function(function) => self.is_row_by_row_call(function),
-            Expr::Case { operand, whens, otherwise } => {
+            Expr::Case {
+                operand,
+                whens,
+                otherwise,
+            } => {
                 operand.as_ref().is_none_or(|expr| self.is_row_by_row(expr))
-                    && whens.iter().all(|(when, then)| self.is_row_by_row(when) && self.is_row_by_row(then))
-                    && otherwise.as_ref().is_none_or(|expr| self.is_row_by_row(expr))
+                    && whens
+                        .iter()
+                        .all(|(when, then)| self.is_row_by_row(when) && self.is_row_by_row(then))
+                    && otherwise
+                        .as_ref()
+                        .is_none_or(|expr| self.is_row_by_row(expr))
             }
             Expr::Opaque(_) => false,
         }
@@ -142,12 +171,21 @@ impl Resolver<'_> {
     fn is_row_by_row_call(&self, function: &Function) -> bool {
         let pure = match class(&function.name, self.snapshot) {
             Class::Pure => true,
-            Class::Volatile | Class::Set | Class::Server | Class::Reads | Class::Dynamic | Class::Stateful => false,
+            Class::Volatile
+            | Class::Set
+            | Class::Server
+            | Class::Reads
+            | Class::Dynamic
+            | Class::Stateful => false,
             // A user's function may answer a set.
             Class::Unknown | Class::User(_) => false,
         };
         pure && function.over.is_none()
-            && function.args.iter().chain(&function.extra).all(|expr| self.is_row_by_row(expr))
+            && function
+                .args
+                .iter()
+                .chain(&function.extra)
+                .all(|expr| self.is_row_by_row(expr))
     }
 }
 
@@ -217,8 +255,15 @@ const AGGREGATES: &[&str] = &[
     "stddev_samp", "string_agg", "sum", "var_pop", "var_samp", "variance", "xmlagg",
 ];
 
-const VOLATILE: &[&str] =
-    &["clock_timestamp", "gen_random_uuid", "pg_sleep", "pg_sleep_for", "pg_sleep_until", "random", "timeofday"];
+const VOLATILE: &[&str] = &[
+    "clock_timestamp",
+    "gen_random_uuid",
+    "pg_sleep",
+    "pg_sleep_for",
+    "pg_sleep_until",
+    "random",
+    "timeofday",
+];
 
 #[rustfmt::skip]
 const SETS: &[&str] = &[
@@ -242,7 +287,14 @@ const READS: &[&str] = &[
     "to_regrole", "to_regtype", "txid_current_if_assigned", "version", "array_recv", "oidvectortypes", "aclexplode",
 ];
 
-const READS_PREFIXES: &[&str] = &["has_", "pg_get_", "pg_has_role", "pg_last_", "pg_stat_get_", "pg_current_wal_"];
+const READS_PREFIXES: &[&str] = &[
+    "has_",
+    "pg_get_",
+    "pg_has_role",
+    "pg_last_",
+    "pg_stat_get_",
+    "pg_current_wal_",
+];
 
 #[rustfmt::skip]
 const STATEFUL: &[&str] = &[
@@ -256,4 +308,10 @@ const STATEFUL_PREFIXES: &[&str] = &["lo_", "dblink", "pg_replication_origin_"];
 
 const DYNAMIC: &[&str] = &["ts_stat", "ts_rewrite"];
 
-const DYNAMIC_PREFIXES: &[&str] = &["query_to_xml", "table_to_xml", "schema_to_xml", "database_to_xml", "cursor_to_xml"];
+const DYNAMIC_PREFIXES: &[&str] = &[
+    "query_to_xml",
+    "table_to_xml",
+    "schema_to_xml",
+    "database_to_xml",
+    "cursor_to_xml",
+];

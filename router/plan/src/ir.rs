@@ -158,10 +158,24 @@ pub(crate) enum NewKeySet {
 pub(crate) enum Tree {
     Leaf(EntryId, LeafId),
     /// A derived table, a view, or one reference to a CTE.
-    Derived { entry: EntryId, nodes: Vec<Option<NodeId>>, query: Box<Scoped> },
+    Derived {
+        entry: EntryId,
+        nodes: Vec<Option<NodeId>>,
+        query: Box<Scoped>,
+    },
     /// Rows about which nothing is known but these values: functions, references to changing or recursive CTEs.
-    Rows { entry: EntryId, values: Vec<Atom>, subqueries: Vec<Scoped>, cte: Option<CteRows> },
-    Join { kind: JoinKind, left: Box<Tree>, right: Box<Tree>, on: Box<Predicate> },
+    Rows {
+        entry: EntryId,
+        values: Vec<Atom>,
+        subqueries: Vec<Scoped>,
+        cte: Option<CteRows>,
+    },
+    Join {
+        kind: JoinKind,
+        left: Box<Tree>,
+        right: Box<Tree>,
+        on: Box<Predicate>,
+    },
 }
 
 /// A reference to a CTE that runs on its own.
@@ -176,7 +190,9 @@ impl Tree {
     /// The entries below.
     pub(crate) fn entries(&self, into: &mut Vec<EntryId>) {
         match self {
-            Tree::Leaf(entry, _) | Tree::Derived { entry, .. } | Tree::Rows { entry, .. } => into.push(*entry),
+            Tree::Leaf(entry, _) | Tree::Derived { entry, .. } | Tree::Rows { entry, .. } => {
+                into.push(*entry)
+            }
             Tree::Join { left, right, .. } => {
                 left.entries(into);
                 right.entries(into);
@@ -190,7 +206,9 @@ impl Tree {
             Tree::Leaf(..) => {}
             Tree::Derived { nodes, query, .. } => {
                 let known = nodes.iter().zip(&query.exports);
-                into.extend(known.filter_map(|(node, set)| Some(Atom::Values((*node)?, set.clone()?))));
+                into.extend(
+                    known.filter_map(|(node, set)| Some(Atom::Values((*node)?, set.clone()?))),
+                );
             }
             Tree::Rows { values, .. } => into.extend(values.iter().cloned()),
             Tree::Join { left, right, .. } => {

@@ -108,7 +108,9 @@ impl Bound {
                 }
                 Err(RouteError::NoShard(_)) if self.role == Role::Existing => {}
                 Err(RouteError::NoShard(_)) => return Err(self.unowned(key)),
-                Err(RouteError::WrongType { .. } | RouteError::Incomplete) => return Err(self.unplaceable()),
+                Err(RouteError::WrongType { .. } | RouteError::Incomplete) => {
+                    return Err(self.unplaceable());
+                }
             },
             Part::Between(low, high) => {
                 let Some(owners) = owners_between(map, low.as_ref(), high.as_ref()) else {
@@ -124,8 +126,14 @@ impl Bound {
 
     fn unplaceable(&self) -> Refusal {
         Refusal::unsupported(
-            format!("the keys of table \"{}\" cannot be placed on one shard", self.relation),
-            format!("Relation {} is bound by a value of \"{}\" that may lie on several shards, or that only Postgres can read.", self.label, self.key),
+            format!(
+                "the keys of table \"{}\" cannot be placed on one shard",
+                self.relation
+            ),
+            format!(
+                "Relation {} is bound by a value of \"{}\" that may lie on several shards, or that only Postgres can read.",
+                self.label, self.key
+            ),
             "Give the key as one plain value of the column's type; dates and times in ISO form, with an offset for timestamptz.",
         )
     }
@@ -139,13 +147,18 @@ impl Bound {
             sqlstate: "23514",
             message: format!("no shard owns this key of table \"{}\"", self.relation),
             detail: Some(format!("The list has no shard for {key:?} and no default.")),
-            hint: Some("Add the value to the distribution, or give the distribution a default.".to_owned()),
+            hint: Some(
+                "Add the value to the distribution, or give the distribution a default.".to_owned(),
+            ),
         }
     }
 
     fn unknown_distribution(&self) -> Refusal {
         Refusal::unsupported(
-            format!("the distribution of table \"{}\" is not known", self.relation),
+            format!(
+                "the distribution of table \"{}\" is not known",
+                self.relation
+            ),
             "The plan and the catalog snapshot do not fit together.",
             "Try again.",
         )
@@ -156,23 +169,36 @@ impl Bound {
 pub(crate) fn null_key(relation: &str, key: &str) -> Refusal {
     Refusal {
         sqlstate: "23502",
-        message: format!("null value in column \"{key}\" of relation \"{relation}\" violates not-null constraint"),
+        message: format!(
+            "null value in column \"{key}\" of relation \"{relation}\" violates not-null constraint"
+        ),
         detail: Some("The column is the table's sharding key.".to_owned()),
         hint: None,
     }
 }
 
 /// The owners of all keys of an interval. None: the method does not keep neighbours together.
-fn owners_between(map: &ShardMap, low: Option<&(Key, bool)>, high: Option<&(Key, bool)>) -> Option<Vec<ShardId>> {
-    let Method::Range { bounds, owners } = &map.method else { return None };
-    let pinned = map.pins.iter().filter(|(key, _)| within(key, low, high)).map(|(_, shard)| *shard);
+fn owners_between(
+    map: &ShardMap,
+    low: Option<&(Key, bool)>,
+    high: Option<&(Key, bool)>,
+) -> Option<Vec<ShardId>> {
+    let Method::Range { bounds, owners } = &map.method else {
+        return None;
+    };
+    let pinned = map
+        .pins
+        .iter()
+        .filter(|(key, _)| within(key, low, high))
+        .map(|(_, shard)| *shard);
     let ranged = owners.iter().enumerate().filter(|(i, _)| {
         // The range is `from <= key < to`; it is left out when it ends before the low end or begins behind the high one.
         let from = i.checked_sub(1).and_then(|before| bounds.get(before));
         let to = bounds.get(*i);
         let ends_before = to.zip(low).is_some_and(|(to, (low, _))| to <= low);
-        let begins_behind =
-            from.zip(high).is_some_and(|(from, (high, inclusive))| from > high || (from == high && !inclusive));
+        let begins_behind = from
+            .zip(high)
+            .is_some_and(|(from, (high, inclusive))| from > high || (from == high && !inclusive));
         !ends_before && !begins_behind
     });
     Some(pinned.chain(ranged.map(|(_, shard)| *shard)).collect())
@@ -183,24 +209,35 @@ fn several(snapshot: &Snapshot, one: (ShardId, &Bound), other: (ShardId, &Bound)
     if one.1.role == Role::New && std::ptr::eq(one.1, other.1) {
         return Refusal::unsupported(
             "the rows of this INSERT belong to several shards",
-            format!("Table \"{}\" has rows for shard \"{first}\" and for shard \"{second}\".", one.1.relation),
+            format!(
+                "Table \"{}\" has rows for shard \"{first}\" and for shard \"{second}\".",
+                one.1.relation
+            ),
             "Insert the rows of each shard with a statement of their own.",
         );
     }
     if one.1.role == Role::Assigned || other.1.role == Role::Assigned {
         return Refusal::unsupported(
             "UPDATE would move a row to another shard",
-            format!("The statement touches keys on shard \"{first}\" ({}) and on shard \"{second}\" ({}).", one.1.label, other.1.label),
+            format!(
+                "The statement touches keys on shard \"{first}\" ({}) and on shard \"{second}\" ({}).",
+                one.1.label, other.1.label
+            ),
             "Delete the row and insert it with its new key, in two statements.",
         );
     }
     Refusal::unsupported(
         "the statement touches more than one shard",
-        format!("Relation {} has keys on shard \"{first}\", relation {} on shard \"{second}\".", one.1.label, other.1.label),
+        format!(
+            "Relation {} has keys on shard \"{first}\", relation {} on shard \"{second}\".",
+            one.1.label, other.1.label
+        ),
         HINT_ONE_SHARD,
     )
 }
 
 fn shard_name(snapshot: &Snapshot, id: ShardId) -> String {
-    snapshot.shard(id).map_or_else(|| format!("#{}", id.0), |shard| shard.name.clone())
+    snapshot
+        .shard(id)
+        .map_or_else(|| format!("#{}", id.0), |shard| shard.name.clone())
 }

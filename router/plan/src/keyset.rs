@@ -18,7 +18,10 @@ pub(crate) enum KeySet {
     /// What is in any of them.
     Or(Vec<Arc<KeySet>>),
     /// Keys between two ends, each with "the end itself belongs to it".
-    Interval { low: Option<(Item, bool)>, high: Option<(Item, bool)> },
+    Interval {
+        low: Option<(Item, bool)>,
+        high: Option<(Item, bool)>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -104,12 +107,17 @@ impl KeySet {
                 }
                 Ok(any)
             }
-            KeySet::Interval { low, high } => evaluate_interval(low.as_ref(), high.as_ref(), params),
+            KeySet::Interval { low, high } => {
+                evaluate_interval(low.as_ref(), high.as_ref(), params)
+            }
         }
     }
 
     /// The set without parameters whose type is not certain; None: every key.
-    pub(crate) fn settle(self: &Arc<KeySet>, certain: &dyn Fn(&ParamItem) -> bool) -> Option<Arc<KeySet>> {
+    pub(crate) fn settle(
+        self: &Arc<KeySet>,
+        certain: &dyn Fn(&ParamItem) -> bool,
+    ) -> Option<Arc<KeySet>> {
         let known = |item: &Item| match item {
             Item::Param(param) => certain(param),
             Item::Key(_) | Item::Fails => true,
@@ -117,7 +125,8 @@ impl KeySet {
         match self.as_ref() {
             KeySet::Items(items) => items.iter().all(known).then(|| self.clone()),
             KeySet::And(sets) => {
-                let mut left: Vec<Arc<KeySet>> = sets.iter().filter_map(|set| set.settle(certain)).collect();
+                let mut left: Vec<Arc<KeySet>> =
+                    sets.iter().filter_map(|set| set.settle(certain)).collect();
                 match left.len() {
                     0 => None,
                     1 => left.pop(),
@@ -125,12 +134,15 @@ impl KeySet {
                 }
             }
             KeySet::Or(sets) => {
-                let settled: Option<Vec<Arc<KeySet>>> = sets.iter().map(|set| set.settle(certain)).collect();
+                let settled: Option<Vec<Arc<KeySet>>> =
+                    sets.iter().map(|set| set.settle(certain)).collect();
                 settled.map(|sets| Arc::new(KeySet::Or(sets)))
             }
             KeySet::Interval { low, high } => {
                 let ends = [low, high];
-                ends.iter().all(|end| end.as_ref().is_none_or(|(item, _)| known(item))).then(|| self.clone())
+                ends.iter()
+                    .all(|end| end.as_ref().is_none_or(|(item, _)| known(item)))
+                    .then(|| self.clone())
             }
         }
     }
@@ -141,9 +153,9 @@ impl KeySet {
         match self {
             KeySet::Items(items) => items.iter().any(param),
             KeySet::And(sets) | KeySet::Or(sets) => sets.iter().any(|set| set.has_params()),
-            KeySet::Interval { low, high } => {
-                [low, high].iter().any(|end| end.as_ref().is_some_and(|(item, _)| param(item)))
-            }
+            KeySet::Interval { low, high } => [low, high]
+                .iter()
+                .any(|end| end.as_ref().is_some_and(|(item, _)| param(item))),
         }
     }
 }
@@ -175,7 +187,9 @@ fn evaluate_interval(
 ) -> Result<Option<Vec<Part>>, Trouble> {
     let mut ends = [None, None];
     for (end, given) in ends.iter_mut().zip([low, high]) {
-        let Some((item, inclusive)) = given else { continue };
+        let Some((item, inclusive)) = given else {
+            continue;
+        };
         match evaluate_item(item, params)? {
             // Nothing is less or greater than NULL.
             Some(keys) if keys.is_empty() => return Ok(Some(Vec::new())),
@@ -190,7 +204,9 @@ fn evaluate_interval(
 impl ParamItem {
     fn keys(&self, params: &[Param<'_>]) -> Result<Option<Vec<Key>>, Trouble> {
         // A parameter that was not sent is an error of the protocol, which Postgres reports.
-        let Some(param) = params.get(usize::from(self.number).wrapping_sub(1)) else { return Err(Trouble::Fails) };
+        let Some(param) = params.get(usize::from(self.number).wrapping_sub(1)) else {
+            return Err(Trouble::Fails);
+        };
         let Some(bytes) = param.value else {
             return match self.null {
                 NullMeans::Nothing => Ok(Some(Vec::new())),
@@ -224,15 +240,24 @@ impl ParamItem {
     /// Elements that cannot be read make the whole unknown: an array is not worth a proof of failure.
     fn array_keys(&self, bytes: &[u8], binary: bool) -> Result<Option<Vec<Key>>, Trouble> {
         let elements: Option<Vec<Option<Vec<u8>>>> = if binary {
-            value::elements_from_binary(bytes)
-                .map(|list| list.into_iter().map(|element| element.map(<[u8]>::to_vec)).collect())
+            value::elements_from_binary(bytes).map(|list| {
+                list.into_iter()
+                    .map(|element| element.map(<[u8]>::to_vec))
+                    .collect()
+            })
         } else {
             std::str::from_utf8(bytes)
                 .ok()
                 .and_then(value::elements_from_text)
-                .map(|list| list.into_iter().map(|element| element.map(String::into_bytes)).collect())
+                .map(|list| {
+                    list.into_iter()
+                        .map(|element| element.map(String::into_bytes))
+                        .collect()
+                })
         };
-        let Some(elements) = elements else { return Ok(None) };
+        let Some(elements) = elements else {
+            return Ok(None);
+        };
         let mut keys = Vec::with_capacity(elements.len());
         for element in elements.into_iter().flatten() {
             match self.parse(&element, binary) {
@@ -255,7 +280,11 @@ fn intersect(left: Vec<Part>, right: Vec<Part>) -> Vec<Part> {
             .collect()
     };
     if let (Some(left), Some(right)) = (points(&left), points(&right)) {
-        return left.into_iter().filter(|key| right.contains(key)).map(Part::Point).collect();
+        return left
+            .into_iter()
+            .filter(|key| right.contains(key))
+            .map(Part::Point)
+            .collect();
     }
     let mut both = Vec::new();
     for one in &left {
@@ -269,7 +298,8 @@ fn intersect(left: Vec<Part>, right: Vec<Part>) -> Vec<Part> {
 fn meet(one: &Part, other: &Part) -> Option<Part> {
     match (one, other) {
         (Part::Point(key), Part::Point(same)) => (key == same).then(|| one.clone()),
-        (Part::Point(key), Part::Between(low, high)) | (Part::Between(low, high), Part::Point(key)) => {
+        (Part::Point(key), Part::Between(low, high))
+        | (Part::Between(low, high), Part::Point(key)) => {
             within(key, low.as_ref(), high.as_ref()).then(|| Part::Point(key.clone()))
         }
         (Part::Between(low, high), Part::Between(low2, high2)) => {
@@ -288,7 +318,11 @@ fn tighter(
 ) -> Option<(Key, bool)> {
     match (one, other) {
         (Some(a), Some(b)) if a.0 == b.0 => Some((a.0.clone(), a.1 && b.1)),
-        (Some(a), Some(b)) => Some(if beyond(&a.0, &b.0) { a.clone() } else { b.clone() }),
+        (Some(a), Some(b)) => Some(if beyond(&a.0, &b.0) {
+            a.clone()
+        } else {
+            b.clone()
+        }),
         (only, None) | (None, only) => only.clone(),
     }
 }

@@ -34,7 +34,9 @@ mod utility;
 mod value;
 mod walk;
 
-pub use decision::{Argument, Call, CallName, Compiled, Context, Decision, Param, Refusal, Route, Traits};
+pub use decision::{
+    Argument, Call, CallName, Compiled, Context, Decision, Param, Refusal, Route, Traits,
+};
 pub use explain::explain;
 
 use shardgate_sql::facts::{Facts, Statement};
@@ -51,21 +53,47 @@ pub fn compile(facts: &Facts, snapshot: &Snapshot, context: &Context<'_>) -> Com
 
 /// As `compile`, with the text that the facts were taken from. It decides nothing but whether the unique indexes that
 /// DDL adds contain the sharding key.
-pub fn compile_text(facts: &Facts, text: &str, snapshot: &Snapshot, context: &Context<'_>) -> Compiled {
+pub fn compile_text(
+    facts: &Facts,
+    text: &str,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+) -> Compiled {
     compile_with(facts, Some(text), snapshot, context)
 }
 
-fn compile_with(facts: &Facts, text: Option<&str>, snapshot: &Snapshot, context: &Context<'_>) -> Compiled {
+fn compile_with(
+    facts: &Facts,
+    text: Option<&str>,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+) -> Compiled {
     match &facts.statement {
-        Statement::Empty => Compiled { route: Route::Home, traits: Traits::default(), because: Vec::new() },
+        Statement::Empty => Compiled {
+            route: Route::Home,
+            traits: Traits::default(),
+            because: Vec::new(),
+        },
         Statement::Query(query) => query::compile(query, facts, snapshot, context),
-        Statement::Explain { analyze, route, inner, inner_text: _ } => {
+        Statement::Explain {
+            analyze,
+            route,
+            inner,
+            inner_text: _,
+        } => {
             let compiled = compile(inner, snapshot, context);
-            if *route { compiled } else { explained(compiled, *analyze) }
+            if *route {
+                compiled
+            } else {
+                explained(compiled, *analyze)
+            }
         }
         Statement::Command(command) => command::compile(command, facts, snapshot, context),
         Statement::Utility(utility) => utility::compile(utility, facts, text, snapshot, context),
-        Statement::Unparsed { keywords: _, reason } => query::unanalysed(facts, snapshot, reason),
+        Statement::Unparsed {
+            keywords: _,
+            reason,
+        } => query::unanalysed(facts, snapshot, reason),
     }
 }
 
@@ -79,6 +107,17 @@ fn explained(compiled: Compiled, analyze: bool) -> Compiled {
         )),
         route => route,
     };
-    let traits = if analyze { compiled.traits } else { Traits { ddl: false, ..compiled.traits } };
-    Compiled { route, traits, ..compiled }
+    let traits = if analyze {
+        compiled.traits
+    } else {
+        Traits {
+            ddl: false,
+            ..compiled.traits
+        }
+    };
+    Compiled {
+        route,
+        traits,
+        ..compiled
+    }
 }

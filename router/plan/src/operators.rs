@@ -23,10 +23,14 @@ fn family_types(family: Family) -> &'static [u32] {
 }
 
 /// any, anyarray, anyelement, anynonarray, anyenum, anyrange, anycompatible and its kin, unknown, record.
-const POLYMORPHIC: &[u32] = &[2276, 2277, 2283, 2776, 3500, 3831, 5077, 5078, 5079, 5080, 705, 2249];
+const POLYMORPHIC: &[u32] = &[
+    2276, 2277, 2283, 2776, 3500, 3831, 5077, 5078, 5079, 5080, 705, 2249,
+];
 
 fn may_take(operator: &UserOperator, types: &[u32]) -> bool {
-    [operator.left, operator.right].iter().any(|ty| types.contains(ty) || POLYMORPHIC.contains(ty))
+    [operator.left, operator.right]
+        .iter()
+        .any(|ty| types.contains(ty) || POLYMORPHIC.contains(ty))
 }
 
 impl Resolver<'_> {
@@ -36,13 +40,22 @@ impl Resolver<'_> {
     }
 
     /// The operator means pg_catalog's. `ty`: the type of one operand, if it is known.
-    pub(crate) fn operator_is_builtin(&self, op: &str, schema: Option<&str>, ty: Option<KeyType>) -> bool {
+    pub(crate) fn operator_is_builtin(
+        &self,
+        op: &str,
+        schema: Option<&str>,
+        ty: Option<KeyType>,
+    ) -> bool {
         match schema {
             Some("pg_catalog") => return true,
             Some(_) => return false,
             None => {}
         }
-        let mut named = self.snapshot.operators.iter().filter(|operator| operator.name == op);
+        let mut named = self
+            .snapshot
+            .operators
+            .iter()
+            .filter(|operator| operator.name == op);
         match ty {
             Some(ty) => !named.any(|operator| may_take(operator, family_types(family(ty)))),
             None => named.next().is_none(),

@@ -11,37 +11,69 @@ use crate::{calls, reach, traits};
 use shardgate_sql::facts::{Facts, Name, Query};
 use std::collections::HashSet;
 
-const HINT_BY_HAND: &str = "Rewrite the statement, or choose the shard by hand with SET shardgate.shard.";
+const HINT_BY_HAND: &str =
+    "Rewrite the statement, or choose the shard by hand with SET shardgate.shard.";
 
-pub(crate) fn compile(query: &Query, facts: &Facts, snapshot: &Snapshot, context: &Context<'_>) -> Compiled {
+pub(crate) fn compile(
+    query: &Query,
+    facts: &Facts,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+) -> Compiled {
     if let Some(call) = calls::whole(query) {
         let route = call.map_or_else(Route::Refused, Route::Call);
-        return Compiled { route, traits: Traits::default(), because: Vec::new() };
+        return Compiled {
+            route,
+            traits: Traits::default(),
+            because: Vec::new(),
+        };
     }
     let mut resolver = Resolver::new(snapshot, context);
     let scoped = match resolver.statement(query) {
         Ok(scoped) => scoped,
-        Err(TooComplex) => return unanalysed(facts, snapshot, "it is too large or too deeply nested to be analysed"),
+        Err(TooComplex) => {
+            return unanalysed(
+                facts,
+                snapshot,
+                "it is too large or too deeply nested to be analysed",
+            );
+        }
     };
     let traits = traits::of_query(&resolver);
     let mut because = Vec::new();
-    let call = resolver.seen.functions.iter().find(|name| calls::is_own(name));
+    let call = resolver
+        .seen
+        .functions
+        .iter()
+        .find(|name| calls::is_own(name));
     let route = if let Some(name) = call {
         Route::Refused(calls::misplaced(name))
     } else if snapshot.shards.len() == 1 {
         because.push("there is only one shard".to_owned());
         Route::Home
     } else {
-        Planned { resolver: &resolver, facts, snapshot }
-            .route(&scoped, &mut because)
-            .unwrap_or_else(Route::Refused)
+        Planned {
+            resolver: &resolver,
+            facts,
+            snapshot,
+        }
+        .route(&scoped, &mut because)
+        .unwrap_or_else(Route::Refused)
     };
-    Compiled { route, traits, because }
+    Compiled {
+        route,
+        traits,
+        because,
+    }
 }
 
 /// A statement whose structure is not known: home, unless a name in it belongs to a table that home has not whole.
 pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compiled {
-    let traits = Traits { taints: Some(format!("statement not understood: {why}")), ddl: true, ..Traits::default() };
+    let traits = Traits {
+        taints: Some(format!("statement not understood: {why}")),
+        ddl: true,
+        ..Traits::default()
+    };
     let nothing_known = facts.identifiers.is_empty() && reach::any_spread(snapshot);
     if nothing_known && snapshot.shards.len() > 1 {
         let route = Route::Refused(Refusal::unsupported(
@@ -49,7 +81,11 @@ pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compi
             format!("It cannot be read: {why}. It may name a distributed table."),
             HINT_BY_HAND,
         ));
-        return Compiled { route, traits, because: Vec::new() };
+        return Compiled {
+            route,
+            traits,
+            because: Vec::new(),
+        };
     }
     let suspect = |word: &&String| reach::names_spread(word, snapshot) || runs_text(word, snapshot);
     let named = facts.identifiers.iter().find(suspect);
@@ -61,13 +97,21 @@ pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compi
         )),
         Some(_) | None => Route::Home,
     };
-    Compiled { route, traits, because: vec![format!("not analysed: {why}")] }
+    Compiled {
+        route,
+        traits,
+        because: vec![format!("not analysed: {why}")],
+    }
 }
 
 /// A function that reads tables by text, or one of the router's own, in a statement that is not understood.
 fn runs_text(word: &str, snapshot: &Snapshot) -> bool {
-    let name = Name { schema: None, name: word.to_owned() };
-    calls::is_own(&name) || (class(&name, snapshot) == Class::Dynamic && reach::any_distributed(snapshot))
+    let name = Name {
+        schema: None,
+        name: word.to_owned(),
+    };
+    calls::is_own(&name)
+        || (class(&name, snapshot) == Class::Dynamic && reach::any_distributed(snapshot))
 }
 
 struct Planned<'p, 'a> {
@@ -83,8 +127,8 @@ impl Planned<'_, '_> {
         self.all_names_understood()?;
         self.no_hidden_tables()?;
         let leaves = &self.resolver.leaves;
-        let distributed = leaves.iter().any(|leaf| is_distributed(leaf));
-        let reference = leaves.iter().any(|leaf| is_reference(leaf));
+        let distributed = leaves.iter().any(is_distributed);
+        let reference = leaves.iter().any(is_reference);
         if distributed || reference {
             self.nothing_runs_unseen()?;
             self.no_reference_write()?;
@@ -92,13 +136,19 @@ impl Planned<'_, '_> {
         if distributed {
             return self.keyed(scoped, because);
         }
-        let passive = !self.resolver.seen.writes && !self.resolver.seen.into && !self.resolver.seen.locking;
+        let passive =
+            !self.resolver.seen.writes && !self.resolver.seen.into && !self.resolver.seen.locking;
         let elsewhere = leaves.iter().any(|leaf| !is_reference(leaf));
-        let modelled = self.resolver.seen.opaque.is_none() && self.resolver.seen.user_operator.is_none();
-        if reference && !elsewhere && passive && modelled && self.resolver.seen.user_type.is_none() {
+        let modelled =
+            self.resolver.seen.opaque.is_none() && self.resolver.seen.user_operator.is_none();
+        if reference && !elsewhere && passive && modelled && self.resolver.seen.user_type.is_none()
+        {
             let everywhere = |name| class(name, self.snapshot).anywhere();
             if self.resolver.seen.functions.iter().all(everywhere) {
-                because.push("only reference tables, and functions that compute alike on every shard".to_owned());
+                because.push(
+                    "only reference tables, and functions that compute alike on every shard"
+                        .to_owned(),
+                );
                 return Ok(Route::Any);
             }
         }
@@ -109,7 +159,8 @@ impl Planned<'_, '_> {
     /// A table's name that stands in the text and was not met in the tree (rule R6) may be a table that was misread.
     fn all_names_understood(&self) -> Checked {
         let seen: &HashSet<String> = &self.resolver.seen.names;
-        let missed = |word: &&String| !seen.contains(*word) && reach::names_spread(word, self.snapshot);
+        let missed =
+            |word: &&String| !seen.contains(*word) && reach::names_spread(word, self.snapshot);
         match self.facts.identifiers.iter().find(missed) {
             None => Ok(()),
             Some(word) => Err(Refusal::unsupported(
@@ -143,7 +194,10 @@ impl Planned<'_, '_> {
                 ));
             }
         }
-        let dynamic = seen.functions.iter().find(|name| class(name, self.snapshot) == Class::Dynamic);
+        let dynamic = seen
+            .functions
+            .iter()
+            .find(|name| class(name, self.snapshot) == Class::Dynamic);
         match dynamic.filter(|_| any) {
             Some(name) => Err(Refusal::unsupported(
                 format!("function {} cannot be used here", name.name),
@@ -156,17 +210,34 @@ impl Planned<'_, '_> {
 
     /// Triggers, rules, policies and inheritance of distributed and reference tables.
     fn nothing_runs_unseen(&self) -> Checked {
-        for leaf in self.resolver.leaves.iter().filter(|leaf| is_distributed(leaf) || is_reference(leaf)) {
-            let Some(relation) = known(leaf) else { continue };
+        for leaf in self
+            .resolver
+            .leaves
+            .iter()
+            .filter(|leaf| is_distributed(leaf) || is_reference(leaf))
+        {
+            let Some(relation) = known(leaf) else {
+                continue;
+            };
             let why = match relation {
-                Relation { runs_code: Some(code), .. } => Some(code.clone()),
-                Relation { row_security: true, .. } => Some("row level security is enabled".to_owned()),
-                Relation { inherits: true, .. } => Some("it has inheritance children, parents or partitions".to_owned()),
+                Relation {
+                    runs_code: Some(code),
+                    ..
+                } => Some(code.clone()),
+                Relation {
+                    row_security: true, ..
+                } => Some("row level security is enabled".to_owned()),
+                Relation { inherits: true, .. } => {
+                    Some("it has inheritance children, parents or partitions".to_owned())
+                }
                 _ => None,
             };
             if let Some(why) = why {
                 return Err(Refusal::unsupported(
-                    format!("statements on table \"{}\" are not supported", relation.name),
+                    format!(
+                        "statements on table \"{}\" are not supported",
+                        relation.name
+                    ),
                     format!("{why}; what that reads or writes is not proven to lie on one shard."),
                     "Remove it from the table, or choose the shard by hand with SET shardgate.shard.",
                 ));
@@ -176,7 +247,11 @@ impl Planned<'_, '_> {
     }
 
     fn no_reference_write(&self) -> Checked {
-        let written = self.resolver.leaves.iter().find(|leaf| leaf.written && is_reference(leaf));
+        let written = self
+            .resolver
+            .leaves
+            .iter()
+            .find(|leaf| leaf.written && is_reference(leaf));
         match written {
             Some(leaf) => Err(Refusal::unsupported(
                 format!("reference table {} cannot be written yet", leaf.label),
@@ -190,11 +265,21 @@ impl Planned<'_, '_> {
     fn keyed(&self, scoped: &Scoped, because: &mut Vec<String>) -> Result<Route, Refusal> {
         self.distributed_checks()?;
         let bound = self.bind(scoped)?;
-        let home = self.resolver.leaves.iter().find(|leaf| !is_distributed(leaf) && !is_reference(leaf));
+        let home = self
+            .resolver
+            .leaves
+            .iter()
+            .find(|leaf| !is_distributed(leaf) && !is_reference(leaf));
         for bound in &bound {
-            because.push(format!("{} is bound by its key \"{}\"", bound.label, bound.key));
+            because.push(format!(
+                "{} is bound by its key \"{}\"",
+                bound.label, bound.key
+            ));
         }
-        let keyed = Keyed { bound, home_relation: home.map(|leaf| leaf.label.clone()) };
+        let keyed = Keyed {
+            bound,
+            home_relation: home.map(|leaf| leaf.label.clone()),
+        };
         if !keyed.is_constant() {
             return Ok(Route::Keyed(keyed));
         }
@@ -225,10 +310,17 @@ impl Planned<'_, '_> {
                 HINT_BY_HAND,
             ));
         }
-        let locked = self.resolver.leaves.iter().find(|leaf| leaf.locked && is_reference(leaf));
+        let locked = self
+            .resolver
+            .leaves
+            .iter()
+            .find(|leaf| leaf.locked && is_reference(leaf));
         if let Some(leaf) = locked {
             return Err(Refusal::unsupported(
-                format!("rows of reference table {} cannot be locked here", leaf.label),
+                format!(
+                    "rows of reference table {} cannot be locked here",
+                    leaf.label
+                ),
                 "The lock would hold on one shard's copy only.",
                 "Lock the distributed table's rows alone: read the reference table in a statement of its own.",
             ));
@@ -240,10 +332,16 @@ impl Planned<'_, '_> {
                 "Write OPERATOR(pg_catalog.) where the system's operator is meant.",
             ));
         }
-        let function = seen.functions.iter().find(|name| !class(name, self.snapshot).anywhere());
+        let function = seen
+            .functions
+            .iter()
+            .find(|name| !class(name, self.snapshot).anywhere());
         match function {
             Some(name) => Err(Refusal::unsupported(
-                format!("function {} is not supported with a distributed table", name.name),
+                format!(
+                    "function {} is not supported with a distributed table",
+                    name.name
+                ),
                 "It is not known to compute from its arguments alone, and a shard has only a part of the rows.",
                 "Call it in a statement of its own, or declare that it is pure.",
             )),
@@ -257,18 +355,32 @@ impl Planned<'_, '_> {
         binder.query(scoped, &[], &[]);
         let found = binder.found;
         let certain = |param: &crate::keyset::ParamItem| {
-            !param.inferred || self.resolver.uses.agree(param.number, param.ty, param.array)
+            !param.inferred
+                || self
+                    .resolver
+                    .uses
+                    .agree(param.number, param.ty, param.array)
         };
         let mut bound = Vec::with_capacity(found.len());
         for found in &found {
-            let Some(leaf) = self.resolver.leaves.get(found.leaf.0) else { continue };
-            let Some((relation, distribution, key)) = distributed(leaf) else { continue };
+            let Some(leaf) = self.resolver.leaves.get(found.leaf.0) else {
+                continue;
+            };
+            let Some((relation, distribution, key)) = distributed(leaf) else {
+                continue;
+            };
             let set = found.set.as_ref().and_then(|set| set.settle(&certain));
-            let Some(set) = set else { return Err(self.unbound(leaf, found)) };
+            let Some(set) = set else {
+                return Err(self.unbound(leaf, found));
+            };
             bound.push(Bound {
                 label: leaf.label.clone(),
                 relation: relation.name.clone(),
-                key: relation.columns.get(key).map(|column| column.name.clone()).unwrap_or_default(),
+                key: relation
+                    .columns
+                    .get(key)
+                    .map(|column| column.name.clone())
+                    .unwrap_or_default(),
                 distribution,
                 set,
                 role: found.role,
@@ -278,7 +390,14 @@ impl Planned<'_, '_> {
         for (index, leaf) in self.resolver.leaves.iter().enumerate() {
             let met = found.iter().any(|found| found.leaf.0 == index);
             if is_distributed(leaf) && !met {
-                return Err(self.unbound(leaf, &Found { leaf: crate::ir::LeafId(index), set: None, role: Role::Existing }));
+                return Err(self.unbound(
+                    leaf,
+                    &Found {
+                        leaf: crate::ir::LeafId(index),
+                        set: None,
+                        role: Role::Existing,
+                    },
+                ));
             }
         }
         Ok(bound)
@@ -286,9 +405,16 @@ impl Planned<'_, '_> {
 
     fn unbound(&self, leaf: &Leaf, found: &Found) -> Refusal {
         let Some((relation, _, key)) = distributed(leaf) else {
-            return Refusal::unsupported("a relation is not bound", leaf.label.clone(), HINT_BY_HAND);
+            return Refusal::unsupported(
+                "a relation is not bound",
+                leaf.label.clone(),
+                HINT_BY_HAND,
+            );
         };
-        let key = relation.columns.get(key).map_or("", |column| column.name.as_str());
+        let key = relation
+            .columns
+            .get(key)
+            .map_or("", |column| column.name.as_str());
         let note = leaf.key.and_then(|node| self.resolver.notes.get(&node));
         let why = match (&found.set, note, found.role) {
             (Some(_), _, _) => {
@@ -301,7 +427,10 @@ impl Planned<'_, '_> {
             }
         };
         Refusal::unsupported(
-            format!("the statement is not bound to one shard by the sharding key of table \"{}\"", relation.name),
+            format!(
+                "the statement is not bound to one shard by the sharding key of table \"{}\"",
+                relation.name
+            ),
             format!("Relation {} is not bound: {why}.", leaf.label),
             format!(
                 "Add a condition such as \"{key}\" = $1, joined by AND, in the same query in which the table stands; or choose the shard by hand with SET shardgate.shard."

@@ -42,36 +42,74 @@ impl Reach {
 /// A relation of the snapshot.
 pub(crate) fn of_relation(relation: &Relation, snapshot: &Snapshot) -> Reach {
     match (&relation.placement, relation.kind) {
-        (Placement::Distributed { .. }, _) => Reach { distributed: true, ..Reach::default() },
-        (Placement::Reference, _) => Reach { reference: true, ..Reach::default() },
+        (Placement::Distributed { .. }, _) => Reach {
+            distributed: true,
+            ..Reach::default()
+        },
+        (Placement::Reference, _) => Reach {
+            reference: true,
+            ..Reach::default()
+        },
         (Placement::Home, RelationKind::View) => of_view(relation, snapshot),
-        (Placement::Home, _) => Reach { home: true, ..Reach::default() },
+        (Placement::Home, _) => Reach {
+            home: true,
+            ..Reach::default()
+        },
     }
 }
 
 /// A view, by its body.
 pub(crate) fn of_view(view: &Relation, snapshot: &Snapshot) -> Reach {
-    let Some(body) = &view.view else { return Reach { blind: any_distributed(snapshot), home: true, ..Reach::default() } };
-    of_query(body, snapshot, Some(SearchPath::empty()), &plain_context(&HashSet::new()))
+    let Some(body) = &view.view else {
+        return Reach {
+            blind: any_distributed(snapshot),
+            home: true,
+            ..Reach::default()
+        };
+    };
+    of_query(
+        body,
+        snapshot,
+        Some(SearchPath::empty()),
+        &plain_context(&HashSet::new()),
+    )
 }
 
 /// A query. `path`: where its names are looked up, if not by the context.
-pub(crate) fn of_query(query: &Query, snapshot: &Snapshot, path: Option<SearchPath>, context: &Context<'_>) -> Reach {
+pub(crate) fn of_query(
+    query: &Query,
+    snapshot: &Snapshot,
+    path: Option<SearchPath>,
+    context: &Context<'_>,
+) -> Reach {
     let mut resolver = Resolver::new(snapshot, context);
     if let Some(path) = path {
         resolver.path = path;
     }
     if resolver.statement(query).is_err() {
-        return Reach { blind: true, ..Reach::default() };
+        return Reach {
+            blind: true,
+            ..Reach::default()
+        };
     }
-    let mut reach = Reach { blind: resolver.seen.blind_view.is_some(), ..Reach::default() };
+    let mut reach = Reach {
+        blind: resolver.seen.blind_view.is_some(),
+        ..Reach::default()
+    };
     for leaf in &resolver.leaves {
         let leaf = match &leaf.relation {
-            LeafRelation::Known(relation) if relation.kind != RelationKind::View => of_relation(relation, snapshot),
-            LeafRelation::Known(_) => Reach { blind: any_distributed(snapshot), home: true, ..Reach::default() },
-            LeafRelation::System | LeafRelation::Temporary | LeafRelation::Unknown => {
-                Reach { home: true, ..Reach::default() }
+            LeafRelation::Known(relation) if relation.kind != RelationKind::View => {
+                of_relation(relation, snapshot)
             }
+            LeafRelation::Known(_) => Reach {
+                blind: any_distributed(snapshot),
+                home: true,
+                ..Reach::default()
+            },
+            LeafRelation::System | LeafRelation::Temporary | LeafRelation::Unknown => Reach {
+                home: true,
+                ..Reach::default()
+            },
         };
         reach = reach.and(leaf);
     }
@@ -80,13 +118,24 @@ pub(crate) fn of_query(query: &Query, snapshot: &Snapshot, path: Option<SearchPa
 
 /// A context that says nothing, for texts whose names are all qualified.
 fn plain_context<'c>(temporary: &'c HashSet<String>) -> Context<'c> {
-    Context { user: "", search_path: None, declared: &[], temporary, transform_null_equals: false }
+    Context {
+        user: "",
+        search_path: None,
+        declared: &[],
+        temporary,
+        transform_null_equals: false,
+    }
 }
 
 /// The word is the name of a distributed or reference table in some schema, or of a view over one.
 pub(crate) fn names_spread(word: &str, snapshot: &Snapshot) -> bool {
-    let relations = snapshot.relations.values().filter_map(|names| names.get(word));
-    relations.into_iter().any(|relation| !of_relation(relation, snapshot).is_home_only())
+    let relations = snapshot
+        .relations
+        .values()
+        .filter_map(|names| names.get(word));
+    relations
+        .into_iter()
+        .any(|relation| !of_relation(relation, snapshot).is_home_only())
 }
 
 /// The database has a distributed table.

@@ -89,7 +89,10 @@ impl<'a> Resolver<'a> {
     }
 
     /// Runs `inside` one level deeper.
-    pub(crate) fn deeper<T>(&mut self, inside: impl FnOnce(&mut Self) -> Resolved<T>) -> Resolved<T> {
+    pub(crate) fn deeper<T>(
+        &mut self,
+        inside: impl FnOnce(&mut Self) -> Resolved<T>,
+    ) -> Resolved<T> {
         if self.depth >= DEPTH_MAX {
             return Err(TooComplex);
         }
@@ -117,9 +120,14 @@ impl<'a> Resolver<'a> {
                 })),
                 None => parent.ctes.clone(),
             };
-            let base = Rc::new(Scope { visible: Vec::new(), parent: Some(parent.clone()), ctes });
+            let base = Rc::new(Scope {
+                visible: Vec::new(),
+                parent: Some(parent.clone()),
+                ctes,
+            });
             let mut scoped = this.body(query, &base, assigned)?;
-            scoped.closed |= query.limit.is_some() || query.offset.is_some() || query.with_ties || query.locking;
+            scoped.closed |=
+                query.limit.is_some() || query.offset.is_some() || query.with_ties || query.locking;
             if query.locking {
                 this.seen.locking = true;
                 this.lock(&scoped.body);
@@ -136,11 +144,21 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn body(&mut self, query: &'a Query, base: &Rc<Scope<'a>>, assigned: &[Option<KeyType>]) -> Resolved<Scoped> {
+    fn body(
+        &mut self,
+        query: &'a Query,
+        base: &Rc<Scope<'a>>,
+        assigned: &[Option<KeyType>],
+    ) -> Resolved<Scoped> {
         match &query.body {
             Body::Select(select) => self.select(select, &query.order_by, base, assigned),
             Body::Values(rows) => self.values(rows, &query.order_by, base),
-            Body::SetOperation { kind, all: _, left, right } => {
+            Body::SetOperation {
+                kind,
+                all: _,
+                left,
+                right,
+            } => {
                 let mut scoped = self.set_operation(*kind, left, right, base)?;
                 for item in &query.order_by {
                     self.walk(item, base, &mut scoped.subqueries)?;
@@ -178,14 +196,24 @@ impl<'a> Resolver<'a> {
         let complete = left.complete && right.complete && left.outputs.len() == right.outputs.len();
         let mut outputs = Vec::new();
         for (a, b) in left.outputs.iter().zip(&right.outputs) {
-            let types = a.node.zip(b.node).and_then(|(a, b)| self.ty(a).zip(self.ty(b)));
+            let types = a
+                .node
+                .zip(b.node)
+                .and_then(|(a, b)| self.ty(a).zip(self.ty(b)));
             // The column of a set operation has a type that both arms convert to: only where that changes no value
             // and no equality is it the same column.
             let node = match types {
-                Some((a, b)) if family(a) == family(b) => Some(self.node(entry, Some(wider(a, b)))?),
+                Some((a, b)) if family(a) == family(b) => {
+                    Some(self.node(entry, Some(wider(a, b)))?)
+                }
                 Some(_) | None => None,
             };
-            outputs.push(Output { name: a.name.clone(), node, passes: true, constant: None });
+            outputs.push(Output {
+                name: a.name.clone(),
+                node,
+                passes: true,
+                constant: None,
+            });
         }
         let mut scoped = plain(ScopedBody::SetOperation(Box::new(left), Box::new(right)));
         scoped.outputs = outputs;
@@ -206,9 +234,18 @@ impl<'a> Resolver<'a> {
         let mut entries = Vec::with_capacity(query.ctes.len());
         for cte in &query.ctes {
             let id = self.entry()?;
-            entries.push(CteEntry { id, cte, references: Cell::new(0), state: RefCell::new(CteState::Pending) });
+            entries.push(CteEntry {
+                id,
+                cte,
+                references: Cell::new(0),
+                state: RefCell::new(CteState::Pending),
+            });
         }
-        let frame = Rc::new(CteFrame { recursive: query.recursive, outer: parent.clone(), entries });
+        let frame = Rc::new(CteFrame {
+            recursive: query.recursive,
+            outer: parent.clone(),
+            entries,
+        });
         for (index, entry) in frame.entries.iter().enumerate() {
             self.seen.word(&entry.cte.name);
             for column in &entry.cte.columns {
@@ -220,8 +257,15 @@ impl<'a> Resolver<'a> {
         Ok(Some(frame))
     }
 
-    fn define(&mut self, frame: &Rc<CteFrame<'a>>, index: usize, alone: &mut Vec<Scoped>) -> Resolved<CteState> {
-        let Some(entry) = frame.entries.get(index) else { return Err(TooComplex) };
+    fn define(
+        &mut self,
+        frame: &Rc<CteFrame<'a>>,
+        index: usize,
+        alone: &mut Vec<Scoped>,
+    ) -> Resolved<CteState> {
+        let Some(entry) = frame.entries.get(index) else {
+            return Err(TooComplex);
+        };
         let body = &entry.cte.query.body;
         match body {
             Body::Insert(_) | Body::Update(_) | Body::Delete(_) | Body::Opaque(_) => {
@@ -232,9 +276,9 @@ impl<'a> Resolver<'a> {
                 alone.push(scoped);
                 Ok(state)
             }
-            Body::SetOperation { left, right, .. } if frame.recursive => {
-                Ok(self.recursive(frame, index, (left, right), alone)?.unwrap_or(CteState::Inline))
-            }
+            Body::SetOperation { left, right, .. } if frame.recursive => Ok(self
+                .recursive(frame, index, (left, right), alone)?
+                .unwrap_or(CteState::Inline)),
             Body::Select(_) | Body::Values(_) | Body::SetOperation { .. } => Ok(CteState::Inline),
         }
     }
@@ -243,11 +287,17 @@ impl<'a> Resolver<'a> {
         if !scoped.complete {
             return CteState::UnknownRows;
         }
-        let columns = scoped.outputs.iter().zip(&scoped.exports).enumerate().map(|(i, (output, values))| RowColumn {
-            name: names.get(i).unwrap_or(&output.name).clone(),
-            ty: output.node.and_then(|node| self.ty(node)),
-            values: values.clone(),
-        });
+        let columns =
+            scoped
+                .outputs
+                .iter()
+                .zip(&scoped.exports)
+                .enumerate()
+                .map(|(i, (output, values))| RowColumn {
+                    name: names.get(i).unwrap_or(&output.name).clone(),
+                    ty: output.node.and_then(|node| self.ty(node)),
+                    values: values.clone(),
+                });
         CteState::Rows(Rc::new(columns.collect()))
     }
 
@@ -262,7 +312,9 @@ impl<'a> Resolver<'a> {
         (left, right): (&'a Query, &'a Query),
         alone: &mut Vec<Scoped>,
     ) -> Resolved<Option<CteState>> {
-        let Some(entry) = frame.entries.get(index) else { return Err(TooComplex) };
+        let Some(entry) = frame.entries.get(index) else {
+            return Err(TooComplex);
+        };
         let scope = cte_scope(frame, index);
         entry.state.replace(CteState::Active);
         let marks = (self.leaves.len(), self.entries);
@@ -275,7 +327,15 @@ impl<'a> Resolver<'a> {
         };
         // First without knowledge of its own rows: which columns does a step carry on?
         let unknown = |columns: &[RowColumn]| {
-            Rc::new(columns.iter().map(|c| RowColumn { values: None, ..c.clone() }).collect::<Vec<_>>())
+            Rc::new(
+                columns
+                    .iter()
+                    .map(|c| RowColumn {
+                        values: None,
+                        ..c.clone()
+                    })
+                    .collect::<Vec<_>>(),
+            )
         };
         entry.state.replace(CteState::Rows(unknown(&columns)));
         let before = (self.leaves.len(), entry.references.get());
@@ -290,7 +350,10 @@ impl<'a> Resolver<'a> {
         let kept: Vec<RowColumn> = columns
             .iter()
             .zip(carried)
-            .map(|(column, carried)| RowColumn { values: column.values.clone().filter(|_| carried), ..column.clone() })
+            .map(|(column, carried)| RowColumn {
+                values: column.values.clone().filter(|_| carried),
+                ..column.clone()
+            })
             .collect();
         columns = Rc::new(kept);
         entry.state.replace(CteState::Rows(columns.clone()));
@@ -302,7 +365,9 @@ impl<'a> Resolver<'a> {
     /// For each output of a recursive step: it equals the same column of the row that the step began with.
     fn carried(&self, step: &Scoped, cte: EntryId, columns: usize) -> Vec<bool> {
         let none = vec![false; columns];
-        let ScopedBody::Select(selected) = &step.body else { return none };
+        let ScopedBody::Select(selected) = &step.body else {
+            return none;
+        };
         if !step.complete || step.outputs.len() != columns {
             return none;
         }
@@ -369,7 +434,9 @@ fn leaves_of(tree: &Tree, found: &mut Vec<usize>) {
 
 fn leaves_of_query(query: &Scoped, found: &mut Vec<usize>) {
     match &query.body {
-        ScopedBody::Select(selected) => selected.from.iter().for_each(|tree| leaves_of(tree, found)),
+        ScopedBody::Select(selected) => {
+            selected.from.iter().for_each(|tree| leaves_of(tree, found))
+        }
         ScopedBody::SetOperation(left, right) => {
             leaves_of_query(left, found);
             leaves_of_query(right, found);
@@ -381,8 +448,16 @@ fn leaves_of_query(query: &Scoped, found: &mut Vec<usize>) {
 /// Where the query of a CTE stands: around it is what is around its WITH, and it sees the CTEs before it, or all of
 /// its list if that is recursive.
 pub(crate) fn cte_scope<'a>(frame: &Rc<CteFrame<'a>>, index: usize) -> Rc<Scope<'a>> {
-    let count = if frame.recursive { frame.entries.len() } else { index };
-    let ctes = CteScope { frame: frame.clone(), count, parent: frame.outer.ctes.clone() };
+    let count = if frame.recursive {
+        frame.entries.len()
+    } else {
+        index
+    };
+    let ctes = CteScope {
+        frame: frame.clone(),
+        count,
+        parent: frame.outer.ctes.clone(),
+    };
     Rc::new(Scope {
         visible: frame.outer.visible.clone(),
         parent: frame.outer.parent.clone(),

@@ -96,7 +96,11 @@ const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "table
 impl<'a> Scope<'a> {
     /// A level with these entries, beside `self` (same parent, same CTEs).
     pub(crate) fn with_visible(&self, visible: Vec<Visible>) -> Rc<Scope<'a>> {
-        Rc::new(Scope { visible, parent: self.parent.clone(), ctes: self.ctes.clone() })
+        Rc::new(Scope {
+            visible,
+            parent: self.parent.clone(),
+            ctes: self.ctes.clone(),
+        })
     }
 
     /// `column`, `table.column` or `schema.table.column`, by Postgres's rules (parse_relation.c): the innermost level
@@ -124,7 +128,10 @@ impl<'a> Scope<'a> {
             .flat_map(|entry| entry.columns.iter().filter(|(name, _)| name == column));
         if let Some((_, node)) = matches.next() {
             let ambiguous = matches.next().is_some();
-            return Some(node.filter(|_| !ambiguous).map_or(Lookup::Opaque, Lookup::Node));
+            return Some(
+                node.filter(|_| !ambiguous)
+                    .map_or(Lookup::Opaque, Lookup::Node),
+            );
         }
         let maybe = self.visible.iter().any(|entry| entry.unknown)
             || (SYSTEM_COLUMNS.contains(&column) && self.visible.iter().any(|entry| entry.system));
@@ -134,9 +141,10 @@ impl<'a> Scope<'a> {
     fn qualified_here(&self, schema: Option<&str>, table: &str, column: &str) -> Option<Lookup> {
         let named = |entry: &&Visible| match schema {
             None => entry.name.as_deref() == Some(table),
-            Some(schema) => {
-                entry.relation.as_ref().is_some_and(|name| name.name == table && name.schema.as_deref() == Some(schema))
-            }
+            Some(schema) => entry
+                .relation
+                .as_ref()
+                .is_some_and(|name| name.name == table && name.schema.as_deref() == Some(schema)),
         };
         let mut entries = self.visible.iter().filter(named);
         let entry = entries.next()?;
@@ -163,7 +171,11 @@ impl<'a> Scope<'a> {
         let mut at = self.ctes.clone();
         while let Some(ctes) = at {
             let visible = ctes.frame.entries.iter().take(ctes.count);
-            if let Some(index) = visible.enumerate().find(|(_, entry)| entry.cte.name == name).map(|(i, _)| i) {
+            if let Some(index) = visible
+                .enumerate()
+                .find(|(_, entry)| entry.cte.name == name)
+                .map(|(i, _)| i)
+            {
                 return Some((ctes, index));
             }
             at = ctes.parent.clone();

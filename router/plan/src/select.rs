@@ -28,21 +28,32 @@ impl<'a> Resolver<'a> {
         assigned: &[Option<KeyType>],
     ) -> Resolved<Scoped> {
         let mut selected = Selected::default();
-        let (visible, star) = self.from_list(&select.from, base, Vec::new(), &mut selected)?;
+        let (visible, star) = self.read_from_list(&select.from, base, Vec::new(), &mut selected)?;
         let scope = base.with_visible(visible);
         if let Some(filter) = &select.filter {
             let mut predicate = Predicate::default();
             self.condition(filter, &scope, &mut predicate)?;
             selected.filter = predicate;
         }
-        let Selected { filter, subqueries, .. } = &mut selected;
-        let listed = self.items(&select.items, &scope, star.as_ref(), assigned, (subqueries, &mut filter.atoms))?;
+        let Selected {
+            filter, subqueries, ..
+        } = &mut selected;
+        let listed = self.items(
+            &select.items,
+            &scope,
+            star.as_ref(),
+            assigned,
+            (subqueries, &mut filter.atoms),
+        )?;
         let mut outputs = listed.outputs;
         if let Some(into) = &select.into {
             self.seen.name(into);
             self.seen.into = true;
         }
-        let (group, distinct) = (group_exprs(&select.group_by), distinct_exprs(&select.distinct));
+        let (group, distinct) = (
+            group_exprs(&select.group_by),
+            distinct_exprs(&select.distinct),
+        );
         for list in [order_by, group, distinct, &select.windows] {
             self.walk_all(list, &scope, &mut selected.subqueries)?;
         }
@@ -60,7 +71,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// FROM's entries, joined by commas, in addition to what is `visible` already.
-    pub(crate) fn from_list(
+    pub(crate) fn read_from_list(
         &mut self,
         from: &'a [shardgate_sql::facts::FromItem],
         base: &Rc<Scope<'a>>,
@@ -69,7 +80,11 @@ impl<'a> Resolver<'a> {
     ) -> Resolved<(Vec<Visible>, Option<Columns>)> {
         let mut star = Some(Columns::new());
         for item in from {
-            let Entry { tree, visible: more, star: columns } = self.from_item(item, base, &visible)?;
+            let Entry {
+                tree,
+                visible: more,
+                star: columns,
+            } = self.read_from(item, base, &visible)?;
             selected.from.push(tree);
             visible.extend(more);
             star = star.zip(columns).map(|(mut all, columns)| {
@@ -90,7 +105,10 @@ impl<'a> Resolver<'a> {
         sink: (&mut Vec<Scoped>, &mut Vec<Atom>),
     ) -> Resolved<Listed> {
         let (subqueries, atoms) = sink;
-        let mut listed = Listed { outputs: Vec::new(), complete: true };
+        let mut listed = Listed {
+            outputs: Vec::new(),
+            complete: true,
+        };
         for item in items {
             match item {
                 Item::Expr { expr, alias } => {
@@ -152,7 +170,12 @@ impl<'a> Resolver<'a> {
             },
         };
         let constant = is_constant(expr).then(|| expr.clone());
-        Ok(Output { name, node, passes: false, constant })
+        Ok(Output {
+            name,
+            node,
+            passes: false,
+            constant,
+        })
     }
 
     /// For each output: a predicate on it may be applied before DISTINCT and GROUP BY.
@@ -161,7 +184,8 @@ impl<'a> Resolver<'a> {
             Item::Expr { expr, .. } => Some(expr),
             Item::Star | Item::QualifiedStar(_) => None,
         });
-        let plain = select.windows.is_empty() && items.into_iter().all(|expr| self.is_row_by_row(expr));
+        let plain =
+            select.windows.is_empty() && items.into_iter().all(|expr| self.is_row_by_row(expr));
         let grouped: Option<Vec<NodeId>> = match &select.group_by {
             GroupBy::None if select.having.is_none() => None,
             GroupBy::None | GroupBy::Sets(_) => Some(Vec::new()),
@@ -171,22 +195,42 @@ impl<'a> Resolver<'a> {
             Distinct::No | Distinct::All => None,
             Distinct::On(exprs) => Some(self.listed_nodes(exprs, outputs, scope, true)),
         };
-        let within = |list: &Option<Vec<NodeId>>, node: NodeId| list.as_ref().is_none_or(|list| list.contains(&node));
+        let within = |list: &Option<Vec<NodeId>>, node: NodeId| {
+            list.as_ref().is_none_or(|list| list.contains(&node))
+        };
         let passes = |output: &Output| {
-            plain && output.node.is_some_and(|node| within(&grouped, node) && within(&distinct, node))
+            plain
+                && output
+                    .node
+                    .is_some_and(|node| within(&grouped, node) && within(&distinct, node))
         };
         outputs.iter().map(passes).collect()
     }
 
     /// The columns that GROUP BY (an input column's name goes first) or DISTINCT ON (an output's goes first) lists.
-    fn listed_nodes(&self, exprs: &[Expr], outputs: &[Output], scope: &Scope<'a>, output_first: bool) -> Vec<NodeId> {
-        let by_name = |name: &str| outputs.iter().find(|output| output.name == name).and_then(|output| output.node);
+    fn listed_nodes(
+        &self,
+        exprs: &[Expr],
+        outputs: &[Output],
+        scope: &Scope<'a>,
+        output_first: bool,
+    ) -> Vec<NodeId> {
+        let by_name = |name: &str| {
+            outputs
+                .iter()
+                .find(|output| output.name == name)
+                .and_then(|output| output.node)
+        };
         let node = |expr: &Expr| match expr {
             Expr::Literal(Literal::Number(position)) => {
                 let index = position.parse::<usize>().ok()?.checked_sub(1)?;
                 outputs.get(index)?.node
             }
-            Expr::Column { table: None, column, .. } => {
+            Expr::Column {
+                table: None,
+                column,
+                ..
+            } => {
                 let named = outputs.iter().any(|output| output.name == *column);
                 if output_first && named {
                     return by_name(column);
@@ -224,11 +268,19 @@ impl<'a> Resolver<'a> {
             let mut node = None;
             if let Some((ty, items)) = self.value_column(rows, column) {
                 let new = self.node(entry, Some(ty))?;
-                selected.filter.atoms.push(Atom::Values(new, Arc::new(KeySet::Items(items))));
+                selected
+                    .filter
+                    .atoms
+                    .push(Atom::Values(new, Arc::new(KeySet::Items(items))));
                 node = Some(new);
             }
             let name = format!("column{}", column + 1);
-            outputs.push(Output { name, node, passes: false, constant: None });
+            outputs.push(Output {
+                name,
+                node,
+                passes: false,
+                constant: None,
+            });
         }
         let mut scoped = plain(ScopedBody::Select(selected));
         scoped.outputs = outputs;
@@ -237,7 +289,11 @@ impl<'a> Resolver<'a> {
     }
 
     /// One column of VALUES, if all its rows are constants of one type family.
-    fn value_column(&self, rows: &[Vec<Expr>], column: usize) -> Option<(KeyType, Vec<crate::keyset::Item>)> {
+    fn value_column(
+        &self,
+        rows: &[Vec<Expr>],
+        column: usize,
+    ) -> Option<(KeyType, Vec<crate::keyset::Item>)> {
         let mut whole: Option<KeyType> = None;
         let mut items = Vec::with_capacity(rows.len());
         for row in rows {
@@ -247,7 +303,11 @@ impl<'a> Resolver<'a> {
             if !same {
                 return None;
             }
-            whole = Some(whole.filter(|known| key_type_name(*known) >= key_type_name(ty)).unwrap_or(ty));
+            whole = Some(
+                whole
+                    .filter(|known| key_type_name(*known) >= key_type_name(ty))
+                    .unwrap_or(ty),
+            );
             items.push(item);
         }
         Some((whole?, items))
@@ -261,7 +321,12 @@ impl Listed {
             return;
         };
         for (name, node) in columns {
-            self.outputs.push(Output { name: name.clone(), node: *node, passes: false, constant: None });
+            self.outputs.push(Output {
+                name: name.clone(),
+                node: *node,
+                passes: false,
+                constant: None,
+            });
         }
     }
 }

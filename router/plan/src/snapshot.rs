@@ -105,7 +105,10 @@ pub enum Placement {
     /// A full copy on every shard.
     Reference,
     /// Spread by the column `columns[key]`.
-    Distributed { distribution: DistributionId, key: usize },
+    Distributed {
+        distribution: DistributionId,
+        key: usize,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,11 @@ use crate::snapshot::{FunctionClass, RelationKind, Snapshot};
 pub(crate) fn of_query(resolver: &Resolver<'_>) -> Traits {
     let seen = &resolver.seen;
     let snapshot = resolver.snapshot;
-    let classes: Vec<Class> = seen.functions.iter().map(|name| class(name, snapshot)).collect();
+    let classes: Vec<Class> = seen
+        .functions
+        .iter()
+        .map(|name| class(name, snapshot))
+        .collect();
     let understood = seen.opaque.is_none()
         && seen.user_operator.is_none()
         && seen.user_type.is_none()
@@ -25,7 +29,10 @@ pub(crate) fn of_query(resolver: &Resolver<'_>) -> Traits {
         replica_safe,
         read_only,
         taints: taint(resolver),
-        temporary: resolver.leaves.iter().any(|leaf| matches!(leaf.relation, LeafRelation::Temporary)),
+        temporary: resolver
+            .leaves
+            .iter()
+            .any(|leaf| matches!(leaf.relation, LeafRelation::Temporary)),
         ddl: seen.into,
         no_transaction: false,
     }
@@ -46,7 +53,9 @@ fn reads_plainly(leaf: &Leaf) -> bool {
 fn same_on_standby(leaf: &Leaf) -> bool {
     match &leaf.relation {
         LeafRelation::Known(relation) => match relation.kind {
-            RelationKind::Table | RelationKind::PartitionedTable | RelationKind::MaterializedView => true,
+            RelationKind::Table
+            | RelationKind::PartitionedTable
+            | RelationKind::MaterializedView => true,
             RelationKind::View | RelationKind::ForeignTable | RelationKind::Sequence => false,
             RelationKind::Index | RelationKind::Composite => false,
         },
@@ -58,26 +67,44 @@ fn same_on_standby(leaf: &Leaf) -> bool {
 fn taint(resolver: &Resolver<'_>) -> Option<String> {
     let seen = &resolver.seen;
     let snapshot = resolver.snapshot;
-    let function = seen.functions.iter().find(|name| !class(name, snapshot).leaves_nothing());
+    let function = seen
+        .functions
+        .iter()
+        .find(|name| !class(name, snapshot).leaves_nothing());
     if let Some(name) = function {
         return Some(format!("function {}", name.name));
     }
     // What an operator or an input function runs is not known by name.
-    if let Some(op) = seen.user_operator.as_ref().filter(|_| has_opaque_functions(snapshot)) {
+    if let Some(op) = seen
+        .user_operator
+        .as_ref()
+        .filter(|_| has_opaque_functions(snapshot))
+    {
         return Some(format!("operator {op}"));
     }
-    if let Some(ty) = seen.user_type.as_ref().filter(|_| has_opaque_functions(snapshot)) {
+    if let Some(ty) = seen
+        .user_type
+        .as_ref()
+        .filter(|_| has_opaque_functions(snapshot))
+    {
         return Some(format!("cast to type {ty}"));
     }
-    resolver.leaves.iter().find_map(|leaf| match &leaf.relation {
-        LeafRelation::Known(relation) => {
-            let code = relation.runs_code.as_ref()?;
-            (leaf.written || relation.row_security).then(|| format!("table {}: {code}", relation.name))
-        }
-        LeafRelation::System | LeafRelation::Temporary | LeafRelation::Unknown => None,
-    })
+    resolver
+        .leaves
+        .iter()
+        .find_map(|leaf| match &leaf.relation {
+            LeafRelation::Known(relation) => {
+                let code = relation.runs_code.as_ref()?;
+                (leaf.written || relation.row_security)
+                    .then(|| format!("table {}: {code}", relation.name))
+            }
+            LeafRelation::System | LeafRelation::Temporary | LeafRelation::Unknown => None,
+        })
 }
 
 fn has_opaque_functions(snapshot: &Snapshot) -> bool {
-    snapshot.functions.values().any(|class| *class >= FunctionClass::Opaque)
+    snapshot
+        .functions
+        .values()
+        .any(|class| *class >= FunctionClass::Opaque)
 }

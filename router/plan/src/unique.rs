@@ -10,9 +10,16 @@ pub(crate) type Unique = Option<Vec<String>>;
 /// All that CREATE INDEX or ALTER TABLE adds. None: the text cannot be read.
 pub(crate) fn added(text: &str) -> Option<Vec<Unique>> {
     let tokens = lex(text).ok()?;
-    let reader = Reader { text, tokens: &tokens };
+    let reader = Reader {
+        text,
+        tokens: &tokens,
+    };
     if reader.word(0, "create") {
-        return Some(if reader.word(1, "unique") { vec![reader.index()] } else { Vec::new() });
+        return Some(if reader.word(1, "unique") {
+            vec![reader.index()]
+        } else {
+            Vec::new()
+        });
     }
     Some(reader.constraints())
 }
@@ -28,11 +35,16 @@ impl Reader<'_> {
     }
 
     fn word(&self, at: usize, word: &str) -> bool {
-        self.tokens.get(at).is_some_and(|token| token.is_word(self.text, word))
+        self.tokens
+            .get(at)
+            .is_some_and(|token| token.is_word(self.text, word))
     }
 
     fn name(&self, at: usize) -> Option<String> {
-        self.tokens.get(at).filter(|token| token.kind.is_name())?.name(self.text)
+        self.tokens
+            .get(at)
+            .filter(|token| token.kind.is_name())?
+            .name(self.text)
     }
 
     /// CREATE UNIQUE INDEX .. ON table [USING method] (columns).
@@ -58,7 +70,11 @@ impl Reader<'_> {
             if self.word(at, "add") {
                 added = self.added_column(at + 1);
             }
-            let behind = match (self.word(at, "unique"), self.word(at, "primary"), self.word(at, "exclude")) {
+            let behind = match (
+                self.word(at, "unique"),
+                self.word(at, "primary"),
+                self.word(at, "exclude"),
+            ) {
                 (true, _, _) => at + 1 + self.nulls_clause(at + 1),
                 (_, true, _) => at + 2,
                 (_, _, true) => {
@@ -117,25 +133,42 @@ mod tests {
     use super::added;
 
     fn check(text: &str, expect: &[Option<&[&str]>]) {
-        let expect: Vec<Option<Vec<String>>> =
-            expect.iter().map(|one| one.map(|list| list.iter().map(|c| (*c).to_owned()).collect())).collect();
+        let expect: Vec<Option<Vec<String>>> = expect
+            .iter()
+            .map(|one| one.map(|list| list.iter().map(|c| (*c).to_owned()).collect()))
+            .collect();
         assert_eq!(added(text), Some(expect), "{text}");
     }
 
     #[test]
     fn indexes_and_constraints() {
         check("CREATE INDEX i ON t (a)", &[]);
-        check("CREATE UNIQUE INDEX i ON t (a, \"B\" DESC NULLS LAST)", &[Some(&["a", "B"])]);
-        check("CREATE UNIQUE INDEX CONCURRENTLY ON s.t USING btree (a)", &[Some(&["a"])]);
+        check(
+            "CREATE UNIQUE INDEX i ON t (a, \"B\" DESC NULLS LAST)",
+            &[Some(&["a", "B"])],
+        );
+        check(
+            "CREATE UNIQUE INDEX CONCURRENTLY ON s.t USING btree (a)",
+            &[Some(&["a"])],
+        );
         check("CREATE UNIQUE INDEX i ON t ((a % 2))", &[None]);
         check("CREATE UNIQUE INDEX i ON t (lower(a))", &[None]);
         check("CREATE UNIQUE INDEX i ON t (a COLLATE \"C\")", &[None]);
         check("ALTER TABLE t ADD COLUMN x int", &[]);
         check("ALTER TABLE t ADD COLUMN x int UNIQUE", &[Some(&["x"])]);
-        check("ALTER TABLE t ADD x int PRIMARY KEY, ADD COLUMN IF NOT EXISTS y int UNIQUE", &[Some(&["x"]), Some(&["y"])]);
-        check("ALTER TABLE t ADD CONSTRAINT c UNIQUE NULLS NOT DISTINCT (a, b)", &[Some(&["a", "b"])]);
+        check(
+            "ALTER TABLE t ADD x int PRIMARY KEY, ADD COLUMN IF NOT EXISTS y int UNIQUE",
+            &[Some(&["x"]), Some(&["y"])],
+        );
+        check(
+            "ALTER TABLE t ADD CONSTRAINT c UNIQUE NULLS NOT DISTINCT (a, b)",
+            &[Some(&["a", "b"])],
+        );
         check("ALTER TABLE t ADD PRIMARY KEY (a)", &[Some(&["a"])]);
-        check("ALTER TABLE t ADD CONSTRAINT c UNIQUE USING INDEX i", &[None]);
+        check(
+            "ALTER TABLE t ADD CONSTRAINT c UNIQUE USING INDEX i",
+            &[None],
+        );
         check("ALTER TABLE t ADD EXCLUDE USING gist (a WITH =)", &[None]);
         check("ALTER TABLE t ADD COLUMN \"unique\" int", &[]);
     }

@@ -18,10 +18,21 @@ pub(crate) fn compile(
     snapshot: &Snapshot,
     context: &Context<'_>,
 ) -> Compiled {
-    let planned = Planned { utility, facts, text, snapshot, context, path: SearchPath::effective(snapshot, context) };
+    let planned = Planned {
+        utility,
+        facts,
+        text,
+        snapshot,
+        context,
+        path: SearchPath::effective(snapshot, context),
+    };
     let mut because = vec![format!("{}: by the relations that it names", utility.tag)];
     let route = planned.route(&mut because).unwrap_or_else(Route::Refused);
-    Compiled { route, traits: planned.traits(), because }
+    Compiled {
+        route,
+        traits: planned.traits(),
+        because,
+    }
 }
 
 pub(crate) struct Planned<'p> {
@@ -35,18 +46,37 @@ pub(crate) struct Planned<'p> {
 }
 
 /// Tags that leave the schema as it is.
-const NO_DDL: &[&str] = &["VACUUM", "ANALYZE", "REINDEX", "CLUSTER", "CHECKPOINT", "TRUNCATE TABLE", "LOAD", "COMMENT"];
+const NO_DDL: &[&str] = &[
+    "VACUUM",
+    "ANALYZE",
+    "REINDEX",
+    "CLUSTER",
+    "CHECKPOINT",
+    "TRUNCATE TABLE",
+    "LOAD",
+    "COMMENT",
+];
 
 impl Planned<'_> {
     fn traits(&self) -> Traits {
         let utility = self.utility;
-        let temporary = utility.temporary || self.targets().iter().any(|target| matches!(target, Target::Temporary));
+        let temporary = utility.temporary
+            || self
+                .targets()
+                .iter()
+                .any(|target| matches!(target, Target::Temporary));
         let by_query = utility.query.as_deref().and_then(|query| {
             let mut resolver = Resolver::new(self.snapshot, self.context);
-            resolver.statement(query).ok().map(|_| traits::of_query(&resolver))
+            resolver
+                .statement(query)
+                .ok()
+                .map(|_| traits::of_query(&resolver))
         });
         let taints = match utility.scope {
-            Scope::Opaque => Some(format!("{} runs code that is not seen through", utility.tag)),
+            Scope::Opaque => Some(format!(
+                "{} runs code that is not seen through",
+                utility.tag
+            )),
             _ if temporary => Some("temporary object".to_owned()),
             _ => by_query.as_ref().and_then(|traits| traits.taints.clone()),
         };
@@ -88,7 +118,10 @@ impl Planned<'_> {
             return Ok(Route::Home);
         }
         Err(Refusal::unsupported(
-            format!("{} is not supported while tables are distributed", self.utility.tag),
+            format!(
+                "{} is not supported while tables are distributed",
+                self.utility.tag
+            ),
             "Its code may read or write distributed tables, of which the home shard has only a part.",
             "Send its statements one by one, or choose the shard by hand with SET shardgate.shard.",
         ))
@@ -96,15 +129,24 @@ impl Planned<'_> {
 
     /// Publications and their kin: on home, if they name only what home has whole.
     fn home(&self) -> Result<Route, Refusal> {
-        let publication = self.utility.tag.ends_with(" PUBLICATION") && !self.utility.tag.starts_with("DROP");
+        let publication =
+            self.utility.tag.ends_with(" PUBLICATION") && !self.utility.tag.starts_with("DROP");
         let named = self.utility.others.iter().find(|name| self.is_spread(name));
-        let by_name = self.utility.others.iter().any(|name| matches!(self.target(name), Target::Known(_)));
-        let all_tables =
-            self.utility.tag == "CREATE PUBLICATION" && !by_name && reach::any_distributed(self.snapshot);
+        let by_name = self
+            .utility
+            .others
+            .iter()
+            .any(|name| matches!(self.target(name), Target::Known(_)));
+        let all_tables = self.utility.tag == "CREATE PUBLICATION"
+            && !by_name
+            && reach::any_distributed(self.snapshot);
         if publication && (named.is_some() || all_tables) {
             let what = named.map_or("all tables".to_owned(), |name| format!("\"{}\"", name.name));
             return Err(Refusal::unsupported(
-                format!("{} of distributed or reference tables is not supported", self.utility.tag),
+                format!(
+                    "{} of distributed or reference tables is not supported",
+                    self.utility.tag
+                ),
                 format!("It names {what}, and the home shard would publish only its own rows."),
                 "Publish home tables by name.",
             ));
@@ -117,7 +159,11 @@ impl Planned<'_> {
     }
 
     fn targets(&self) -> Vec<Target<'_>> {
-        self.utility.targets.iter().map(|name| self.target(name)).collect()
+        self.utility
+            .targets
+            .iter()
+            .map(|name| self.target(name))
+            .collect()
     }
 
     fn is_spread(&self, name: &Name) -> bool {
@@ -126,17 +172,24 @@ impl Planned<'_> {
 
     fn reach(&self, target: &Target<'_>) -> Reach {
         match target {
-            Target::Known(relation) | Target::Ambiguous(relation) => reach::of_relation(relation, self.snapshot),
-            Target::Temporary | Target::System => Reach { home: true, ..Reach::default() },
+            Target::Known(relation) | Target::Ambiguous(relation) => {
+                reach::of_relation(relation, self.snapshot)
+            }
+            Target::Temporary | Target::System => Reach {
+                home: true,
+                ..Reach::default()
+            },
             Target::Unknown => Reach::default(),
         }
     }
 
     fn by_targets(&self, because: &mut Vec<String>) -> Result<Route, Refusal> {
         match self.utility.tag {
-            "CREATE TABLE" | "CREATE TABLE AS" | "CREATE MATERIALIZED VIEW" | "CREATE SEQUENCE" | "CREATE FOREIGN TABLE" => {
-                self.create_table()
-            }
+            "CREATE TABLE"
+            | "CREATE TABLE AS"
+            | "CREATE MATERIALIZED VIEW"
+            | "CREATE SEQUENCE"
+            | "CREATE FOREIGN TABLE" => self.create_table(),
             "CREATE VIEW" => self.create_view(because),
             _ => self.on_relations(because),
         }
@@ -156,10 +209,17 @@ impl Planned<'_> {
             }
             return Ok(Route::Home);
         }
-        let distributed = self.utility.others.iter().find(|name| self.reach(&self.target(name)).distributed);
+        let distributed = self
+            .utility
+            .others
+            .iter()
+            .find(|name| self.reach(&self.target(name)).distributed);
         match distributed {
             Some(name) => Err(Refusal::unsupported(
-                format!("a new table cannot refer to distributed table \"{}\"", name.name),
+                format!(
+                    "a new table cannot refer to distributed table \"{}\"",
+                    name.name
+                ),
                 "A new table lives on the home shard, where only a part of that table's rows is; a foreign key, LIKE, INHERITS or PARTITION OF would see or copy that part.",
                 "Create the table without the reference, distribute it with create_distributed_table, then add the foreign key with ALTER TABLE.",
             )),
@@ -168,7 +228,9 @@ impl Planned<'_> {
     }
 
     fn create_view(&self, because: &mut Vec<String>) -> Result<Route, Refusal> {
-        let Some(query) = self.utility.query.as_deref() else { return Ok(Route::Home) };
+        let Some(query) = self.utility.query.as_deref() else {
+            return Ok(Route::Home);
+        };
         let reach = reach::of_query(query, self.snapshot, None, self.context);
         if reach.is_home_only() || self.utility.temporary {
             return Ok(Route::Home);
@@ -187,7 +249,10 @@ impl Planned<'_> {
     /// ALTER, DROP, CREATE INDEX, TRUNCATE, VACUUM and all else that names existing relations.
     fn on_relations(&self, because: &mut Vec<String>) -> Result<Route, Refusal> {
         let targets = self.targets();
-        let spread: Vec<&Relation> = targets.iter().filter_map(|target| self.spread(target)).collect();
+        let spread: Vec<&Relation> = targets
+            .iter()
+            .filter_map(|target| self.spread(target))
+            .collect();
         let at_home = targets.iter().any(|target| {
             let reach = self.reach(target);
             reach.home && self.spread(target).is_none()
@@ -197,8 +262,14 @@ impl Planned<'_> {
         };
         if at_home {
             return Err(Refusal::unsupported(
-                format!("{} of home tables and distributed or reference tables together is not supported", self.utility.tag),
-                format!("Table \"{}\" is on every shard, another one on the home shard alone.", first.name),
+                format!(
+                    "{} of home tables and distributed or reference tables together is not supported",
+                    self.utility.tag
+                ),
+                format!(
+                    "Table \"{}\" is on every shard, another one on the home shard alone.",
+                    first.name
+                ),
                 "Write one statement for each of them.",
             ));
         }
@@ -213,7 +284,9 @@ impl Planned<'_> {
     fn spread<'t>(&self, target: &'t Target<'_>) -> Option<&'t Relation> {
         match target {
             Target::Known(relation) | Target::Ambiguous(relation) => {
-                reach::of_relation(relation, self.snapshot).is_everywhere().then_some(relation.as_ref())
+                reach::of_relation(relation, self.snapshot)
+                    .is_everywhere()
+                    .then_some(relation.as_ref())
             }
             Target::Temporary | Target::System | Target::Unknown => None,
         }
@@ -221,10 +294,17 @@ impl Planned<'_> {
 
     fn on_home_relations(&self) -> Result<Route, Refusal> {
         let adds = matches!(self.utility.tag, "ALTER TABLE");
-        let distributed = self.utility.others.iter().find(|name| self.reach(&self.target(name)).distributed);
+        let distributed = self
+            .utility
+            .others
+            .iter()
+            .find(|name| self.reach(&self.target(name)).distributed);
         match distributed.filter(|_| adds) {
             Some(name) => Err(Refusal::unsupported(
-                format!("a home table cannot refer to distributed table \"{}\"", name.name),
+                format!(
+                    "a home table cannot refer to distributed table \"{}\"",
+                    name.name
+                ),
                 "The home shard has only a part of its rows, so a foreign key could not be checked.",
                 "Distribute the referring table with create_distributed_table first.",
             )),
@@ -236,9 +316,13 @@ impl Planned<'_> {
 /// The distribution of a relation, if it has one.
 pub(crate) fn distribution(relation: &Relation) -> Option<(DistributionId, &str)> {
     match relation.placement {
-        Placement::Distributed { distribution, key } => {
-            Some((distribution, relation.columns.get(key).map_or("", |column| column.name.as_str())))
-        }
+        Placement::Distributed { distribution, key } => Some((
+            distribution,
+            relation
+                .columns
+                .get(key)
+                .map_or("", |column| column.name.as_str()),
+        )),
         Placement::Home | Placement::Reference => None,
     }
 }

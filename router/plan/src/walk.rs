@@ -13,17 +13,35 @@ use std::rc::Rc;
 type Sink<'s> = &'s mut Vec<Scoped>;
 
 impl<'a> Resolver<'a> {
-    pub(crate) fn walk_all(&mut self, list: &'a [Expr], scope: &Rc<Scope<'a>>, sink: Sink<'_>) -> Resolved<()> {
-        list.iter().try_for_each(|expr| self.walk(expr, scope, sink))
+    pub(crate) fn walk_all(
+        &mut self,
+        list: &'a [Expr],
+        scope: &Rc<Scope<'a>>,
+        sink: Sink<'_>,
+    ) -> Resolved<()> {
+        list.iter()
+            .try_for_each(|expr| self.walk(expr, scope, sink))
     }
 
-    pub(crate) fn walk(&mut self, expr: &'a Expr, scope: &Rc<Scope<'a>>, sink: Sink<'_>) -> Resolved<()> {
+    pub(crate) fn walk(
+        &mut self,
+        expr: &'a Expr,
+        scope: &Rc<Scope<'a>>,
+        sink: Sink<'_>,
+    ) -> Resolved<()> {
         // A chain of operators leans to the left and may be long; it is followed in a loop.
         let mut expr = expr;
         loop {
             match expr {
-                Expr::Binary { op, schema, left, right } if !self.typed_pair(op, left, right, scope) => {
-                    let ty = self.column_type(left, scope).or_else(|| self.column_type(right, scope));
+                Expr::Binary {
+                    op,
+                    schema,
+                    left,
+                    right,
+                } if !self.typed_pair(op, left, right, scope) => {
+                    let ty = self
+                        .column_type(left, scope)
+                        .or_else(|| self.column_type(right, scope));
                     self.note_operator(op, schema.as_deref(), ty);
                     self.operator_schema(schema.as_deref());
                     self.walk(right, scope, sink)?;
@@ -36,7 +54,11 @@ impl<'a> Resolver<'a> {
 
     fn walk_one(&mut self, expr: &'a Expr, scope: &Rc<Scope<'a>>, sink: Sink<'_>) -> Resolved<()> {
         match expr {
-            Expr::Column { schema, table, column } => {
+            Expr::Column {
+                schema,
+                table,
+                column,
+            } => {
                 self.seen.word(column);
                 for word in schema.iter().chain(table) {
                     self.seen.word(word);
@@ -49,9 +71,16 @@ impl<'a> Resolver<'a> {
                 Ok(())
             }
             Expr::Cast { expr, ty } => self.walk_cast(expr, ty, scope, sink),
-            Expr::And(list) | Expr::Or(list) | Expr::Row(list) | Expr::Array(list) => self.walk_all(list, scope, sink),
+            Expr::And(list) | Expr::Or(list) | Expr::Row(list) | Expr::Array(list) => {
+                self.walk_all(list, scope, sink)
+            }
             Expr::Not(inner) | Expr::IsNull { expr: inner, .. } => self.walk(inner, scope, sink),
-            Expr::Binary { op, schema, left, right } => {
+            Expr::Binary {
+                op,
+                schema,
+                left,
+                right,
+            } => {
                 self.note_operator(op, schema.as_deref(), self.column_type(left, scope));
                 self.operator_schema(schema.as_deref());
                 self.walk_pair(op, left, right, scope, sink)
@@ -61,7 +90,9 @@ impl<'a> Resolver<'a> {
                 self.walk(expr, scope, sink)
             }
             Expr::IsDistinct { left, right, .. } => {
-                let ty = self.column_type(left, scope).or_else(|| self.column_type(right, scope));
+                let ty = self
+                    .column_type(left, scope)
+                    .or_else(|| self.column_type(right, scope));
                 self.note_operator("=", None, ty);
                 self.walk_pair("=", left, right, scope, sink)
             }
@@ -72,7 +103,13 @@ impl<'a> Resolver<'a> {
                 sink.push(self.query(query, scope, &[])?);
                 Ok(())
             }
-            Expr::Quantified { op, schema, left, right, .. } => {
+            Expr::Quantified {
+                op,
+                schema,
+                left,
+                right,
+                ..
+            } => {
                 self.note_operator(op, schema.as_deref(), self.column_type(left, scope));
                 self.operator_schema(schema.as_deref());
                 self.walk(left, scope, sink)?;
@@ -84,7 +121,9 @@ impl<'a> Resolver<'a> {
                     }
                 }
             }
-            Expr::Between { expr, low, high, .. } => {
+            Expr::Between {
+                expr, low, high, ..
+            } => {
                 for (op, bound) in [(">=", low), ("<=", high)] {
                     self.note_operator(op, None, self.column_type(expr, scope));
                     self.walk_pair(op, expr, bound, scope, sink)?;
@@ -100,13 +139,19 @@ impl<'a> Resolver<'a> {
                 self.walk(expr, scope, sink)
             }
             Expr::Function(function) => self.walk_function(function, scope, sink),
-            Expr::Case { operand, whens, otherwise } => {
+            Expr::Case {
+                operand,
+                whens,
+                otherwise,
+            } => {
                 if operand.is_some() {
                     self.note_operator("=", None, None);
                 }
                 let conditions = whens.iter().flat_map(|(when, then)| [when, then]);
                 let children = operand.iter().map(AsRef::as_ref).chain(conditions);
-                children.chain(otherwise.iter().map(AsRef::as_ref)).try_for_each(|e| self.walk(e, scope, sink))
+                children
+                    .chain(otherwise.iter().map(AsRef::as_ref))
+                    .try_for_each(|e| self.walk(e, scope, sink))
             }
             Expr::Other { children, .. } => self.walk_all(children, scope, sink),
             Expr::Opaque(opaque) => {
@@ -117,14 +162,22 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn walk_function(&mut self, function: &'a Function, scope: &Rc<Scope<'a>>, sink: Sink<'_>) -> Resolved<()> {
+    fn walk_function(
+        &mut self,
+        function: &'a Function,
+        scope: &Rc<Scope<'a>>,
+        sink: Sink<'_>,
+    ) -> Resolved<()> {
         self.seen.function(&function.name);
         for name in function.arg_names.iter().flatten() {
             self.seen.word(name);
         }
         self.walk_all(&function.args, scope, sink)?;
         self.walk_all(&function.extra, scope, sink)?;
-        function.over.iter().try_for_each(|window| self.walk_all(window, scope, sink))
+        function
+            .over
+            .iter()
+            .try_for_each(|window| self.walk_all(window, scope, sink))
     }
 
     fn walk_cast(
@@ -141,16 +194,18 @@ impl<'a> Resolver<'a> {
             None => !self.snapshot.types.contains(&ty.name.name),
         };
         if !builtin {
-            self.seen.user_type.get_or_insert_with(|| ty.name.name.clone());
+            self.seen
+                .user_type
+                .get_or_insert_with(|| ty.name.name.clone());
         }
         match (expr, self.named_type(ty)) {
             (Expr::Param(number), Some(key_type)) => {
                 self.uses.typed(*number, key_type, ty.array);
                 Ok(())
             }
-            (Expr::Array(elements), Some(key_type)) if ty.array => {
-                elements.iter().try_for_each(|element| self.walk_assigned(element, Some(key_type), scope, sink))
-            }
+            (Expr::Array(elements), Some(key_type)) if ty.array => elements
+                .iter()
+                .try_for_each(|element| self.walk_assigned(element, Some(key_type), scope, sink)),
             _ => self.walk(expr, scope, sink),
         }
     }
@@ -182,7 +237,14 @@ impl<'a> Resolver<'a> {
 
     /// What a plain column means; None: the expression is none.
     pub(crate) fn column(&self, expr: &Expr, scope: &Scope<'a>) -> Option<Lookup> {
-        let Expr::Column { schema, table, column } = expr else { return None };
+        let Expr::Column {
+            schema,
+            table,
+            column,
+        } = expr
+        else {
+            return None;
+        };
         Some(scope.column(schema.as_deref(), table.as_deref(), column))
     }
 
@@ -190,7 +252,9 @@ impl<'a> Resolver<'a> {
     fn typed_pair(&self, op: &str, left: &Expr, right: &Expr, scope: &Scope<'a>) -> bool {
         let rows = matches!((left, right), (Expr::Row(_), Expr::Row(_)));
         let params = matches!(left, Expr::Param(_)) || matches!(right, Expr::Param(_));
-        let column = self.column_type(left, scope).or_else(|| self.column_type(right, scope));
+        let column = self
+            .column_type(left, scope)
+            .or_else(|| self.column_type(right, scope));
         is_comparison(op) && (rows || (params && column.is_some()))
     }
 
@@ -206,10 +270,13 @@ impl<'a> Resolver<'a> {
             && lefts.len() == rights.len()
         {
             let mut pairs = lefts.iter().zip(rights);
-            return pairs.try_for_each(|(left, right)| self.walk_pair(op, left, right, scope, sink));
+            return pairs
+                .try_for_each(|(left, right)| self.walk_pair(op, left, right, scope, sink));
         }
         for (side, other) in [(left, right), (right, left)] {
-            let ty = self.column_type(other, scope).filter(|ty| self.operator_is_builtin(op, None, Some(*ty)));
+            let ty = self
+                .column_type(other, scope)
+                .filter(|ty| self.operator_is_builtin(op, None, Some(*ty)));
             self.walk_assigned(side, ty, scope, sink)?;
         }
         Ok(())
@@ -227,14 +294,19 @@ impl<'a> Resolver<'a> {
         for (i, column) in columns.iter().enumerate() {
             let ty = self.column_type(column, scope);
             self.note_operator("=", None, ty);
-            let elements: Vec<&'a Expr> = list.iter().filter_map(|e| element(e, i, columns.len())).collect();
+            let elements: Vec<&'a Expr> = list
+                .iter()
+                .filter_map(|e| element(e, i, columns.len()))
+                .collect();
             let plain = elements.iter().all(|e| !is_fractional(e));
             let ty = ty.filter(|ty| plain && self.equality_is_builtin(*ty));
             for element in elements {
                 self.walk_assigned(element, ty, scope, sink)?;
             }
         }
-        if list.iter().any(|e| columns.len() > 1 && !matches!(e, Expr::Row(row) if row.len() == columns.len())) {
+        if list.iter().any(|e| {
+            columns.len() > 1 && !matches!(e, Expr::Row(row) if row.len() == columns.len())
+        }) {
             self.walk_all(list, scope, sink)?;
         }
         self.walk(expr, scope, sink)
@@ -248,7 +320,9 @@ impl<'a> Resolver<'a> {
         scope: &Rc<Scope<'a>>,
         sink: Sink<'_>,
     ) -> Resolved<()> {
-        let ty = self.column_type(left, scope).filter(|ty| self.operator_is_builtin(op, None, Some(*ty)));
+        let ty = self
+            .column_type(left, scope)
+            .filter(|ty| self.operator_is_builtin(op, None, Some(*ty)));
         match (array, ty) {
             (Expr::Param(number), Some(ty)) if is_comparison(op) => {
                 self.uses.typed(*number, ty, true);

@@ -61,11 +61,6 @@ impl Session {
                 .detail("The statement concerns every shard and is made atomic by a transaction of its own.")
                 .hint("Run it outside of a transaction."));
         }
-        if let Some(slot) = self.places.iter().flatten().find_map(|place| place.pinned.clone()) {
-            return Err(PgError::error("0A000", "DDL on several shards cannot run in a session that is pinned to a backend")
-                .detail(format!("The session is pinned: {slot}."))
-                .hint("Run it in a session of its own."));
-        }
         self.serial += 1;
         let home = self.snapshot.home;
         let mut shards: Vec<_> = self.snapshot.shards.iter().map(|shard| (shard.id, shard.name.clone())).collect();

@@ -18,6 +18,7 @@ mod port;
 mod process;
 mod query;
 mod router;
+mod router_config;
 mod settings;
 
 pub use account::Account;
@@ -30,7 +31,8 @@ pub use node::Node;
 pub use port::{free_port, port_is_free};
 pub use process::{ProcessId, Signal};
 pub use query::{Rows, query};
-pub use router::{Ports, RouterConfig, RouterProcess, router_binary};
+pub use router::{RouterProcess, router_binary};
+pub use router_config::{Ports, RouterConfig};
 pub use settings::Auth;
 
 use std::path::{Path, PathBuf};

@@ -79,15 +79,19 @@ impl ProcessId {
     ///
     /// Only the programs' own command lines are seen: one that has rewritten its title does not match.
     pub fn working_in(dir: &Path, programs: &[&str]) -> Vec<ProcessId> {
-        let prefix = format!("{}/", dir.display());
+        // A server is started with the real path, which differs where `dir` leads through a symbolic link.
+        let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+        let inside = |arg: &String| {
+            let path = Path::new(arg);
+            path != dir && (path.starts_with(dir) || path.starts_with(&real))
+        };
         let matches = |arguments: &[String]| {
             let program = arguments
                 .first()
                 .map(Path::new)
                 .and_then(Path::file_name)
                 .and_then(|name| name.to_str());
-            program.is_some_and(|name| programs.contains(&name))
-                && arguments.iter().any(|arg| arg.starts_with(&prefix))
+            program.is_some_and(|name| programs.contains(&name)) && arguments.iter().any(inside)
         };
         let all = command_lines()
             .into_iter()

@@ -15,9 +15,17 @@ pub(super) fn parse(text: &str) -> Parsed {
         };
     }
     let modern = digits.starts_with(|c: char| c.is_ascii_digit())
-        && digits.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && digits.bytes().any(|b| matches!(b, b'_' | b'x' | b'X' | b'o' | b'O' | b'b' | b'B'));
-    if modern { Parsed::Unknown } else { Parsed::Fails }
+        && digits
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && digits
+            .bytes()
+            .any(|b| matches!(b, b'_' | b'x' | b'X' | b'o' | b'O' | b'b' | b'B'));
+    if modern {
+        Parsed::Unknown
+    } else {
+        Parsed::Fails
+    }
 }
 
 pub(super) fn plain(number: &str) -> Option<i64> {
@@ -58,6 +66,10 @@ pub(super) fn integral(number: &str) -> Option<i64> {
         }
     }
     let digits = digits.trim_start_matches('0');
-    let signed = if digits.is_empty() { "0".to_owned() } else { format!("{}{digits}", if negative { "-" } else { "" }) };
+    let signed = if digits.is_empty() {
+        "0".to_owned()
+    } else {
+        format!("{}{digits}", if negative { "-" } else { "" })
+    };
     signed.parse().ok()
 }

@@ -55,10 +55,14 @@ pub(crate) fn from_binary(ty: KeyType, bytes: &[u8]) -> Parsed {
             .map(|text| Key::Text(text.into())),
         KeyType::Uuid => bytes.try_into().ok().map(Key::Uuid),
         KeyType::Bytea => Some(Key::Bytea(bytes.into())),
-        KeyType::Date => bytes.try_into().ok().map(|b| Key::Date(i32::from_be_bytes(b))),
-        KeyType::Timestamp | KeyType::Timestamptz => {
-            bytes.try_into().ok().map(|b| Key::Timestamp(i64::from_be_bytes(b)))
-        }
+        KeyType::Date => bytes
+            .try_into()
+            .ok()
+            .map(|b| Key::Date(i32::from_be_bytes(b))),
+        KeyType::Timestamp | KeyType::Timestamptz => bytes
+            .try_into()
+            .ok()
+            .map(|b| Key::Timestamp(i64::from_be_bytes(b))),
     };
     key.map_or(Parsed::Fails, Parsed::Key)
 }
@@ -89,10 +93,16 @@ pub(crate) fn assigned(key: Key, ty: KeyType, modifier: i32) -> Parsed {
         (Key::Int(value), KeyType::Int2) if i16::try_from(*value).is_err() => Parsed::Fails,
         (Key::Int(value), KeyType::Int4) if i32::try_from(*value).is_err() => Parsed::Fails,
         (Key::Text(text), KeyType::Varchar) if modifier >= 4 => varchar(text, modifier - 4),
-        (Key::Timestamp(micros), KeyType::Timestamp | KeyType::Timestamptz) if (0..6).contains(&modifier) => {
+        (Key::Timestamp(micros), KeyType::Timestamp | KeyType::Timestamptz)
+            if (0..6).contains(&modifier) =>
+        {
             let unit = 10_i64.pow(6_u32.saturating_sub(modifier.unsigned_abs()));
             let infinite = *micros == i64::MAX || *micros == i64::MIN;
-            if infinite || micros % unit == 0 { Parsed::Key(key) } else { Parsed::Unknown }
+            if infinite || micros % unit == 0 {
+                Parsed::Key(key)
+            } else {
+                Parsed::Unknown
+            }
         }
         _ => Parsed::Key(key),
     }
@@ -103,7 +113,13 @@ fn varchar(text: &str, limit: i32) -> Parsed {
     let limit = usize::try_from(limit).unwrap_or(0);
     match text.char_indices().nth(limit) {
         None => Parsed::Key(Key::Text(text.into())),
-        Some((at, _)) if text.get(at..).is_some_and(|rest| rest.chars().all(|c| c == ' ')) => Parsed::Unknown,
+        Some((at, _))
+            if text
+                .get(at..)
+                .is_some_and(|rest| rest.chars().all(|c| c == ' ')) =>
+        {
+            Parsed::Unknown
+        }
         Some(_) => Parsed::Fails,
     }
 }

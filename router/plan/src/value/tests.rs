@@ -3,7 +3,12 @@
 use super::*;
 
 fn check(ty: KeyType, text: &str, expect: Parsed) {
-    assert_eq!(from_text(ty, text), expect, "{} input of {text:?}", key_type_name(ty));
+    assert_eq!(
+        from_text(ty, text),
+        expect,
+        "{} input of {text:?}",
+        key_type_name(ty)
+    );
 }
 
 fn int(value: i64) -> Parsed {
@@ -56,7 +61,9 @@ fn number_literals() {
 
 #[test]
 fn uuids() {
-    let expect = Parsed::Key(Key::Uuid(0x550e8400_e29b_41d4_a716_446655440000_u128.to_be_bytes()));
+    let expect = Parsed::Key(Key::Uuid(
+        0x550e8400_e29b_41d4_a716_446655440000_u128.to_be_bytes(),
+    ));
     for text in [
         "550e8400-e29b-41d4-a716-446655440000",
         "550E8400-E29B-41D4-A716-446655440000",
@@ -81,7 +88,11 @@ fn uuids() {
 
 #[test]
 fn byteas() {
-    check(KeyType::Bytea, "\\xDEad be\nef", bytes(&[0xde, 0xad, 0xbe, 0xef]));
+    check(
+        KeyType::Bytea,
+        "\\xDEad be\nef",
+        bytes(&[0xde, 0xad, 0xbe, 0xef]),
+    );
     check(KeyType::Bytea, "\\x", bytes(b""));
     check(KeyType::Bytea, "\\xd", Parsed::Fails);
     check(KeyType::Bytea, "\\xd e", Parsed::Fails);
@@ -95,24 +106,71 @@ fn dates_and_times() {
     check(KeyType::Date, "2000-01-01", Parsed::Key(Key::Date(0)));
     check(KeyType::Date, "1970-01-01", Parsed::Key(Key::Date(-10957)));
     check(KeyType::Date, "2026-11-24", Parsed::Key(Key::Date(9824)));
-    check(KeyType::Date, "0001-01-01", Parsed::Key(Key::Date(-730_119)));
+    check(
+        KeyType::Date,
+        "0001-01-01",
+        Parsed::Key(Key::Date(-730_119)),
+    );
     check(KeyType::Date, "2024-02-29", Parsed::Key(Key::Date(8825)));
     check(KeyType::Date, "2023-02-29", Parsed::Fails);
     check(KeyType::Date, "2023-13-01", Parsed::Fails);
     check(KeyType::Date, "infinity", Parsed::Key(Key::Date(i32::MAX)));
-    for text in ["today", "now", "01/02/2020", "2020-1-2", "Jan 1 2020", "20200101", "2020-01-01 BC", ""] {
+    for text in [
+        "today",
+        "now",
+        "01/02/2020",
+        "2020-1-2",
+        "Jan 1 2020",
+        "20200101",
+        "2020-01-01 BC",
+        "",
+    ] {
         check(KeyType::Date, text, Parsed::Unknown);
     }
-    check(KeyType::Timestamp, "2000-01-01 00:00:01.5", Parsed::Key(Key::Timestamp(1_500_000)));
-    check(KeyType::Timestamp, "2000-01-02", Parsed::Key(Key::Timestamp(MICROS)));
-    check(KeyType::Timestamp, "1999-12-31T23:59:59.999999", Parsed::Key(Key::Timestamp(-1)));
-    for text in ["2000-01-01 00:00:00+02", "2000-01-01 00:00", "2000-01-01 24:00:00", "2000-01-01 00:00:00.1234567"] {
+    check(
+        KeyType::Timestamp,
+        "2000-01-01 00:00:01.5",
+        Parsed::Key(Key::Timestamp(1_500_000)),
+    );
+    check(
+        KeyType::Timestamp,
+        "2000-01-02",
+        Parsed::Key(Key::Timestamp(MICROS)),
+    );
+    check(
+        KeyType::Timestamp,
+        "1999-12-31T23:59:59.999999",
+        Parsed::Key(Key::Timestamp(-1)),
+    );
+    for text in [
+        "2000-01-01 00:00:00+02",
+        "2000-01-01 00:00",
+        "2000-01-01 24:00:00",
+        "2000-01-01 00:00:00.1234567",
+    ] {
         check(KeyType::Timestamp, text, Parsed::Unknown);
     }
-    check(KeyType::Timestamptz, "2000-01-01 02:00:00+02", Parsed::Key(Key::Timestamp(0)));
-    check(KeyType::Timestamptz, "1999-12-31T18:30:00-05:30", Parsed::Key(Key::Timestamp(0)));
-    check(KeyType::Timestamptz, "2000-01-01T00:00:00Z", Parsed::Key(Key::Timestamp(0)));
-    for text in ["2000-01-01 00:00:00", "2000-01-01", "2000-01-01 00:00:00 Europe/Berlin", "2000-01-01 00:00:00+99"] {
+    check(
+        KeyType::Timestamptz,
+        "2000-01-01 02:00:00+02",
+        Parsed::Key(Key::Timestamp(0)),
+    );
+    check(
+        KeyType::Timestamptz,
+        "1999-12-31T18:30:00-05:30",
+        Parsed::Key(Key::Timestamp(0)),
+    );
+    check(
+        KeyType::Timestamptz,
+        "2000-01-01T00:00:00Z",
+        Parsed::Key(Key::Timestamp(0)),
+    );
+    for text in [
+        "2000-01-01 00:00:00",
+        "2000-01-01",
+        "2000-01-01 00:00:00 Europe/Berlin",
+        "2000-01-01 00:00:00+99",
+    ] {
         check(KeyType::Timestamptz, text, Parsed::Unknown);
     }
 }
@@ -127,36 +185,75 @@ fn binary_forms() {
     assert_eq!(from_binary(KeyType::Int8, &[1, 2, 3]), Parsed::Fails);
     assert_eq!(from_binary(KeyType::Text, b"\xff"), Parsed::Fails);
     assert_eq!(from_binary(KeyType::Text, b"a\0"), Parsed::Fails);
-    assert_eq!(from_binary(KeyType::Date, &3_i32.to_be_bytes()), Parsed::Key(Key::Date(3)));
+    assert_eq!(
+        from_binary(KeyType::Date, &3_i32.to_be_bytes()),
+        Parsed::Key(Key::Date(3))
+    );
     assert_eq!(from_binary(KeyType::Uuid, &[0; 15]), Parsed::Fails);
 }
 
 #[test]
 fn assignment() {
     let text = |s: &str| Key::Text(s.into());
-    assert_eq!(assigned(text("äöü"), KeyType::Varchar, 7), Parsed::Key(text("äöü")));
+    assert_eq!(
+        assigned(text("äöü"), KeyType::Varchar, 7),
+        Parsed::Key(text("äöü"))
+    );
     assert_eq!(assigned(text("abcd"), KeyType::Varchar, 7), Parsed::Fails);
     assert_eq!(assigned(text("abc "), KeyType::Varchar, 7), Parsed::Unknown);
-    assert_eq!(assigned(text("abcd"), KeyType::Varchar, -1), Parsed::Key(text("abcd")));
+    assert_eq!(
+        assigned(text("abcd"), KeyType::Varchar, -1),
+        Parsed::Key(text("abcd"))
+    );
     assert_eq!(assigned(Key::Int(40_000), KeyType::Int2, -1), Parsed::Fails);
-    assert_eq!(assigned(Key::Timestamp(1_500_000), KeyType::Timestamp, 0), Parsed::Unknown);
-    assert_eq!(assigned(Key::Timestamp(1_500_000), KeyType::Timestamp, 1), Parsed::Key(Key::Timestamp(1_500_000)));
+    assert_eq!(
+        assigned(Key::Timestamp(1_500_000), KeyType::Timestamp, 0),
+        Parsed::Unknown
+    );
+    assert_eq!(
+        assigned(Key::Timestamp(1_500_000), KeyType::Timestamp, 1),
+        Parsed::Key(Key::Timestamp(1_500_000))
+    );
 }
 
 #[test]
 fn arrays() {
-    let list = |items: &[Option<&str>]| Some(items.iter().map(|i| i.map(str::to_owned)).collect::<Vec<_>>());
+    let list = |items: &[Option<&str>]| {
+        Some(
+            items
+                .iter()
+                .map(|i| i.map(str::to_owned))
+                .collect::<Vec<_>>(),
+        )
+    };
     assert_eq!(elements_from_text("{}"), list(&[]));
-    assert_eq!(elements_from_text("{1, 2,NULL}"), list(&[Some("1"), Some("2"), None]));
-    assert_eq!(elements_from_text(r#"{"a,b","c\"d","NULL"}"#), list(&[Some("a,b"), Some("c\"d"), Some("NULL")]));
-    for text in ["", "{1,,2}", "{{1},{2}}", "[1:2]={1,2}", "{1", "{\"a}", "{1,}"] {
+    assert_eq!(
+        elements_from_text("{1, 2,NULL}"),
+        list(&[Some("1"), Some("2"), None])
+    );
+    assert_eq!(
+        elements_from_text(r#"{"a,b","c\"d","NULL"}"#),
+        list(&[Some("a,b"), Some("c\"d"), Some("NULL")])
+    );
+    for text in [
+        "",
+        "{1,,2}",
+        "{{1},{2}}",
+        "[1:2]={1,2}",
+        "{1",
+        "{\"a}",
+        "{1,}",
+    ] {
         assert_eq!(elements_from_text(text), None, "{text}");
     }
     let mut binary = Vec::new();
     for word in [1_i32, 1, 23, 2, 1, 4, 7, -1] {
         binary.extend(word.to_be_bytes());
     }
-    assert_eq!(elements_from_binary(&binary), Some(vec![Some(&7_i32.to_be_bytes()[..]), None]));
+    assert_eq!(
+        elements_from_binary(&binary),
+        Some(vec![Some(&7_i32.to_be_bytes()[..]), None])
+    );
     binary.push(0);
     assert_eq!(elements_from_binary(&binary), None);
     assert_eq!(elements_from_binary(&[0; 12]), Some(vec![]));

@@ -44,8 +44,12 @@ pub(super) fn timestamptz(text: &str) -> Parsed {
     if let Some(infinite) = infinity(text) {
         return infinite;
     }
-    let Some((day, rest)) = moment(text) else { return Parsed::Unknown };
-    let Some(offset) = offset_seconds(rest) else { return Parsed::Unknown };
+    let Some((day, rest)) = moment(text) else {
+        return Parsed::Unknown;
+    };
+    let Some(offset) = offset_seconds(rest) else {
+        return Parsed::Unknown;
+    };
     match day {
         Ok(micros) => Parsed::Key(Key::Timestamp(micros - offset * 1_000_000)),
         Err(NoSuchDay) => Parsed::Fails,
@@ -66,7 +70,9 @@ struct NoSuchDay;
 /// Days since 2000-01-01. None: another form.
 fn day(text: &str) -> Option<Result<i32, NoSuchDay>> {
     let bytes: &[u8; 10] = text.as_bytes().try_into().ok()?;
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *bytes else { return None };
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *bytes else {
+        return None;
+    };
     let year = number(&[y1, y2, y3, y4])?;
     let month = number(&[m1, m2])?;
     let day = number(&[d1, d2])?;
@@ -83,19 +89,26 @@ fn day(text: &str) -> Option<Result<i32, NoSuchDay>> {
 fn moment(text: &str) -> Option<(Result<i64, NoSuchDay>, &str)> {
     let day = day(text.get(..10)?)?;
     let clock = text.get(10..19)?.as_bytes();
-    let [b' ' | b'T', h1, h2, b':', m1, m2, b':', s1, s2] = *clock else { return None };
+    let [b' ' | b'T', h1, h2, b':', m1, m2, b':', s1, s2] = *clock else {
+        return None;
+    };
     let (hour, minute, second) = (number(&[h1, h2])?, number(&[m1, m2])?, number(&[s1, s2])?);
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     let (fraction, rest) = fraction(text.get(19..)?)?;
     let of_day = i64::from((hour * 60 + minute) * 60 + second) * 1_000_000 + fraction;
-    Some((day.map(|days| i64::from(days) * MICROS_PER_DAY + of_day), rest))
+    Some((
+        day.map(|days| i64::from(days) * MICROS_PER_DAY + of_day),
+        rest,
+    ))
 }
 
 /// Up to six digits behind a point; a seventh would be rounded.
 fn fraction(text: &str) -> Option<(i64, &str)> {
-    let Some(after) = text.strip_prefix('.') else { return Some((0, text)) };
+    let Some(after) = text.strip_prefix('.') else {
+        return Some((0, text));
+    };
     let length = after.bytes().take_while(u8::is_ascii_digit).count();
     if !(1..=6).contains(&length) {
         return None;
@@ -121,12 +134,15 @@ fn offset_seconds(text: &str) -> Option<i64> {
         [a, b, b':', c, d, b':', e, f] => (number(&[a, b])?, number(&[c, d])?, number(&[e, f])?),
         _ => return None,
     };
-    (hours <= 15 && minutes <= 59 && seconds <= 59).then(|| sign * i64::from((hours * 60 + minutes) * 60 + seconds))
+    (hours <= 15 && minutes <= 59 && seconds <= 59)
+        .then(|| sign * i64::from((hours * 60 + minutes) * 60 + seconds))
 }
 
 fn number(digits: &[u8]) -> Option<i32> {
     digits.iter().try_fold(0_i32, |value, digit| {
-        digit.is_ascii_digit().then(|| value * 10 + i32::from(digit - b'0'))
+        digit
+            .is_ascii_digit()
+            .then(|| value * 10 + i32::from(digit - b'0'))
     })
 }
 

@@ -42,16 +42,25 @@ const TYPES: &[(&str, KeyType, u32, u32)] = &[
 
 /// The key type with this object id.
 pub(crate) fn key_type(oid: u32) -> Option<KeyType> {
-    TYPES.iter().find(|entry| entry.2 == oid).map(|entry| entry.1)
+    TYPES
+        .iter()
+        .find(|entry| entry.2 == oid)
+        .map(|entry| entry.1)
 }
 
 /// The key type with this name in pg_catalog.
 pub(crate) fn key_type_named(name: &str) -> Option<KeyType> {
-    TYPES.iter().find(|entry| entry.0 == name).map(|entry| entry.1)
+    TYPES
+        .iter()
+        .find(|entry| entry.0 == name)
+        .map(|entry| entry.1)
 }
 
 pub(crate) fn key_type_name(ty: KeyType) -> &'static str {
-    TYPES.iter().find(|entry| entry.1 == ty).map_or("unknown", |entry| entry.0)
+    TYPES
+        .iter()
+        .find(|entry| entry.1 == ty)
+        .map_or("unknown", |entry| entry.0)
 }
 
 /// A declared parameter type: the key type, and whether it is an array of it.

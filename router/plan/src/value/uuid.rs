@@ -18,7 +18,11 @@ fn read(text: &[u8]) -> Option<[u8; 16]> {
         let (high, after) = rest.split_first()?;
         let (low, after) = after.split_first()?;
         *byte = hex(*high)? << 4 | hex(*low)?;
-        rest = if i % 2 == 1 && i < 15 { after.strip_prefix(b"-").unwrap_or(after) } else { after };
+        rest = if i % 2 == 1 && i < 15 {
+            after.strip_prefix(b"-").unwrap_or(after)
+        } else {
+            after
+        };
     }
     rest.is_empty().then_some(bytes)
 }

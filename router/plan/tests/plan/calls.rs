@@ -33,16 +33,39 @@ fn calls() {
             (None, text("range")),
             (named("colocate_with"), text("x")),
             (named("buckets"), text("64")),
-            (named("bounds"), Argument::List(vec!["a".into(), "b".into()])),
+            (
+                named("bounds"),
+                Argument::List(vec!["a".into(), "b".into()])
+            ),
         ]
     );
-    let list = call("SELECT create_distributed_table('t', 'id', 'range', bounds => '{2026-01-01,2026-07-01}'::text[])");
-    assert_eq!(list.args[3].1, Argument::List(vec!["2026-01-01".into(), "2026-07-01".into()]));
-    assert_eq!(call("SELECT create_reference_table('t')").function, CallName::CreateReferenceTable);
-    assert_eq!(call("SELECT undistribute_table('users')").function, CallName::UndistributeTable);
-    assert_eq!(call("SELECT pg_backend_pid()").function, CallName::BackendPid);
-    assert_eq!(call("SELECT pg_catalog.pg_backend_pid() AS pid").column, "pid");
-    assert_eq!(call("SELECT undistribute_table(NULL)").args, vec![(None, Argument::Text(None))]);
+    let list = call(
+        "SELECT create_distributed_table('t', 'id', 'range', bounds => '{2026-01-01,2026-07-01}'::text[])",
+    );
+    assert_eq!(
+        list.args[3].1,
+        Argument::List(vec!["2026-01-01".into(), "2026-07-01".into()])
+    );
+    assert_eq!(
+        call("SELECT create_reference_table('t')").function,
+        CallName::CreateReferenceTable
+    );
+    assert_eq!(
+        call("SELECT undistribute_table('users')").function,
+        CallName::UndistributeTable
+    );
+    assert_eq!(
+        call("SELECT pg_backend_pid()").function,
+        CallName::BackendPid
+    );
+    assert_eq!(
+        call("SELECT pg_catalog.pg_backend_pid() AS pid").column,
+        "pid"
+    );
+    assert_eq!(
+        call("SELECT undistribute_table(NULL)").args,
+        vec![(None, Argument::Text(None))]
+    );
 }
 
 #[test]
@@ -62,6 +85,9 @@ fn misplaced_calls() {
     );
     let elsewhere = Fixture::new().decide("SELECT other.create_reference_table('t')", &[]);
     assert!(matches!(elsewhere, Decision::Shard(_)));
-    let pid = Fixture::new().decide("SELECT * FROM pg_stat_activity WHERE pid = pg_backend_pid()", &[]);
+    let pid = Fixture::new().decide(
+        "SELECT * FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+        &[],
+    );
     assert!(matches!(pid, Decision::Shard(_)));
 }

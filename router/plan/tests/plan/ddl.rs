@@ -112,8 +112,13 @@ fn indexes_without_the_text() {
         ("ALTER TABLE users DROP COLUMN name", false),
         ("CREATE INDEX ON notes (id)", false),
     ] {
-        let compiled = shardgate_plan::compile(&shardgate_sql::analyze(sql), &fixture.snapshot, &context);
-        assert_eq!(matches!(compiled.route, shardgate_plan::Route::Refused(_)), refused, "{sql}");
+        let compiled =
+            shardgate_plan::compile(&shardgate_sql::analyze(sql), &fixture.snapshot, &context);
+        assert_eq!(
+            matches!(compiled.route, shardgate_plan::Route::Refused(_)),
+            refused,
+            "{sql}"
+        );
     }
 }
 

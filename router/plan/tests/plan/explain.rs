@@ -15,12 +15,34 @@ fn check(sql: &str, expect: &[&str]) {
 
 #[test]
 fn routes() {
-    check("SELECT * FROM users WHERE id = {a}", &["Route: one shard", "Shards: s2", "replica", "bound by its key \"id\""]);
-    check("UPDATE users SET age = 1 WHERE id = {a}", &["Shards: s2", "Role: primary"]);
+    check(
+        "SELECT * FROM users WHERE id = {a}",
+        &[
+            "Route: one shard",
+            "Shards: s2",
+            "replica",
+            "bound by its key \"id\"",
+        ],
+    );
+    check(
+        "UPDATE users SET age = 1 WHERE id = {a}",
+        &["Shards: s2", "Role: primary"],
+    );
     check("SELECT * FROM notes", &["(home)", "s1 (home)"]);
-    check("SELECT * FROM countries", &["Route: any shard", "s1 (home), s2, s3, s4"]);
+    check(
+        "SELECT * FROM countries",
+        &["Route: any shard", "s1 (home), s2, s3, s4"],
+    );
     check("DROP TABLE users", &["Route: all shards"]);
-    check("SELECT * FROM users u", &["Route: refused", "0A000", "Detail: Relation \"users\" (alias \"u\")", "Hint:"]);
+    check(
+        "SELECT * FROM users u",
+        &[
+            "Route: refused",
+            "0A000",
+            "Detail: Relation \"users\" (alias \"u\")",
+            "Hint:",
+        ],
+    );
     check("SELECT opaque_fn()", &["Keeps its backend"]);
     check("SELECT create_reference_table('t')", &["the router itself"]);
 }

@@ -37,7 +37,14 @@ pub struct Fixture {
 }
 
 pub fn column(name: &str, ty: u32) -> Column {
-    Column { name: name.into(), ty, modifier: -1, not_null: false, default: ColumnDefault::None, deterministic: true }
+    Column {
+        name: name.into(),
+        ty,
+        modifier: -1,
+        not_null: false,
+        default: ColumnDefault::None,
+        deterministic: true,
+    }
 }
 
 fn table(name: &str, placement: Placement, columns: &[(&str, u32)]) -> Relation {
@@ -56,12 +63,21 @@ fn table(name: &str, placement: Placement, columns: &[(&str, u32)]) -> Relation 
 }
 
 fn by(distribution: u32, key: usize) -> Placement {
-    Placement::Distributed { distribution: DistributionId(distribution), key }
+    Placement::Distributed {
+        distribution: DistributionId(distribution),
+        key,
+    }
 }
 
 fn hash(key_type: KeyType) -> ShardMap {
-    let owners = (0..1024_u16).map(|bucket| ShardId(bucket % 4 + 1)).collect();
-    ShardMap { key_type, method: Method::Hash { owners }, pins: HashMap::new() }
+    let owners = (0..1024_u16)
+        .map(|bucket| ShardId(bucket % 4 + 1))
+        .collect();
+    ShardMap {
+        key_type,
+        method: Method::Hash { owners },
+        pins: HashMap::new(),
+    }
 }
 
 const HASHED: &[(u32, KeyType)] = &[
@@ -81,41 +97,105 @@ fn distributions() -> HashMap<DistributionId, Distribution> {
         ShardMap {
             key_type: KeyType::Date,
             // 2025-01-01 and 2026-01-01: s1 | s2 | s3.
-            method: Method::Range { bounds: vec![days(2025), days(2026)], owners: vec![ShardId(1), ShardId(2), ShardId(3)] },
+            method: Method::Range {
+                bounds: vec![days(2025), days(2026)],
+                owners: vec![ShardId(1), ShardId(2), ShardId(3)],
+            },
             pins: HashMap::new(),
         },
     ));
-    let values = [("eu", 2), ("us", 3)].map(|(region, shard)| (Key::Text(region.into()), ShardId(shard)));
+    let values =
+        [("eu", 2), ("us", 3)].map(|(region, shard)| (Key::Text(region.into()), ShardId(shard)));
     maps.push((
         7,
         ShardMap {
             key_type: KeyType::Text,
-            method: Method::List { values: values.into_iter().collect(), default: None },
+            method: Method::List {
+                values: values.into_iter().collect(),
+                default: None,
+            },
             pins: HashMap::new(),
         },
     ));
-    let distribution = |(id, map)| (DistributionId(id), Distribution { id: DistributionId(id), name: format!("d{id}"), map });
+    let distribution = |(id, map)| {
+        (
+            DistributionId(id),
+            Distribution {
+                id: DistributionId(id),
+                name: format!("d{id}"),
+                map,
+            },
+        )
+    };
     maps.into_iter().map(distribution).collect()
 }
 
 fn tables() -> Vec<Relation> {
     let mut tables = vec![
-        table("users", by(1, 0), &[("id", INT8), ("name", TEXT), ("email", VARCHAR), ("age", INT4), ("x", FLOAT8)]),
-        table("orders", by(1, 1), &[("id", INT8), ("user_id", INT8), ("total", NUMERIC), ("status", TEXT), ("p", INT8)]),
-        table("payments", by(1, 0), &[("user_id", INT8), ("amount", NUMERIC), ("order_id", INT8)]),
+        table(
+            "users",
+            by(1, 0),
+            &[
+                ("id", INT8),
+                ("name", TEXT),
+                ("email", VARCHAR),
+                ("age", INT4),
+                ("x", FLOAT8),
+            ],
+        ),
+        table(
+            "orders",
+            by(1, 1),
+            &[
+                ("id", INT8),
+                ("user_id", INT8),
+                ("total", NUMERIC),
+                ("status", TEXT),
+                ("p", INT8),
+            ],
+        ),
+        table(
+            "payments",
+            by(1, 0),
+            &[("user_id", INT8), ("amount", NUMERIC), ("order_id", INT8)],
+        ),
         table("tiny", by(1, 0), &[("id", INT4), ("v", TEXT)]),
-        table("serials", by(1, 1), &[("id", INT8), ("user_id", INT8), ("v", TEXT)]),
+        table(
+            "serials",
+            by(1, 1),
+            &[("id", INT8), ("user_id", INT8), ("v", TEXT)],
+        ),
         table("odd", by(1, 0), &[("user_id", INT8), ("v", TEXT)]),
         table("names", by(2, 0), &[("code", VARCHAR), ("v", TEXT)]),
-        table("tags", by(2, 0), &[("tag", TEXT), ("v", TEXT), ("c", BPCHAR)]),
+        table(
+            "tags",
+            by(2, 0),
+            &[("tag", TEXT), ("v", TEXT), ("c", BPCHAR)],
+        ),
         table("docs", by(3, 0), &[("id", UUID), ("body", TEXT)]),
         table("blobs", by(4, 0), &[("h", BYTEA), ("v", TEXT)]),
-        table("stamps", by(5, 0), &[("at", TIMESTAMPTZ), ("plain", TIMESTAMP), ("v", TEXT)]),
-        table("events", by(6, 0), &[("day", DATE), ("kind", TEXT), ("n", INT4)]),
+        table(
+            "stamps",
+            by(5, 0),
+            &[("at", TIMESTAMPTZ), ("plain", TIMESTAMP), ("v", TEXT)],
+        ),
+        table(
+            "events",
+            by(6, 0),
+            &[("day", DATE), ("kind", TEXT), ("n", INT4)],
+        ),
         table("sites", by(7, 1), &[("id", INT8), ("region", TEXT)]),
         table("far", by(9, 0), &[("id", INT8), ("v", TEXT)]),
-        table("countries", Placement::Reference, &[("id", INT4), ("code", TEXT), ("user_id", INT8)]),
-        table("notes", Placement::Home, &[("id", INT4), ("body", TEXT), ("user_id", INT8)]),
+        table(
+            "countries",
+            Placement::Reference,
+            &[("id", INT4), ("code", TEXT), ("user_id", INT8)],
+        ),
+        table(
+            "notes",
+            Placement::Home,
+            &[("id", INT4), ("body", TEXT), ("user_id", INT8)],
+        ),
         table("coded", by(1, 0), &[("id", INT8)]),
         table("secured", by(1, 0), &[("id", INT8)]),
         table("parent", by(1, 0), &[("id", INT8)]),
@@ -137,21 +217,64 @@ fn tables() -> Vec<Relation> {
         }
     }
     let elsewhere = table("users", Placement::Home, &[("id", INT8)]);
-    tables.push(Relation { schema: "other".into(), ..elsewhere });
+    tables.push(Relation {
+        schema: "other".into(),
+        ..elsewhere
+    });
     tables
 }
 
 /// Views: name, columns, body as `pg_get_viewdef` prints it under an empty path; none: not understood.
 const VIEWS: &[(&str, &[&str], Option<&str>)] = &[
-    ("active", &["id", "name"], Some(" SELECT u.id,\n    u.name\n   FROM public.users u\n  WHERE (u.age > 18);")),
-    ("totals", &["user_id", "sum"], Some(" SELECT orders.user_id, sum(orders.total) AS sum FROM public.orders GROUP BY orders.user_id;")),
-    ("everyone", &["n"], Some(" SELECT count(*) AS n FROM public.users;")),
-    ("first_ten", &["id"], Some(" SELECT users.id FROM public.users LIMIT 10;")),
-    ("user_orders", &["id", "oid"], Some(" SELECT u.id, o.id AS oid FROM (public.users u JOIN public.orders o ON ((o.user_id = u.id)));")),
-    ("nested", &["key"], Some(" SELECT active.id AS key FROM public.active;")),
-    ("mixed", &["id"], Some(" SELECT n.id FROM (public.notes n JOIN public.users u ON ((u.id = n.user_id)));")),
-    ("note_view", &["id", "body"], Some(" SELECT notes.id, notes.body FROM public.notes;")),
-    ("country_view", &["code"], Some(" SELECT countries.code FROM public.countries;")),
+    (
+        "active",
+        &["id", "name"],
+        Some(" SELECT u.id,\n    u.name\n   FROM public.users u\n  WHERE (u.age > 18);"),
+    ),
+    (
+        "totals",
+        &["user_id", "sum"],
+        Some(
+            " SELECT orders.user_id, sum(orders.total) AS sum FROM public.orders GROUP BY orders.user_id;",
+        ),
+    ),
+    (
+        "everyone",
+        &["n"],
+        Some(" SELECT count(*) AS n FROM public.users;"),
+    ),
+    (
+        "first_ten",
+        &["id"],
+        Some(" SELECT users.id FROM public.users LIMIT 10;"),
+    ),
+    (
+        "user_orders",
+        &["id", "oid"],
+        Some(
+            " SELECT u.id, o.id AS oid FROM (public.users u JOIN public.orders o ON ((o.user_id = u.id)));",
+        ),
+    ),
+    (
+        "nested",
+        &["key"],
+        Some(" SELECT active.id AS key FROM public.active;"),
+    ),
+    (
+        "mixed",
+        &["id"],
+        Some(" SELECT n.id FROM (public.notes n JOIN public.users u ON ((u.id = n.user_id)));"),
+    ),
+    (
+        "note_view",
+        &["id", "body"],
+        Some(" SELECT notes.id, notes.body FROM public.notes;"),
+    ),
+    (
+        "country_view",
+        &["code"],
+        Some(" SELECT countries.code FROM public.countries;"),
+    ),
     ("blind", &["id"], None),
 ];
 
@@ -159,23 +282,44 @@ pub fn snapshot() -> Snapshot {
     let mut relations: HashMap<String, HashMap<String, Arc<Relation>>> = HashMap::new();
     let views = VIEWS.iter().map(|(name, columns, body)| {
         let columns: Vec<(&str, u32)> = columns.iter().map(|name| (*name, 0)).collect();
-        let view = body.map(|body| Arc::new(shardgate_sql::analyze_view(body).expect("a view's body")));
-        Relation { kind: RelationKind::View, view, ..table(name, Placement::Home, &columns) }
+        let view =
+            body.map(|body| Arc::new(shardgate_sql::analyze_view(body).expect("a view's body")));
+        Relation {
+            kind: RelationKind::View,
+            view,
+            ..table(name, Placement::Home, &columns)
+        }
     });
     for relation in tables().into_iter().chain(views) {
-        relations.entry(relation.schema.clone()).or_default().insert(relation.name.clone(), Arc::new(relation));
+        relations
+            .entry(relation.schema.clone())
+            .or_default()
+            .insert(relation.name.clone(), Arc::new(relation));
     }
-    let shard = |id: u16| Shard { id: ShardId(id), name: format!("s{id}"), weight: 1, hosts: Vec::new() };
+    let shard = |id: u16| Shard {
+        id: ShardId(id),
+        name: format!("s{id}"),
+        weight: 1,
+        hosts: Vec::new(),
+    };
     Snapshot {
-        epoch: Epoch { number: 1, id: [1; 16], parent: [0; 16] },
+        epoch: Epoch {
+            number: 1,
+            id: [1; 16],
+            parent: [0; 16],
+        },
         database: "app".into(),
         home: ShardId(1),
         shards: (1..=4).map(shard).collect(),
         distributions: distributions(),
         relations,
-        functions: [("tax", FunctionClass::Pure), ("clean_fn", FunctionClass::Clean), ("opaque_fn", FunctionClass::Opaque)]
-            .map(|(name, class)| (name.to_owned(), class))
-            .into(),
+        functions: [
+            ("tax", FunctionClass::Pure),
+            ("clean_fn", FunctionClass::Clean),
+            ("opaque_fn", FunctionClass::Opaque),
+        ]
+        .map(|(name, class)| (name.to_owned(), class))
+        .into(),
         operators: Vec::new(),
         types: HashSet::from(["mood".to_owned()]),
         search_paths: HashMap::new(),
@@ -201,12 +345,6 @@ impl Fixture {
         fixture
     }
 
-    pub fn relation(&mut self, name: &str, change: impl FnOnce(&mut Relation)) {
-        let relations = self.snapshot.relations.get_mut("public").expect("public");
-        let relation = relations.get_mut(name).expect("the relation");
-        change(Arc::make_mut(relation));
-    }
-
     pub fn compile(&self, sql: &str) -> Compiled {
         let context = Context {
             user: &self.user,
@@ -223,13 +361,22 @@ impl Fixture {
         let filled: Vec<Option<String>> = params.iter().map(|param| param.map(fill)).collect();
         let bytes: Vec<Param<'_>> = filled
             .iter()
-            .map(|value| Param { binary: false, value: value.as_deref().map(str::as_bytes) })
+            .map(|value| Param {
+                binary: false,
+                value: value.as_deref().map(str::as_bytes),
+            })
             .collect();
         self.compile(&fill(sql)).decide(&bytes, &self.snapshot)
     }
 
     pub fn binary(&self, sql: &str, params: &[&[u8]]) -> Decision {
-        let params: Vec<Param<'_>> = params.iter().map(|bytes| Param { binary: true, value: Some(bytes) }).collect();
+        let params: Vec<Param<'_>> = params
+            .iter()
+            .map(|bytes| Param {
+                binary: true,
+                value: Some(bytes),
+            })
+            .collect();
         self.compile(&fill(sql)).decide(&params, &self.snapshot)
     }
 
@@ -237,7 +384,10 @@ impl Fixture {
     /// `refused: text` (in message, detail or hint), `SQLSTATE`.
     pub fn check(&self, sql: &str, params: &[Option<&str>], expect: &str) {
         let decision = self.decide(sql, params);
-        assert!(matches(&decision, expect), "{sql}\n  expected {expect}, got {decision:?}");
+        assert!(
+            matches(&decision, expect),
+            "{sql}\n  expected {expect}, got {decision:?}"
+        );
     }
 }
 
@@ -247,10 +397,15 @@ pub fn fill(text: &str) -> String {
         return text.to_owned();
     }
     let map = hash(KeyType::Int8);
-    let mut on = |shard: u16| (1_i64..).filter(move |key| map.route(&Key::Int(*key)) == Ok(ShardId(shard)));
+    let on =
+        |shard: u16| (1_i64..).filter(move |key| map.route(&Key::Int(*key)) == Ok(ShardId(shard)));
     let two: Vec<i64> = on(2).take(2).collect();
     let map = hash(KeyType::Int8);
-    let first = |shard: u16| (1_i64..).find(|key| map.route(&Key::Int(*key)) == Ok(ShardId(shard))).expect("a key");
+    let first = |shard: u16| {
+        (1_i64..)
+            .find(|key| map.route(&Key::Int(*key)) == Ok(ShardId(shard)))
+            .expect("a key")
+    };
     text.replace("{a}", &two[0].to_string())
         .replace("{b}", &two[1].to_string())
         .replace("{c}", &first(3).to_string())
@@ -263,7 +418,9 @@ pub fn key(name: &str) -> i64 {
 
 /// The shard of a text key in a hash distribution.
 pub fn text_shard(text: &str) -> ShardId {
-    hash(KeyType::Text).route(&Key::Text(text.into())).expect("a shard")
+    hash(KeyType::Text)
+        .route(&Key::Text(text.into()))
+        .expect("a shard")
 }
 
 fn matches(decision: &Decision, expect: &str) -> bool {
@@ -283,7 +440,11 @@ fn matches(decision: &Decision, expect: &str) -> bool {
 }
 
 fn says(refusal: &Refusal, text: &str) -> bool {
-    let parts = [Some(&refusal.message), refusal.detail.as_ref(), refusal.hint.as_ref()];
+    let parts = [
+        Some(&refusal.message),
+        refusal.detail.as_ref(),
+        refusal.hint.as_ref(),
+    ];
     parts.into_iter().flatten().any(|part| part.contains(text))
 }
 
@@ -295,7 +456,9 @@ pub fn check_lines(lines: &str) {
 pub fn check_lines_with(fixture: &Fixture, lines: &str) {
     let mut count = 0;
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (sql, expect) = line.rsplit_once(" => ").unwrap_or_else(|| panic!("no expectation: {line}"));
+        let (sql, expect) = line
+            .rsplit_once(" => ")
+            .unwrap_or_else(|| panic!("no expectation: {line}"));
         let params = vec![Some("{a}"); usize::from(shardgate_sql::analyze(&fill(sql)).params)];
         fixture.check(sql.trim(), &params, expect.trim());
         count += 1;

@@ -57,7 +57,9 @@ fn search_path() {
     own("other").check("SELECT * FROM users", &[], "home");
     own("nobody").check("SELECT * FROM users", &[], "refused");
     let by_role = Fixture::with(|f| {
-        f.snapshot.search_paths.insert(Some("app".into()), vec!["other".into()]);
+        f.snapshot
+            .search_paths
+            .insert(Some("app".into()), vec!["other".into()]);
         f.snapshot.search_paths.insert(None, vec!["public".into()]);
     });
     by_role.check("SELECT * FROM users", &[], "home");
@@ -70,7 +72,11 @@ fn temporary_tables_hide_others() {
     assert!(temporary.compile("SELECT * FROM users").traits.temporary);
     temporary.check("SELECT * FROM public.users", &[], "refused");
     temporary.check("SELECT * FROM pg_temp.users", &[], "home");
-    temporary.check("SELECT * FROM users t JOIN orders o ON o.user_id = t.id WHERE o.user_id = {a}", &[], "refused");
+    temporary.check(
+        "SELECT * FROM users t JOIN orders o ON o.user_id = t.id WHERE o.user_id = {a}",
+        &[],
+        "refused",
+    );
     temporary.check("DELETE FROM users", &[], "home");
     let listed = Fixture::with(|f| {
         f.temporary = HashSet::from(["users".to_owned()]);
@@ -155,10 +161,20 @@ fn functions_beside_distributed() {
         ",
     );
     let shadowed = Fixture::with(|f| {
-        f.snapshot.functions.insert("lower".into(), FunctionClass::Clean);
+        f.snapshot
+            .functions
+            .insert("lower".into(), FunctionClass::Clean);
     });
-    shadowed.check("SELECT lower(name) FROM users WHERE id = {a}", &[], "refused");
-    shadowed.check("SELECT pg_catalog.lower(name) FROM users WHERE id = {a}", &[], "a");
+    shadowed.check(
+        "SELECT lower(name) FROM users WHERE id = {a}",
+        &[],
+        "refused",
+    );
+    shadowed.check(
+        "SELECT pg_catalog.lower(name) FROM users WHERE id = {a}",
+        &[],
+        "a",
+    );
     shadowed.check("SELECT lower(code) FROM countries", &[], "home");
 }
 use shardgate_plan::snapshot::FunctionClass;

@@ -35,8 +35,16 @@ fn insert_values() {
     );
     let fixture = Fixture::new();
     fixture.check("INSERT INTO users (id) VALUES ($1)", &[None], "23502");
-    fixture.check("INSERT INTO users (id) VALUES ($1), ($2)", &[Some("{a}"), Some("{b}")], "a");
-    fixture.check("INSERT INTO users (id) VALUES ($1), ($2)", &[Some("{a}"), Some("{c}")], "refused");
+    fixture.check(
+        "INSERT INTO users (id) VALUES ($1), ($2)",
+        &[Some("{a}"), Some("{b}")],
+        "a",
+    );
+    fixture.check(
+        "INSERT INTO users (id) VALUES ($1), ($2)",
+        &[Some("{a}"), Some("{c}")],
+        "refused",
+    );
     fixture.check("INSERT INTO users (id) VALUES ($1)", &[Some("abc")], "home");
     refused(
         "
@@ -184,23 +192,63 @@ fn typed_and_long_keys() {
     let fixture = Fixture::new();
     let code = |text: &str| format!("s{}", text_shard(text).0);
     fixture.check("INSERT INTO names (code) VALUES ('abc')", &[], &code("abc"));
-    fixture.check("INSERT INTO names (code) VALUES ('äöüäö')", &[], &code("äöüäö"));
-    fixture.check("INSERT INTO names (code) VALUES ($1)", &[Some("abcde")], &code("abcde"));
+    fixture.check(
+        "INSERT INTO names (code) VALUES ('äöüäö')",
+        &[],
+        &code("äöüäö"),
+    );
+    fixture.check(
+        "INSERT INTO names (code) VALUES ($1)",
+        &[Some("abcde")],
+        &code("abcde"),
+    );
     // Cut by the assignment cast.
     fixture.check("INSERT INTO names (code) VALUES ('abc   ')", &[], "refused");
-    fixture.check("INSERT INTO names (code) VALUES ($1)", &[Some("abc   ")], "refused");
+    fixture.check(
+        "INSERT INTO names (code) VALUES ($1)",
+        &[Some("abc   ")],
+        "refused",
+    );
     // Postgres raises the error.
     fixture.check("INSERT INTO names (code) VALUES ('abcdef')", &[], "home");
-    fixture.check("INSERT INTO names (code) VALUES ($1)", &[Some("abcdef")], "home");
-    fixture.check("INSERT INTO names (code) VALUES ('abcdef'::varchar(3))", &[], "refused");
+    fixture.check(
+        "INSERT INTO names (code) VALUES ($1)",
+        &[Some("abcdef")],
+        "home",
+    );
+    fixture.check(
+        "INSERT INTO names (code) VALUES ('abcdef'::varchar(3))",
+        &[],
+        "refused",
+    );
     fixture.check("INSERT INTO names (code) VALUES (7)", &[], &code("7"));
     fixture.check("SELECT * FROM names WHERE code = 'abc'", &[], &code("abc"));
-    fixture.check("SELECT * FROM names WHERE code = 'abc '", &[], &code("abc "));
-    fixture.check("SELECT * FROM names WHERE code = 'abc'::text", &[], &code("abc"));
-    fixture.check("SELECT * FROM names WHERE code = 'abcdef'::varchar(3)", &[], "refused");
+    fixture.check(
+        "SELECT * FROM names WHERE code = 'abc '",
+        &[],
+        &code("abc "),
+    );
+    fixture.check(
+        "SELECT * FROM names WHERE code = 'abc'::text",
+        &[],
+        &code("abc"),
+    );
+    fixture.check(
+        "SELECT * FROM names WHERE code = 'abcdef'::varchar(3)",
+        &[],
+        "refused",
+    );
     fixture.check("SELECT * FROM names WHERE code = 7", &[], "refused");
-    fixture.check("SELECT * FROM names n JOIN tags t ON n.code = t.tag WHERE t.tag = 'abc'", &[], &code("abc"));
+    fixture.check(
+        "SELECT * FROM names n JOIN tags t ON n.code = t.tag WHERE t.tag = 'abc'",
+        &[],
+        &code("abc"),
+    );
     // An integer out of the column's range is Postgres's error; it is not worth a refusal.
-    fixture.check("SELECT * FROM tiny WHERE id = 99999999999999999999", &[], "home");
+    fixture.check(
+        "SELECT * FROM tiny WHERE id = 99999999999999999999",
+        &[],
+        "home",
+    );
     fixture.check("INSERT INTO tiny (id) VALUES (99999999999)", &[], "home");
 }

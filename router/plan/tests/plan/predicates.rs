@@ -72,12 +72,32 @@ fn lists() {
         ",
     );
     let fixture = Fixture::new();
-    fixture.check("SELECT * FROM users WHERE id = ANY ($1)", &[Some("{{a},{b}}")], "a");
-    fixture.check("SELECT * FROM users WHERE id = ANY ($1)", &[Some("{{a},{c}}")], "refused");
-    fixture.check("SELECT * FROM users WHERE id = ANY ($1)", &[Some("{}")], "home");
+    fixture.check(
+        "SELECT * FROM users WHERE id = ANY ($1)",
+        &[Some("{{a},{b}}")],
+        "a",
+    );
+    fixture.check(
+        "SELECT * FROM users WHERE id = ANY ($1)",
+        &[Some("{{a},{c}}")],
+        "refused",
+    );
+    fixture.check(
+        "SELECT * FROM users WHERE id = ANY ($1)",
+        &[Some("{}")],
+        "home",
+    );
     fixture.check("SELECT * FROM users WHERE id = ANY ($1)", &[None], "home");
-    fixture.check("SELECT * FROM users WHERE id = ANY ($1)", &[Some("{{1},{2}}")], "refused");
-    fixture.check("SELECT * FROM users WHERE id = ANY ($1::int8[])", &[Some("{{a}}")], "a");
+    fixture.check(
+        "SELECT * FROM users WHERE id = ANY ($1)",
+        &[Some("{{1},{2}}")],
+        "refused",
+    );
+    fixture.check(
+        "SELECT * FROM users WHERE id = ANY ($1::int8[])",
+        &[Some("{{a}}")],
+        "a",
+    );
 }
 
 #[test]
@@ -183,7 +203,13 @@ fn the_reason_is_told() {
 #[test]
 fn operators_of_users() {
     let with = |left: u32, right: u32| {
-        Fixture::with(|f| f.snapshot.operators.push(UserOperator { name: "=".into(), left, right }))
+        Fixture::with(|f| {
+            f.snapshot.operators.push(UserOperator {
+                name: "=".into(),
+                left,
+                right,
+            })
+        })
     };
     let sql = "SELECT * FROM users WHERE id = {a}";
     with(INT8, INT8).check(sql, &[], "refused");
@@ -191,9 +217,21 @@ fn operators_of_users() {
     with(NUMERIC, NUMERIC).check(sql, &[], "refused");
     with(2283, 2283).check(sql, &[], "refused");
     with(INT8, INT8).check("SELECT * FROM users WHERE id IN ({a})", &[], "refused");
-    with(INT8, INT8).check("SELECT * FROM users WHERE id = ANY (ARRAY[{a}])", &[], "refused");
-    with(INT8, INT8).check("SELECT * FROM users WHERE id IS NOT DISTINCT FROM {a}", &[], "refused");
-    with(INT8, INT8).check("SELECT * FROM users WHERE id OPERATOR(pg_catalog.=) {a}", &[], "a");
+    with(INT8, INT8).check(
+        "SELECT * FROM users WHERE id = ANY (ARRAY[{a}])",
+        &[],
+        "refused",
+    );
+    with(INT8, INT8).check(
+        "SELECT * FROM users WHERE id IS NOT DISTINCT FROM {a}",
+        &[],
+        "refused",
+    );
+    with(INT8, INT8).check(
+        "SELECT * FROM users WHERE id OPERATOR(pg_catalog.=) {a}",
+        &[],
+        "a",
+    );
     with(INT8, INT8).check("SELECT * FROM users JOIN orders o ON o.user_id = users.id WHERE users.id OPERATOR(pg_catalog.=) {a}", &[], "refused");
     // citext's operators do not concern integers and plain text.
     with(99_000, 99_000).check(sql, &[], "a");

@@ -57,10 +57,20 @@ fn replica_safe() {
 
 #[test]
 fn reads_and_writes() {
-    for sql in ["SELECT current_setting('x')", "SELECT * FROM pg_class", "SELECT pg_get_viewdef('v')", "SELECT version()"] {
+    for sql in [
+        "SELECT current_setting('x')",
+        "SELECT * FROM pg_class",
+        "SELECT pg_get_viewdef('v')",
+        "SELECT version()",
+    ] {
         assert!(traits(sql).read_only, "{sql}");
     }
-    for sql in ["UPDATE notes SET id = 1", "SELECT nextval('s')", "SELECT clean_fn()", "SELECT * FROM notes FOR UPDATE"] {
+    for sql in [
+        "UPDATE notes SET id = 1",
+        "SELECT nextval('s')",
+        "SELECT clean_fn()",
+        "SELECT * FROM notes FOR UPDATE",
+    ] {
         assert!(!traits(sql).read_only, "{sql}");
     }
 }
@@ -122,10 +132,29 @@ fn others() {
 #[test]
 fn operators() {
     let fixture = Fixture::with(|f| {
-        let operator = shardgate_plan::snapshot::UserOperator { name: "=".into(), left: 99_000, right: 99_000 };
+        let operator = shardgate_plan::snapshot::UserOperator {
+            name: "=".into(),
+            left: 99_000,
+            right: 99_000,
+        };
         f.snapshot.operators.push(operator);
     });
-    assert!(fixture.compile("SELECT * FROM notes WHERE user_id = 3").traits.replica_safe);
-    assert!(!fixture.compile("SELECT * FROM notes WHERE f = 3").traits.replica_safe);
-    assert!(!fixture.compile("SELECT * FROM notes WHERE id OPERATOR(public.=) 3").traits.replica_safe);
+    assert!(
+        fixture
+            .compile("SELECT * FROM notes WHERE user_id = 3")
+            .traits
+            .replica_safe
+    );
+    assert!(
+        !fixture
+            .compile("SELECT * FROM notes WHERE f = 3")
+            .traits
+            .replica_safe
+    );
+    assert!(
+        !fixture
+            .compile("SELECT * FROM notes WHERE id OPERATOR(public.=) 3")
+            .traits
+            .replica_safe
+    );
 }

@@ -17,7 +17,11 @@ fn declared_types() {
         declared(oid).check(by_id, &[Some("{a}")], "refused");
     }
     // A declared type is not changed by other uses.
-    declared(INT8).check("SELECT $1 + age FROM users WHERE id = $1", &[Some("{a}")], "a");
+    declared(INT8).check(
+        "SELECT $1 + age FROM users WHERE id = $1",
+        &[Some("{a}")],
+        "a",
+    );
     let by_tag = "SELECT * FROM tags WHERE tag = $1";
     let x = format!("s{}", text_shard("x").0);
     for oid in [0, TEXT, VARCHAR] {
@@ -26,13 +30,41 @@ fn declared_types() {
     for oid in [BPCHAR, 19, INT4, BYTEA] {
         declared(oid).check(by_tag, &[Some("x")], "refused");
     }
-    declared(TIMESTAMP).check("SELECT * FROM stamps WHERE at = $1", &[Some("2026-01-01 00:00:00")], "refused");
-    declared(DATE).check("SELECT * FROM events WHERE day = $1", &[Some("2025-03-01")], "s2");
-    declared(TIMESTAMPTZ).check("SELECT * FROM events WHERE day = $1", &[Some("2025-03-01 00:00:00Z")], "refused");
-    declared(INT8_ARRAY).check("SELECT * FROM users WHERE id = ANY ($1)", &[Some("{{a}}")], "a");
-    declared(INT8).check("SELECT * FROM users WHERE id = ANY ($1)", &[Some("{{a}}")], "refused");
-    declared(NUMERIC).check("INSERT INTO users (id) VALUES ($1)", &[Some("{a}")], "refused");
-    declared(TEXT).check("SELECT * FROM users WHERE id = $1::int8", &[Some("{a}")], "refused");
+    declared(TIMESTAMP).check(
+        "SELECT * FROM stamps WHERE at = $1",
+        &[Some("2026-01-01 00:00:00")],
+        "refused",
+    );
+    declared(DATE).check(
+        "SELECT * FROM events WHERE day = $1",
+        &[Some("2025-03-01")],
+        "s2",
+    );
+    declared(TIMESTAMPTZ).check(
+        "SELECT * FROM events WHERE day = $1",
+        &[Some("2025-03-01 00:00:00Z")],
+        "refused",
+    );
+    declared(INT8_ARRAY).check(
+        "SELECT * FROM users WHERE id = ANY ($1)",
+        &[Some("{{a}}")],
+        "a",
+    );
+    declared(INT8).check(
+        "SELECT * FROM users WHERE id = ANY ($1)",
+        &[Some("{{a}}")],
+        "refused",
+    );
+    declared(NUMERIC).check(
+        "INSERT INTO users (id) VALUES ($1)",
+        &[Some("{a}")],
+        "refused",
+    );
+    declared(TEXT).check(
+        "SELECT * FROM users WHERE id = $1::int8",
+        &[Some("{a}")],
+        "refused",
+    );
 }
 
 #[test]
@@ -42,17 +74,31 @@ fn binary() {
     let shard = |decision: Decision| matches!(decision, Decision::Shard(shard) if shard.0 == 2);
     let sql = "SELECT * FROM users WHERE id = $1";
     assert!(shard(fixture.binary(sql, &[&a.to_be_bytes()])));
-    assert!(shard(fixture.binary(sql, &[&i32::try_from(a).expect("small").to_be_bytes()])));
-    assert!(shard(fixture.binary(sql, &[&i16::try_from(a).expect("small").to_be_bytes()])));
-    assert!(shard(fixture.binary("INSERT INTO users (id) VALUES ($1)", &[&a.to_be_bytes()])));
+    assert!(shard(fixture.binary(
+        sql,
+        &[&i32::try_from(a).expect("small").to_be_bytes()]
+    )));
+    assert!(shard(fixture.binary(
+        sql,
+        &[&i16::try_from(a).expect("small").to_be_bytes()]
+    )));
+    assert!(shard(fixture.binary(
+        "INSERT INTO users (id) VALUES ($1)",
+        &[&a.to_be_bytes()]
+    )));
     let mut array = Vec::new();
     for word in [1_i32, 0, 20, 1, 1, 8] {
         array.extend(word.to_be_bytes());
     }
     array.extend(a.to_be_bytes());
-    assert!(shard(fixture.binary("SELECT * FROM users WHERE id = ANY ($1)", &[&array])));
+    assert!(shard(
+        fixture.binary("SELECT * FROM users WHERE id = ANY ($1)", &[&array])
+    ));
     array.pop();
-    assert!(matches!(fixture.binary("SELECT * FROM users WHERE id = ANY ($1)", &[&array]), Decision::Refused(_)));
+    assert!(matches!(
+        fixture.binary("SELECT * FROM users WHERE id = ANY ($1)", &[&array]),
+        Decision::Refused(_)
+    ));
 }
 
 /// What Postgres certainly refuses goes to some shard, so that Postgres gives the error.
@@ -63,12 +109,27 @@ fn malformed() {
         fixture.check("SELECT * FROM users WHERE id = $1", &[Some(value)], "home");
     }
     fixture.check("SELECT * FROM users WHERE id = 'abc'", &[], "home");
-    fixture.check("SELECT * FROM users WHERE id = $1", &[Some("1_000")], "refused");
-    fixture.check("SELECT * FROM docs WHERE id = $1", &[Some("nonsense")], "home");
-    fixture.check("SELECT * FROM stamps WHERE at = $1", &[Some("yesterday")], "refused");
+    fixture.check(
+        "SELECT * FROM users WHERE id = $1",
+        &[Some("1_000")],
+        "refused",
+    );
+    fixture.check(
+        "SELECT * FROM docs WHERE id = $1",
+        &[Some("nonsense")],
+        "home",
+    );
+    fixture.check(
+        "SELECT * FROM stamps WHERE at = $1",
+        &[Some("yesterday")],
+        "refused",
+    );
     fixture.check("SELECT * FROM users WHERE id = $1", &[None], "home");
     fixture.check("SELECT * FROM users WHERE id = $1", &[], "home");
-    assert!(matches!(fixture.binary("SELECT * FROM users WHERE id = $1", &[&[1, 2, 3]]), Decision::Shard(_)));
+    assert!(matches!(
+        fixture.binary("SELECT * FROM users WHERE id = $1", &[&[1, 2, 3]]),
+        Decision::Shard(_)
+    ));
 }
 
 /// All forms of one value go to one shard.
@@ -77,7 +138,11 @@ fn forms_of_one_value() {
     let fixture = Fixture::new();
     let same = |sqls: &[&str]| {
         let first = fixture.decide(sqls[0], &[]);
-        assert!(matches!(first, Decision::Shard(_)), "{}: {first:?}", sqls[0]);
+        assert!(
+            matches!(first, Decision::Shard(_)),
+            "{}: {first:?}",
+            sqls[0]
+        );
         for sql in sqls {
             assert_eq!(fixture.decide(sql, &[]), first, "{sql}");
         }

@@ -57,7 +57,9 @@ fn views_have_a_path_of_their_own() {
 fn a_blind_view_alone_is_fine_without_distributed_tables() {
     let fixture = Fixture::with(|f| {
         for relations in f.snapshot.relations.values_mut() {
-            relations.retain(|_, relation| relation.placement == shardgate_plan::snapshot::Placement::Home);
+            relations.retain(|_, relation| {
+                relation.placement == shardgate_plan::snapshot::Placement::Home
+            });
         }
     });
     fixture.check("SELECT * FROM blind", &[], "home");
