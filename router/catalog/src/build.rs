@@ -5,7 +5,7 @@
 use crate::error::CatalogError;
 use crate::function_class::Classes;
 use crate::key_text;
-use crate::raw::{RawColumn, RawDistribution, RawExpression, RawRelation, RawSnapshot};
+use crate::raw::{RawColumn, RawDistribution, RawExpression, RawRelation, RawSnapshot, RawTable};
 use crate::search_path;
 use crate::view;
 use shardgate_plan::snapshot::{
@@ -115,20 +115,7 @@ impl RawSnapshot {
             let placement = match placements.get(&raw.oid) {
                 None => Placement::Home,
                 Some(table) if table.kind == "reference" => Placement::Reference,
-                Some(table) => {
-                    let gone =
-                        |what: &str| damaged(&format!("table {}.{} {what}", raw.schema, raw.name));
-                    let distribution = DistributionId(table.distribution.unwrap_or_default());
-                    if !distributions.contains_key(&distribution) {
-                        return Err(gone("belongs to a distribution that is not there"));
-                    }
-                    let key = raw
-                        .columns
-                        .iter()
-                        .position(|column| Some(column.attnum) == table.key_attnum);
-                    let key = key.ok_or_else(|| gone("has lost its sharding key column"))?;
-                    Placement::Distributed { distribution, key }
-                }
+                Some(table) => distributed(raw, table, distributions)?,
             };
             let relation = Relation {
                 oid: raw.oid,
@@ -184,6 +171,36 @@ impl RawSnapshot {
             }
         }
     }
+}
+
+/// The key column must be there, and be of the type that the map was made for.
+fn distributed(
+    raw: &RawRelation,
+    table: &RawTable,
+    distributions: &HashMap<DistributionId, Distribution>,
+) -> Result<Placement, CatalogError> {
+    let wrong = |what: &str| damaged(&format!("table {}.{} {what}", raw.schema, raw.name));
+    let id = DistributionId(table.distribution.unwrap_or_default());
+    let distribution = distributions.get(&id);
+    let distribution =
+        distribution.ok_or_else(|| wrong("belongs to a distribution that is not there"))?;
+    let key = raw
+        .columns
+        .iter()
+        .position(|column| Some(column.attnum) == table.key_attnum);
+    let key = key.ok_or_else(|| wrong("has lost its sharding key column"))?;
+    let family = raw
+        .columns
+        .get(key)
+        .and_then(|column| key_text::key_type_of(column.ty))
+        .map(key_text::family);
+    if family != Some(key_text::family(distribution.map.key_type)) {
+        return Err(wrong("has a sharding key column whose type was changed"));
+    }
+    Ok(Placement::Distributed {
+        distribution: id,
+        key,
+    })
 }
 
 fn own_code(relation: &RawRelation, classes: &Classes) -> Option<String> {

@@ -68,7 +68,7 @@ fn statements(view: &View) -> Vec<String> {
         format!("CREATE VIEW {name}{options} AS {definition}"),
         format!("ALTER VIEW {name} OWNER TO {}", ident(&view.owner)),
     ];
-    out.extend(view.grants.iter().map(|grant| grant.replace("{}", &name)));
+    out.extend(view.grants.iter().cloned());
     out
 }
 
@@ -85,7 +85,7 @@ async fn read(
                  JOIN pg_rewrite r ON r.oid = d.objid AND r.rulename = '_RETURN') \
              SELECT c.oid, n.nspname::text, c.relname::text, pg_get_userbyid(c.relowner)::text, \
              pg_get_userbyid(n.nspowner)::text, coalesce(c.reloptions, '{}'), pg_get_viewdef(c.oid), \
-             coalesce((SELECT array_agg(format('GRANT %s ON {} TO %s%s', e.privilege_type, \
+             coalesce((SELECT array_agg(format('GRANT %s ON %I.%I TO %s%s', e.privilege_type, n.nspname, c.relname, \
                  coalesce(quote_ident(g.rolname), 'PUBLIC'), CASE WHEN e.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)) \
                  FROM aclexplode(c.relacl) AS e LEFT JOIN pg_roles g ON g.oid = e.grantee), '{}'), \
              coalesce((SELECT array_agg(DISTINCT d.refobjid) FROM pg_depend d WHERE d.classid = 'pg_rewrite'::regclass \

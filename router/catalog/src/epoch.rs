@@ -12,6 +12,13 @@ use tracing::warn;
 
 /// The channel on which a new epoch is announced. The payload is its number.
 pub const CHANNEL: &str = "shardgate_epoch";
+/// Rows of tables that were dropped, and distributions that were made for such a table alone. Postgres may give the
+/// table's id to another one day.
+const TIDY: &str = "DELETE FROM shardgate.distributed_table t \
+        WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.relation::oid); \
+    DELETE FROM shardgate.function_class f WHERE NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = f.function::oid); \
+    DELETE FROM shardgate.distribution d WHERE for_table \
+        AND NOT EXISTS (SELECT FROM shardgate.distributed_table t WHERE t.distribution_id = d.id)";
 /// How long a change waits for the routers.
 const ACKNOWLEDGE_MS: u64 = 3_000;
 /// A router whose heartbeat is older counts as gone.
@@ -72,6 +79,7 @@ pub(crate) async fn finish(
     next: &Next,
     note: &str,
 ) -> Result<(), tokio_postgres::Error> {
+    tx.batch_execute(TIDY).await?;
     let fingerprint = fingerprint::take(tx).await?;
     tx.execute(
         "INSERT INTO shardgate.epoch (number, id, parent, note, fingerprint) \

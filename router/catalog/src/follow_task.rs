@@ -3,21 +3,20 @@
 //! Questions are cheap (the newest epoch) and frequent; the schema's fingerprint costs more in a large database and is
 //! taken so rarely that it uses no more than a hundredth of the time.
 
-use crate::connect::{Backend, config_for, hosts_of};
+use crate::connect::Backend;
 use crate::disk;
 use crate::epoch;
 use crate::error::CatalogError;
 use crate::fingerprint;
 use crate::follow::{FollowerOptions, FollowerState, Held, blocking};
-use crate::load::{self, load, newest_epoch};
+use crate::follow_home::{connect_and_load, held_epoch, recover_now_and_then};
+use crate::load::{load, newest_epoch};
 use crate::raw::RawSnapshot;
-use crate::recover::recover;
-use shardgate_plan::snapshot::{Host, Snapshot};
+use shardgate_plan::snapshot::Snapshot;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_postgres::Config;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 /// The pauses between attempts to reach the home shard.
 const RETRY_MS_MIN: u64 = 100;
@@ -26,8 +25,6 @@ const RETRY_MS_MAX: u64 = 5_000;
 const HEARTBEAT_MS: u64 = 5_000;
 /// The fingerprint is taken at most once in this many times its own duration.
 const FINGERPRINT_SHARE: u32 = 100;
-/// How often every shard is asked for changes that were left half-way.
-const RECOVERY_MS: u64 = 60_000;
 /// A question that takes longer means that the connection is gone.
 const ANSWER_MS_MAX: u64 = 30_000;
 
@@ -376,57 +373,4 @@ impl Task {
 enum Turn {
     Again,
     Ended,
-}
-
-/// Ends changes that somebody left half-way, on every shard. It has a connection of its own, so that a shard that is
-/// down delays nobody.
-async fn recover_now_and_then(config: Config) -> std::convert::Infallible {
-    loop {
-        let recovered = match Backend::primary(&config, "the home shard").await {
-            Ok(mut home) => recover(&mut home).await,
-            Err(error) => Err(error),
-        };
-        match recovered {
-            Ok(_) => {}
-            Err(error) if error.is_unreachable() => debug!(%error, "recovery waits for a shard"),
-            Err(error) => warn!(%error, "a change that was left half-way could not be ended"),
-        }
-        tokio::time::sleep(Duration::from_millis(RECOVERY_MS)).await;
-    }
-}
-
-/// Listens before it loads, so that no epoch falls between the two.
-async fn connect_and_load(
-    options: &FollowerOptions,
-    known: Option<&RawSnapshot>,
-) -> Result<(Backend, RawSnapshot), CatalogError> {
-    // A replica that became the primary may be in the catalog and not in the router's own settings.
-    let mut hosts = hosts_of(&options.config);
-    let listed = known.and_then(|raw| raw.shards.iter().find(|shard| shard.id == raw.home));
-    for (host, port) in listed.iter().flat_map(|shard| &shard.hosts) {
-        let host = Host {
-            host: host.clone(),
-            port: *port,
-        };
-        if !hosts.contains(&host) {
-            hosts.push(host);
-        }
-    }
-    let config = config_for(&options.config, &hosts, None);
-    let mut home = Backend::primary(&config, "the home shard").await?;
-    home.run(&format!(
-        "SET synchronous_commit = off; LISTEN {}",
-        epoch::CHANNEL
-    ))
-    .await?;
-    let raw = load(&mut home, known.map(held_epoch).as_ref()).await?;
-    Ok((home, raw))
-}
-
-fn held_epoch(raw: &RawSnapshot) -> load::Held {
-    load::Held {
-        cluster: raw.cluster.clone(),
-        number: raw.epoch.number,
-        id: raw.epoch.id.clone(),
-    }
 }

@@ -35,6 +35,23 @@ pub(crate) fn key_type(name: &str) -> Option<KeyType> {
     }
 }
 
+/// A type by its id in pg_catalog, which is the same in every Postgres.
+pub(crate) fn key_type_of(oid: u32) -> Option<KeyType> {
+    match oid {
+        21 => Some(KeyType::Int2),
+        23 => Some(KeyType::Int4),
+        20 => Some(KeyType::Int8),
+        25 => Some(KeyType::Text),
+        1043 => Some(KeyType::Varchar),
+        2950 => Some(KeyType::Uuid),
+        17 => Some(KeyType::Bytea),
+        1082 => Some(KeyType::Date),
+        1114 => Some(KeyType::Timestamp),
+        1184 => Some(KeyType::Timestamptz),
+        _ => None,
+    }
+}
+
 /// A value of a family's type from the hex of its binary form.
 pub(crate) fn from_binary(key_type: KeyType, hex: &str) -> Option<Key> {
     let bytes = bytes(hex)?;

@@ -89,25 +89,7 @@ async fn undistribute(
         )
         .await
         .map_err(|error| work.err(&error))?;
-    drop_unused_distribution(work, &known).await?;
     Ok(format!("undistribute {}", table.display()))
-}
-
-/// A distribution that was made for this table alone goes with it; one with a name that somebody gave stays, and so
-/// does the default for its type.
-async fn drop_unused_distribution(work: &Work<'_>, known: &RawTable) -> Result<(), CatalogError> {
-    let Some(id) = known.distribution.and_then(|id| i32::try_from(id).ok()) else {
-        return Ok(());
-    };
-    work.tx
-        .execute(
-            "DELETE FROM shardgate.distribution d WHERE id = $1 AND NOT by_default AND for_table \
-             AND NOT EXISTS (SELECT FROM shardgate.distributed_table t WHERE t.distribution_id = d.id)",
-            &[&id],
-        )
-        .await
-        .map_err(|error| work.err(&error))?;
-    Ok(())
 }
 
 /// A foreign key between this table and another that is not a home table would have rows on one side only.

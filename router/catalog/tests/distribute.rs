@@ -485,6 +485,39 @@ async fn the_definition_is_the_same_on_every_shard() {
     )
     .await;
     assert_eq!(guards, "0");
+    // Distributions that were made for a table go with it, also when it was dropped; the default one stays.
+    let own = DistributeRequest {
+        colocate_with: Some("none".to_owned()),
+        ..request("\"Shop\".orders", "uid")
+    };
+    distribute_table(&mut cluster.home, &own).await.unwrap();
+    run(&cluster.home, "DROP TABLE \"Shop\".orders CASCADE").await;
+    run(&cluster.home, "CREATE TABLE \"Shop\".orders (uid int)").await;
+    for server in &cluster.servers[1..] {
+        run(
+            &server.connect().await,
+            "DROP TABLE \"Shop\".orders CASCADE",
+        )
+        .await;
+    }
+    let other = NewDistribution {
+        name: "other".to_owned(),
+        key_type: "uuid".to_owned(),
+        method: NewMethod::Hash { buckets: 4 },
+    };
+    create_distribution(&mut cluster.home, &other)
+        .await
+        .unwrap();
+    let names = "SELECT string_agg(name, ' ' ORDER BY name) FROM shardgate.distribution";
+    assert_eq!(text(&cluster.home, names).await, "int8_4096 other");
+    assert_eq!(
+        text(
+            &cluster.home,
+            "SELECT count(*)::text FROM shardgate.distributed_table"
+        )
+        .await,
+        "0"
+    );
     let twice = undistribute_table(&mut cluster.home, "\"Shop\".orders", &admin)
         .await
         .unwrap_err();
@@ -860,4 +893,34 @@ async fn without_prepared_transactions_it_is_said_before_anything_is_done() {
             .contains("max_prepared_transactions")
     );
     assert!(matches!(error, CatalogError::Refused(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_was_changed_behind_the_router_is_damage() {
+    let mut cluster = Cluster::start(1).await;
+    run(&cluster.home, "CREATE TABLE public.t (k int, v text)").await;
+    distribute_table(&mut cluster.home, &request("t", "k"))
+        .await
+        .unwrap();
+    for (broken, words) in [
+        (
+            "ALTER TABLE public.t DROP CONSTRAINT shardgate_owns, ALTER COLUMN k TYPE text",
+            "whose type was changed",
+        ),
+        (
+            "ALTER TABLE public.t DROP COLUMN k",
+            "has lost its sharding key",
+        ),
+    ] {
+        run(&cluster.home, broken).await;
+        let error = load(&mut cluster.home, None)
+            .await
+            .unwrap()
+            .build()
+            .unwrap_err();
+        assert!(
+            error.sqlstate() == "XX001" && error.to_string().contains(words),
+            "{error}"
+        );
+    }
 }

@@ -11,7 +11,7 @@ use crate::refusals;
 use crate::resolve::{Resolved, Resolver, plain};
 use crate::scope::{Columns, Lookup, Scope, Visible};
 use crate::snapshot::{Column, ColumnDefault, Placement, Relation};
-use crate::value::{Family, family, key_type};
+use crate::value::{Family, family};
 use shardgate_shard_map::KeyType;
 use shardgate_sql::facts::{
     Assignment, Body, Delete, Distinct, Expr, FromItem, Insert, InsertSource, OnConflict, Query,
@@ -40,7 +40,7 @@ impl<'r> Keyed<'r> {
             relation,
             index: key,
             column,
-            ty: key_type(column.ty)?,
+            ty: KeyType::from_oid(column.ty)?,
         })
     }
 }
@@ -58,7 +58,7 @@ impl<'a> Resolver<'a> {
                 known?
                     .columns
                     .get((*at)?)
-                    .and_then(|column| key_type(column.ty))
+                    .and_then(|column| KeyType::from_oid(column.ty))
             })
             .collect();
         let mut selected = Selected::default();
@@ -286,10 +286,8 @@ impl<'a> Resolver<'a> {
         let entry = self.entry()?;
         let mut columns = Columns::new();
         for column in known.iter().flat_map(|known| &known.columns) {
-            columns.push((
-                column.name.clone(),
-                Some(self.node(entry, key_type(column.ty))?),
-            ));
+            let ty = KeyType::from_oid(column.ty).filter(|_| column.deterministic);
+            columns.push((column.name.clone(), Some(self.node(entry, ty)?)));
         }
         let excluded_key = Keyed::of(known)
             .and_then(|keyed| columns.get(keyed.index))
@@ -360,7 +358,7 @@ impl<'a> Resolver<'a> {
                 let column =
                     known.and_then(|known| known.columns.iter().find(|column| column.name == name));
                 if let Some(value) = value {
-                    let ty = column.and_then(|column| key_type(column.ty));
+                    let ty = column.and_then(|column| KeyType::from_oid(column.ty));
                     self.walk_assigned(value, ty, scope, &mut selected.subqueries)?;
                 }
                 let Some(keyed) = Keyed::of(known) else {

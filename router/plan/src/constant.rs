@@ -4,7 +4,7 @@
 
 use crate::keyset::{Item, KeySet, NullMeans, ParamItem};
 use crate::resolve::Resolver;
-use crate::value::{self, Family, Parsed, family, key_type_named};
+use crate::value::{self, Family, Parsed, family};
 use shardgate_shard_map::{Key, KeyType};
 use shardgate_sql::facts::{Expr, Literal, TypeName};
 use std::sync::Arc;
@@ -110,11 +110,11 @@ impl Resolver<'_> {
     /// The key type that a type's name means.
     pub(crate) fn named_type(&self, name: &TypeName) -> Option<KeyType> {
         match name.name.schema.as_deref() {
-            Some("pg_catalog") => key_type_named(&name.name.name),
+            Some("pg_catalog") => KeyType::from_name(&name.name.name),
             Some(_) => None,
             // pg_catalog is searched first, unless the path says otherwise.
             None if self.snapshot.types.contains(&name.name.name) => None,
-            None => key_type_named(&name.name.name),
+            None => KeyType::from_name(&name.name.name),
         }
     }
 

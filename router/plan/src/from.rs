@@ -7,7 +7,8 @@ use crate::path::{SearchPath, Target};
 use crate::resolve::{Resolved, Resolver, TooComplex, cte_scope, plain};
 use crate::scope::{Columns, CteScope, CteState, RowColumn, Scope, Visible};
 use crate::snapshot::{Placement, Relation, RelationKind};
-use crate::value::{family, key_type};
+use crate::value::family;
+use shardgate_shard_map::KeyType;
 use shardgate_sql::facts::{self, Alias, FromItem, Join, JoinCondition, JoinKind, Name, Opaque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -98,7 +99,7 @@ impl<'a> Resolver<'a> {
         };
         let mut columns = Columns::new();
         for column in known.iter().flat_map(|known| &known.columns) {
-            let ty = key_type(column.ty).filter(|_| column.deterministic);
+            let ty = KeyType::from_oid(column.ty).filter(|_| column.deterministic);
             columns.push((column.name.clone(), Some(self.node(entry, ty)?)));
         }
         let key = match known.map(|known| &known.placement) {

@@ -174,8 +174,8 @@ impl Planned<'_, '_> {
     /// Views without a readable body, changes through views, and functions that read by text.
     fn no_hidden_tables(&self) -> Checked {
         let seen = &self.resolver.seen;
-        let any = reach::any_distributed(self.snapshot);
-        if let Some(view) = seen.blind_view.as_ref().filter(|_| any) {
+        let any = || reach::any_distributed(self.snapshot);
+        if let Some(view) = seen.blind_view.as_ref().filter(|_| any()) {
             return Err(Refusal::unsupported(
                 format!("view \"{view}\" cannot be used here"),
                 "Its body is not understood, so it may read a distributed table.",
@@ -198,7 +198,7 @@ impl Planned<'_, '_> {
             .functions
             .iter()
             .find(|name| class(name, self.snapshot) == Class::Dynamic);
-        match dynamic.filter(|_| any) {
+        match dynamic.filter(|_| any()) {
             Some(name) => Err(Refusal::unsupported(
                 format!("function {} cannot be used here", name.name),
                 "It reads tables that it is told by name or by a query's text, and one of them may be distributed.",

@@ -18,6 +18,8 @@ pub(crate) struct Seen {
     pub(crate) writes: bool,
     /// SELECT INTO.
     pub(crate) into: bool,
+    /// SELECT INTO TEMP.
+    pub(crate) into_temporary: bool,
     /// A view whose body could not be analysed.
     pub(crate) blind_view: Option<String>,
     /// A view that is the target of a change.

@@ -7,7 +7,7 @@ use crate::ir::{Atom, NodeId, Output, Predicate, Scoped, ScopedBody, Selected};
 use crate::keyset::KeySet;
 use crate::resolve::{Resolved, Resolver, plain};
 use crate::scope::{Columns, Lookup, Scope, Visible};
-use crate::value::{family, key_type_name};
+use crate::value::family;
 use shardgate_shard_map::KeyType;
 use shardgate_sql::facts::{Distinct, Expr, GroupBy, Item, Literal, Select};
 use std::rc::Rc;
@@ -49,6 +49,7 @@ impl<'a> Resolver<'a> {
         if let Some(into) = &select.into {
             self.seen.name(into);
             self.seen.into = true;
+            self.seen.into_temporary |= into.schema.as_deref() == Some("pg_temp");
         }
         let (group, distinct) = (
             group_exprs(&select.group_by),
@@ -305,7 +306,7 @@ impl<'a> Resolver<'a> {
             }
             whole = Some(
                 whole
-                    .filter(|known| key_type_name(*known) >= key_type_name(ty))
+                    .filter(|known| known.name() >= ty.name())
                     .unwrap_or(ty),
             );
             items.push(item);

@@ -29,10 +29,11 @@ pub(crate) fn of_query(resolver: &Resolver<'_>) -> Traits {
         replica_safe,
         read_only,
         taints: taint(resolver),
-        temporary: resolver
-            .leaves
-            .iter()
-            .any(|leaf| matches!(leaf.relation, LeafRelation::Temporary)),
+        temporary: seen.into_temporary
+            || resolver
+                .leaves
+                .iter()
+                .any(|leaf| matches!(leaf.relation, LeafRelation::Temporary)),
         ddl: seen.into,
         no_transaction: false,
     }
@@ -67,6 +68,9 @@ fn same_on_standby(leaf: &Leaf) -> bool {
 fn taint(resolver: &Resolver<'_>) -> Option<String> {
     let seen = &resolver.seen;
     let snapshot = resolver.snapshot;
+    if seen.into_temporary {
+        return Some("temporary object".to_owned());
+    }
     let function = seen
         .functions
         .iter()

@@ -5,7 +5,7 @@ use crate::ir::Scoped;
 use crate::operators::is_comparison;
 use crate::resolve::{Resolved, Resolver};
 use crate::scope::{Lookup, Scope};
-use crate::value::{self, key_type_named};
+use crate::value::{self};
 use shardgate_shard_map::KeyType;
 use shardgate_sql::facts::{Expr, Function, Literal, Name, Quantifier, TypeName};
 use std::rc::Rc;
@@ -362,5 +362,5 @@ pub(crate) fn is_fractional(expr: &Expr) -> bool {
 
 /// The name belongs to a key type's conversion function, as in `int4(x)`.
 pub(crate) fn is_type_function(name: &Name) -> bool {
-    key_type_named(&name.name).is_some()
+    KeyType::from_name(&name.name).is_some()
 }

@@ -37,7 +37,8 @@ struct Guest {
 /// Serves one connection to its end. Dropping the future closes it and all that belongs to it.
 pub async fn serve(shared: Arc<Shared>, mut arrival: Arrival, stranger: Stranger) {
     let deadline = arrival.accepted + shared.config.listen.client_login_timeout;
-    let login = log_in(&shared, &mut arrival.stream);
+    // What is over is boxed, so that it costs nothing while the session lasts.
+    let login = Box::pin(log_in(&shared, &mut arrival.stream));
     // A stranger that takes too long is closed without a word, as it may be one that does not even speak the protocol.
     let guest = tokio::time::timeout_at(deadline.into(), login).await;
     let Ok(Ok(Some(guest))) = guest else { return };
@@ -46,10 +47,10 @@ pub async fn serve(shared: Arc<Shared>, mut arrival: Arrival, stranger: Stranger
         let (mut stream, mut output, error) = *refused;
         shared.metrics.errors_own.increment();
         put::error(&mut output, &error.fatal());
-        let farewell = async {
+        let farewell = Box::pin(async {
             stream.write_all_buf(&mut output).await?;
             stream.shutdown().await
-        };
+        });
         // A client that does not take its error is closed all the same.
         let _ = tokio::time::timeout(shared.config.listen.client_login_timeout, farewell).await;
     }
@@ -87,7 +88,7 @@ async fn welcome(shared: &Arc<Shared>, arrival: Arrival, guest: Guest) -> Result
         return refuse(arrival.stream, output, PgError::error("57P03", "the router is shutting down"));
     }
     if console {
-        talk(shared, arrival.stream, input, output, &registered).await;
+        Box::pin(talk(shared, arrival.stream, input, output, &registered)).await;
         return Ok(());
     }
     let role = shared.pools.of_role(&user, who.keys);

@@ -1,35 +1,22 @@
-use shardgate_sql::facts::*;
-use std::time::Instant;
 fn main() {
-    println!(
-        "sp expr {} function {} query {} select {} setexpr {} dt {} tablefactor {}",
-        size_of::<sqlparser::ast::Expr>(),
-        size_of::<sqlparser::ast::Function>(),
-        size_of::<sqlparser::ast::Query>(),
-        size_of::<sqlparser::ast::Select>(),
-        size_of::<sqlparser::ast::SetExpr>(),
-        size_of::<sqlparser::ast::DataType>(),
-        size_of::<sqlparser::ast::TableFactor>()
-    );
-    println!(
-        "our expr {} query {} body {} select {} fromitem {} join {} relation {} stmt {}",
-        size_of::<Expr>(),
-        size_of::<Query>(),
-        size_of::<Body>(),
-        size_of::<Select>(),
-        size_of::<FromItem>(),
-        size_of::<Join>(),
-        size_of::<Relation>(),
-        size_of::<sqlparser::ast::Statement>()
-    );
-    let sql = format!("select 1 {}{}", "/*".repeat(20_000), "*/".repeat(20_000));
-    let t = Instant::now();
-    let _ = shardgate_sql::lexer::lex(&sql);
-    println!("lex {:?}", t.elapsed());
-    let t = Instant::now();
-    let _ = shardgate_sql::split(&sql);
-    println!("split {:?}", t.elapsed());
-    let t = Instant::now();
-    let _ = shardgate_sql::analyze(&sql);
-    println!("analyze {:?}", t.elapsed());
+    let kind = std::env::args().nth(1).unwrap();
+    let n: usize = std::env::args().nth(2).unwrap().parse().unwrap();
+    let sql = match kind.as_str() {
+        "or" => format!("select a {}", " or a".repeat(n)),
+        "cast" => format!("select a {}", " ::int".repeat(n)),
+        "union" => format!("select a {}", " union select a".repeat(n)),
+        "between" => format!("select a {}", " between 1 and 2".repeat(n)),
+        _ => panic!(),
+    };
+    let t = std::thread::Builder::new()
+        .stack_size(2 * 1024 * 1024)
+        .spawn(move || {
+            let d = sqlparser::dialect::PostgreSqlDialect {};
+            let s = sqlparser::parser::Parser::parse_sql(&d, &sql).unwrap();
+            println!("parsed");
+            drop(s);
+            println!("dropped");
+        })
+        .unwrap();
+    t.join().unwrap();
 }

@@ -1,4 +1,5 @@
-//! Limits on what is given to the parser (its tree is freed by recursion, which must not exhaust a thread's stack).
+//! Limits on what is given to the parser: parts of it recurse without a limit of their own, and its tree is freed by
+//! recursion. Neither must exhaust a thread's stack.
 
 use crate::lexer::{Kind, Token};
 
@@ -6,6 +7,8 @@ use crate::lexer::{Kind, Token};
 const TOKENS_MAX: usize = 20_000;
 /// Operators, and words that make the tree deeper, in one stretch without a comma. Each may add a level to the tree.
 const CHAIN_MAX: usize = 2_000;
+/// Joins whose ON or USING is still to come: `a JOIN b JOIN c ON .. ON ..` is read by recursion.
+const JOINS_MAX: usize = 30;
 /// Open parentheses. The parser's own limit is lower; this one keeps its speculation short.
 const NESTING_MAX: usize = 200;
 
@@ -31,37 +34,63 @@ const CHAINING: &[&str] = &[
     "union",
 ];
 
+/// What was counted since the last comma in the current parentheses.
+#[derive(Clone, Copy, Default)]
+struct Stretch {
+    chain: usize,
+    /// Joins without their condition.
+    joins: usize,
+    /// The next JOIN has no condition: NATURAL or CROSS was seen.
+    unconditional: bool,
+}
+
+impl Stretch {
+    /// No such word is longer than nine bytes, which spares most words the comparisons.
+    fn word(&mut self, word: &str) {
+        let is = |other: &str| word.eq_ignore_ascii_case(other);
+        if word.len() > 9 {
+            return;
+        }
+        self.chain += usize::from(CHAINING.iter().any(|w| is(w)));
+        if is("natural") || is("cross") {
+            self.unconditional = true;
+        } else if is("join") {
+            self.joins += usize::from(!self.unconditional);
+            self.unconditional = false;
+        } else if is("on") || is("using") {
+            self.joins = self.joins.saturating_sub(1);
+        }
+    }
+}
+
 /// Err with the reason if the statement must not be parsed.
 pub(crate) fn check(text: &str, tokens: &[Token]) -> Result<(), &'static str> {
     if tokens.len() > TOKENS_MAX {
         return Err("it has more than 20000 tokens");
     }
-    // For each open parenthesis, the links of the chain that it interrupts.
-    let mut outer: Vec<usize> = Vec::new();
-    let mut chain = 0usize;
+    // What was counted before each open parenthesis.
+    let mut outer: Vec<Stretch> = Vec::new();
+    let mut here = Stretch::default();
     for token in tokens {
         match token.kind {
             Kind::LParen | Kind::LBracket => {
-                outer.push(chain + 1);
-                chain = 0;
+                here.chain += 1;
+                outer.push(std::mem::take(&mut here));
                 if outer.len() > NESTING_MAX {
                     return Err("its parentheses are nested more than 200 deep");
                 }
             }
-            Kind::RParen | Kind::RBracket => chain = outer.pop().unwrap_or_default(),
-            Kind::Comma => chain = 0,
-            Kind::Op | Kind::Typecast => chain += 1,
-            Kind::Word => {
-                // No such word is longer than nine bytes; most words are out by their length or first letter.
-                let raw = token.raw(text);
-                if raw.len() <= 9 && CHAINING.iter().any(|w| raw.eq_ignore_ascii_case(w)) {
-                    chain += 1;
-                }
-            }
+            Kind::RParen | Kind::RBracket => here = outer.pop().unwrap_or_default(),
+            Kind::Comma => here = Stretch::default(),
+            Kind::Op | Kind::Typecast => here.chain += 1,
+            Kind::Word => here.word(token.raw(text)),
             _ => {}
         }
-        if chain > CHAIN_MAX {
+        if here.chain > CHAIN_MAX {
             return Err("it chains more than 2000 operators");
+        }
+        if here.joins > JOINS_MAX {
+            return Err("it nests more than 30 joins");
         }
     }
     Ok(())

@@ -13,10 +13,22 @@ pub async fn replicas_serve_after_a_moment(running: &Running) -> Result<()> {
         tokio::task::block_in_place(|| shard.wait_caught_up(Duration::from_secs(20)))
             .map_err(|error| anyhow::anyhow!(error.full_text()))?;
     }
+    let states = tokio::task::block_in_place(|| running.console("SHOW SHARDS"))?;
+    for state in states {
+        let words: Vec<String> = state.into_iter().map(|cell| cell.unwrap_or_default()).collect();
+        println!("{}", words.join(" "));
+    }
     let sessions: Vec<_> = (0..SESSIONS).map(|number| tokio::spawn(session(running.url(), number))).collect();
     let mut on_replica = 0;
     for task in sessions {
-        on_replica += task.await?.context("a session")?;
+        let count = task.await?.context("a session")?;
+        println!("a session: {count} of {ROUNDS}");
+        on_replica += count;
+    }
+    let states = tokio::task::block_in_place(|| running.console("SHOW SHARDS"))?;
+    for state in states {
+        let words: Vec<String> = state.into_iter().map(|cell| cell.unwrap_or_default()).collect();
+        println!("{}", words.join(" "));
     }
     println!("{on_replica} of {} reads after 200 ms were served by replicas", SESSIONS * ROUNDS);
     ensure!(on_replica * 2 >= SESSIONS * ROUNDS, "{on_replica} of {}", SESSIONS * ROUNDS);

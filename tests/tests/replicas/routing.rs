@@ -55,6 +55,8 @@ pub async fn rules(running: &Running) -> Result<()> {
     }
     let prepared = session.prepare("SELECT pg_is_in_recovery() FROM t WHERE k = $1").await?;
     for k in 1..=20i64 {
+        // What the statement is was asked of a primary, and the session may not go back behind that for a moment.
+        becomes(&session, &format!("SELECT pg_is_in_recovery() FROM t WHERE k = {k}"), true).await?;
         let row = session.query_one(&prepared, &[&k]).await?;
         ensure!(row.get::<_, bool>(0), "key {k} as a parameter is read from the primary");
     }

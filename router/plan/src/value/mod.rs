@@ -14,7 +14,7 @@ mod uuid;
 mod tests;
 
 pub(crate) use array::{elements_from_binary, elements_from_text};
-pub(crate) use types::{Family, family, key_type, key_type_name, key_type_named, parameter_type};
+pub(crate) use types::{Family, family, parameter_type};
 
 use shardgate_shard_map::{Key, KeyType};
 

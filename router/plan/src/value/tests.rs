@@ -7,7 +7,7 @@ fn check(ty: KeyType, text: &str, expect: Parsed) {
         from_text(ty, text),
         expect,
         "{} input of {text:?}",
-        key_type_name(ty)
+        ty.name()
     );
 }
 

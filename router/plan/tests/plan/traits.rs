@@ -93,6 +93,7 @@ fn taints() {
         "CALL f()",
         "LOAD 'x'",
         "CREATE TEMP TABLE x (id int)",
+        "SELECT * INTO TEMP x FROM notes",
         "NOTHING KNOWN",
     ] {
         assert!(traits(sql).taints.is_some(), "{sql}");
@@ -125,6 +126,7 @@ fn others() {
     assert!(traits("VACUUM").no_transaction);
     assert!(traits("CREATE INDEX CONCURRENTLY i ON notes (id)").no_transaction);
     assert!(traits("CREATE TEMP TABLE x (id int)").temporary);
+    assert!(traits("SELECT 1 INTO TEMPORARY TABLE x").temporary);
     assert!(!traits("CREATE TABLE x (id int)").temporary);
 }
 

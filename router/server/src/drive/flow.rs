@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 
 /// Messages of the client that are read while others wait before them; also what it takes to notice that it is gone.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
+/// So much of an answer is read to its end although nobody wants it.
+const DROPPED_BYTES_MAX: usize = 64 * 1024;
 
 impl Drive {
     /// Not read from: a client whose messages wait, and one whose messages a backend does not take.
@@ -137,7 +139,7 @@ impl Drive {
             return false;
         }
         if self.state.output_broken {
-            self.out.client.clear();
+            self.drop_output();
             return true;
         }
         let before = self.out.client.len();
@@ -158,6 +160,17 @@ impl Drive {
                 self.input_ended();
                 true
             }
+        }
+    }
+
+    /// Nobody reads what comes: it is read and dropped until the statement is done. One that goes on to answer is
+    /// cancelled, as a server does that cannot write to its client any more.
+    fn drop_output(&mut self) {
+        let dropped = self.out.client.len();
+        self.out.client.clear();
+        self.clock.dropped_bytes = self.clock.dropped_bytes.saturating_add(dropped);
+        if self.clock.dropped_bytes > DROPPED_BYTES_MAX && !std::mem::replace(&mut self.clock.gone_cancelled, true) {
+            self.tell(Event::CancelRequested);
         }
     }
 }

@@ -80,6 +80,8 @@ struct Clock {
     gone: Option<Instant>,
     /// The statement of a client that is gone was cancelled.
     gone_cancelled: bool,
+    /// What was meant for a client that cannot be written to any more.
+    dropped_bytes: usize,
     waiting: Option<Instant>,
     ticking: bool,
 }
@@ -94,9 +96,9 @@ impl Drive {
         stream: TcpStream,
         accepted: Instant,
         buffers: (BytesMut, BytesMut),
-    ) -> Self {
+    ) -> Box<Self> {
         let (input, output) = buffers;
-        Drive {
+        Box::new(Drive {
             shared,
             client,
             role,
@@ -117,15 +119,18 @@ impl Drive {
                 stalled: None,
                 gone: None,
                 gone_cancelled: false,
+                dropped_bytes: 0,
                 waiting: None,
                 ticking: false,
             },
             state: State::default(),
-        }
+        })
     }
 
     /// Serves the client until its session is over. Dropping the future closes everything.
-    pub async fn run(mut self) {
+    ///
+    /// It takes a box because a future holds what is moved into it several times over.
+    pub async fn run(mut self: Box<Self>) {
         self.session.start(&mut self.out);
         self.carry_out();
         std::future::poll_fn(|context| self.turn(context)).await;
@@ -228,4 +233,16 @@ impl Drop for Drive {
 /// 57P01 in Postgres's words.
 pub(crate) fn terminated() -> PgError {
     PgError::error("57P01", "terminating connection due to administrator command")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_costs_little() {
+        let bytes = std::mem::size_of::<Drive>();
+        assert!(bytes < 8 * 1024, "{bytes}");
+        println!("{bytes} {}", std::mem::size_of::<Session>());
+    }
 }

@@ -5,6 +5,8 @@ use crate::error::SqlError;
 
 /// Bytes at which an operator's run ends or goes on.
 const OPERATOR: &[u8] = b"~!@#^&|`?+-*/%<>=";
+/// An operator of this many bytes is too long (NAMEDATALEN).
+const OPERATOR_BYTES_END: usize = 64;
 /// An operator that contains one of these may end in `+` or `-`.
 const KEEPS_SIGN: &[u8] = b"~!@#^&|`?%";
 
@@ -13,6 +15,8 @@ pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     tokens: Vec<Token>,
+    /// The run of operator characters that was looked at last.
+    run: Run,
 }
 
 impl<'a> Scanner<'a> {
@@ -22,6 +26,7 @@ impl<'a> Scanner<'a> {
             bytes: text.as_bytes(),
             at: 0,
             tokens: Vec::with_capacity(text.len() / 5 + 4),
+            run: Run::default(),
         }
     }
 
@@ -329,39 +334,62 @@ impl<'a> Scanner<'a> {
     /// the operator has a character that no SQL operator has.
     fn operator(&mut self) -> Result<(), SqlError> {
         let start = self.at;
-        let mut end = start;
-        while let Some(byte) = self.bytes.get(end) {
-            let next = self.bytes.get(end + 1);
-            let comment = matches!((byte, next), (b'-', Some(b'-')) | (b'/', Some(b'*')));
-            if !OPERATOR.contains(byte) || (comment && end > start) {
-                break;
-            }
-            end += 1;
+        if start >= self.run.end {
+            self.run = Run::at(self.bytes, start);
         }
-        let run = self.bytes.get(start..end).unwrap_or_default();
-        let mut length = run.len();
-        let signed = run.split_last().is_some_and(|(last, rest)| {
-            matches!(last, b'+' | b'-') && !rest.iter().any(|b| KEEPS_SIGN.contains(b))
-        });
-        if signed {
-            while length > 1
-                && run
-                    .get(length - 1)
-                    .is_some_and(|b| matches!(b, b'+' | b'-'))
-            {
-                length -= 1;
-            }
-        }
-        if length >= 64 {
+        let Run { end, signs, keeps } = self.run;
+        let signed = signs < end && keeps.is_none_or(|at| at < start);
+        let length = if signed {
+            signs.max(start + 1) - start
+        } else {
+            end - start
+        };
+        if length >= OPERATOR_BYTES_END {
             return Err(SqlError::syntax("operator too long", self.text, start..end));
         }
-        let kind = if run.get(..length) == Some(b"=>".as_slice()) {
+        let equals_greater = self.text.get(start..start + length) == Some("=>");
+        let kind = if equals_greater {
             Kind::EqualsGreater
         } else {
             Kind::Op
         };
         self.take(kind, length);
         Ok(())
+    }
+}
+
+/// A run of operator characters. It is looked at once, however many operators are cut from it.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    end: usize,
+    /// Where the signs at its end begin.
+    signs: usize,
+    /// The last character that lets an operator end in a sign, the run's last byte not counted.
+    keeps: Option<usize>,
+}
+
+impl Run {
+    fn at(bytes: &[u8], start: usize) -> Run {
+        let mut run = Run {
+            end: start,
+            signs: start,
+            keeps: None,
+        };
+        let mut last = None;
+        while let Some(byte) = bytes.get(run.end) {
+            let next = bytes.get(run.end + 1);
+            let comment = matches!((byte, next), (b'-', Some(b'-')) | (b'/', Some(b'*')));
+            if !OPERATOR.contains(byte) || (comment && run.end > start) {
+                break;
+            }
+            run.keeps = last.or(run.keeps);
+            last = KEEPS_SIGN.contains(byte).then_some(run.end);
+            run.end += 1;
+            if !matches!(byte, b'+' | b'-') {
+                run.signs = run.end;
+            }
+        }
+        run
     }
 }
 
