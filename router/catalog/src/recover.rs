@@ -37,14 +37,8 @@ pub(crate) struct InDoubt {
 impl InDoubt {
     /// The key of its decision row.
     fn decision(&self) -> &str {
-        match self.gid.strip_prefix(PREFIX) {
-            // The last part is the shard's.
-            Some(_) => self
-                .gid
-                .rsplit_once(':')
-                .map_or(self.gid.as_str(), |(decision, _)| decision),
-            None => &self.gid,
-        }
+        // The last part is the shard's.
+        self.gid.rsplit_once(':').map_or(self.gid.as_str(), |(decision, _)| decision)
     }
 
     /// Its maker may still be about to decide.
@@ -182,8 +176,8 @@ mod tests {
         };
         for (gid, age_s, decision, young) in [
             ("shardgate:ddl:c:1:2", 0.0, "shardgate:ddl:c:1", false),
-            ("shardgate:c:r:7_1", 59.0, "shardgate:c:r:7_1", true),
-            ("shardgate:c:r:7_1", 61.0, "shardgate:c:r:7_1", false),
+            ("shardgate:c:r:7_1:2", 59.0, "shardgate:c:r:7_1", true),
+            ("shardgate:c:r:7_1:2", 61.0, "shardgate:c:r:7_1", false),
         ] {
             let found = found(gid, age_s);
             assert_eq!(

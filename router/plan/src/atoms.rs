@@ -8,8 +8,8 @@ use crate::keyset::{Item, KeySet, NullMeans, ParamItem};
 use crate::operators::is_comparison;
 use crate::resolve::{Resolved, Resolver};
 use crate::scope::{Lookup, Scope};
-use crate::value::{self, Family, Parsed, family};
-use crate::walk::{element, expr_columns, is_fractional};
+use crate::value::{self, Family, family};
+use crate::walk::{expr_columns, is_fractional};
 use shardgate_shard_map::KeyType;
 use shardgate_sql::facts::{Expr, Literal, Quantifier, Query};
 use std::rc::Rc;
@@ -41,7 +41,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn membership(
+    pub(crate) fn membership(
         &mut self,
         expr: &'a Expr,
         query: &'a Query,
@@ -140,7 +140,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn disjunction(&mut self, list: &[Expr], scope: &Scope<'a>) -> Vec<Atom> {
+    pub(crate) fn disjunction(&mut self, list: &[Expr], scope: &Scope<'a>) -> Vec<Atom> {
         let mut arms: Vec<Vec<Atom>> = list.iter().map(|arm| self.atoms(arm, scope)).collect();
         arms.retain(|arm| !arm.contains(&Atom::Never));
         let Some(first) = arms.first() else {
@@ -158,19 +158,19 @@ impl<'a> Resolver<'a> {
         atoms
     }
 
-    fn column_node(&self, expr: &Expr, scope: &Scope<'a>) -> Option<NodeId> {
+    pub(crate) fn column_node(&self, expr: &Expr, scope: &Scope<'a>) -> Option<NodeId> {
         match self.column(expr, scope)? {
             Lookup::Node(node) => Some(node),
             Lookup::Opaque => None,
         }
     }
 
-    fn typed_node(&self, expr: &Expr, scope: &Scope<'a>) -> Option<(NodeId, KeyType)> {
+    pub(crate) fn typed_node(&self, expr: &Expr, scope: &Scope<'a>) -> Option<(NodeId, KeyType)> {
         let node = self.column_node(expr, scope)?;
         Some((node, self.ty(node)?))
     }
 
-    fn equality(
+    pub(crate) fn equality(
         &mut self,
         left: &Expr,
         right: &Expr,
@@ -199,7 +199,7 @@ impl<'a> Resolver<'a> {
         atoms
     }
 
-    fn equal_values(
+    pub(crate) fn equal_values(
         &mut self,
         left: &Expr,
         right: &Expr,
@@ -227,7 +227,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn equals_constant(
+    pub(crate) fn equals_constant(
         &mut self,
         node: NodeId,
         ty: KeyType,
@@ -250,12 +250,12 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn note(&mut self, node: NodeId, why: &str) {
+    pub(crate) fn note(&mut self, node: NodeId, why: &str) {
         self.notes.entry(node).or_insert_with(|| why.to_owned());
     }
 
     /// Comparisons other than `=`: they reject NULL, and on ordered keys they bound the range.
-    fn comparison(
+    pub(crate) fn comparison(
         &mut self,
         op: &str,
         schema: Option<&str>,
@@ -285,7 +285,13 @@ impl<'a> Resolver<'a> {
     }
 
     /// `column op constant` as a set. Text is left out: its order is the collation's.
-    fn interval(&self, op: &str, mirrored: bool, constant: &Expr, ty: KeyType) -> Option<KeySet> {
+    pub(crate) fn interval(
+        &self,
+        op: &str,
+        mirrored: bool,
+        constant: &Expr,
+        ty: KeyType,
+    ) -> Option<KeySet> {
         if is_fractional(constant) {
             return None;
         }
@@ -308,7 +314,12 @@ impl<'a> Resolver<'a> {
     }
 
     /// `IS NOT DISTINCT FROM`: NULL equals NULL here.
-    fn not_distinct(&mut self, left: &Expr, right: &Expr, scope: &Scope<'a>) -> Vec<Atom> {
+    pub(crate) fn not_distinct(
+        &mut self,
+        left: &Expr,
+        right: &Expr,
+        scope: &Scope<'a>,
+    ) -> Vec<Atom> {
         let (node, ty, other) = match (self.typed_node(left, scope), self.typed_node(right, scope))
         {
             (Some((a, ty)), Some((b, other))) => {
@@ -342,150 +353,10 @@ impl<'a> Resolver<'a> {
             Constant::Null | Constant::No(_) => Vec::new(),
         }
     }
-
-    fn in_list(&mut self, expr: &Expr, list: &[Expr], scope: &Scope<'a>) -> Vec<Atom> {
-        let columns = expr_columns(expr);
-        let mut atoms = Vec::new();
-        for (i, column) in columns.iter().enumerate() {
-            let Some((node, ty)) = self.typed_node(column, scope) else {
-                continue;
-            };
-            let elements: Option<Vec<&Expr>> =
-                list.iter().map(|e| element(e, i, columns.len())).collect();
-            let set = match elements {
-                Some(elements) if self.equality_is_builtin(ty) => self.list_set(&elements, ty),
-                Some(_) => Err("its = may be a user's operator".to_owned()),
-                None => Err("the rows of IN differ in length".to_owned()),
-            };
-            match set {
-                Ok(set) => atoms.extend(within(node, set)),
-                Err(why) => self.note(node, &format!("its IN list does not bind: {why}")),
-            }
-        }
-        atoms
-    }
-
-    fn list_set(&self, elements: &[&Expr], ty: KeyType) -> Result<Arc<KeySet>, String> {
-        // A numeric among them makes the list numeric, and '5.0' would be read as one.
-        let numeric = elements.iter().any(|e| is_fractional(e));
-        let untyped = |e: &&Expr| matches!(e, Expr::Literal(Literal::String(_)) | Expr::Param(_));
-        if numeric && elements.iter().any(untyped) {
-            return Err("it mixes numerics with constants of unknown type".to_owned());
-        }
-        let meets = if elements.len() == 1 {
-            Meets::Alone
-        } else {
-            Meets::InList
-        };
-        let mut items = Vec::with_capacity(elements.len());
-        for element in elements {
-            match self.constant(element, ty, meets) {
-                Constant::Item(item) => items.push(item),
-                Constant::Null | Constant::Nothing => {}
-                Constant::No(why) => return Err(why),
-            }
-        }
-        Ok(Arc::new(KeySet::Items(items)))
-    }
-
-    /// `column = ANY (array)`
-    fn any_of(
-        &mut self,
-        left: &Expr,
-        array: &Expr,
-        schema: Option<&str>,
-        scope: &Scope<'a>,
-    ) -> Vec<Atom> {
-        let Some((node, ty)) = self.typed_node(left, scope) else {
-            return Vec::new();
-        };
-        if !self.operator_is_builtin("=", schema, Some(ty)) {
-            return Vec::new();
-        }
-        match self.array_set(array, ty) {
-            Ok(set) => within(node, set),
-            Err(why) => {
-                self.note(node, &format!("its ANY (array) does not bind: {why}"));
-                Vec::new()
-            }
-        }
-    }
-
-    fn array_set(&self, array: &Expr, ty: KeyType) -> Result<Arc<KeySet>, String> {
-        let other = || "the array is of another type, or no constant".to_owned();
-        match array {
-            Expr::Literal(Literal::String(text)) => literal_array(text, ty),
-            Expr::Literal(Literal::Null) => Ok(Arc::new(KeySet::empty())),
-            Expr::Param(number) => self.array_param(*number, ty).ok_or_else(other),
-            Expr::Array(elements) => {
-                // Without a cast the elements decide the type: strings make it text.
-                let fits = |e: &&Expr| match e {
-                    Expr::Literal(Literal::Number(_)) => {
-                        family(ty) == Family::Int && !is_fractional(e)
-                    }
-                    Expr::Literal(Literal::String(_)) => family(ty) == Family::Text,
-                    Expr::Cast { .. } => true,
-                    _ => false,
-                };
-                if !elements.iter().all(|e| fits(&e)) {
-                    return Err(other());
-                }
-                self.list_set(&elements.iter().collect::<Vec<_>>(), ty)
-            }
-            Expr::Cast { expr, ty: cast } if cast.array && cast.modifiers.is_empty() => {
-                let to = self
-                    .named_type(cast)
-                    .filter(|to| family(*to) == family(ty))
-                    .ok_or_else(other)?;
-                match expr.as_ref() {
-                    Expr::Literal(Literal::String(text)) => literal_array(text, to),
-                    Expr::Param(number) => self.array_param(*number, to).ok_or_else(other),
-                    Expr::Array(elements) => {
-                        self.list_set(&elements.iter().collect::<Vec<_>>(), to)
-                    }
-                    _ => Err(other()),
-                }
-            }
-            _ => Err(other()),
-        }
-    }
-
-    fn array_param(&self, number: u16, ty: KeyType) -> Option<Arc<KeySet>> {
-        let (ty, inferred) = match self.declared(number) {
-            None => (ty, true),
-            Some(oid) => match value::parameter_type(oid)? {
-                (declared, true) if family(declared) == family(ty) => (declared, false),
-                _ => return None,
-            },
-        };
-        let null = NullMeans::Nothing;
-        let param = ParamItem {
-            number,
-            ty,
-            array: true,
-            null,
-            assigned: None,
-            inferred,
-        };
-        Some(Arc::new(KeySet::Items(vec![Item::Param(param)])))
-    }
-}
-
-fn literal_array(text: &str, ty: KeyType) -> Result<Arc<KeySet>, String> {
-    let unreadable = || "only Postgres can read the array".to_owned();
-    let elements = value::elements_from_text(text).ok_or_else(unreadable)?;
-    let mut items = Vec::with_capacity(elements.len());
-    for element in elements.into_iter().flatten() {
-        match value::from_text(ty, &element) {
-            Parsed::Key(key) => items.push(Item::Key(key)),
-            Parsed::Fails | Parsed::Unknown => return Err(unreadable()),
-        }
-    }
-    Ok(Arc::new(KeySet::Items(items)))
 }
 
 /// `node` is one of the set; an empty set lets no row pass.
-fn within(node: NodeId, set: Arc<KeySet>) -> Vec<Atom> {
+pub(crate) fn within(node: NodeId, set: Arc<KeySet>) -> Vec<Atom> {
     let never = set.is_empty();
     let mut atoms = vec![Atom::Within(node, set)];
     if never {

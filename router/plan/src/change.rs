@@ -1,49 +1,19 @@
 //! INSERT, UPDATE and DELETE: their scopes, and the keys of the rows that they make.
 
-use crate::constant::{Constant, Meets};
 use crate::env::mentions;
 use crate::ir::{
     Atom, Change, LeafId, NewKeySet, NewKeys, NodeId, Predicate, Scoped, ScopedBody, Selected,
 };
-use crate::keyed::null_key;
-use crate::keyset::{Item, KeySet};
-use crate::refusals;
+use crate::new_keys::Keyed;
 use crate::resolve::{Resolved, Resolver, plain};
-use crate::scope::{Columns, Lookup, Scope, Visible};
-use crate::snapshot::{Column, ColumnDefault, Placement, Relation};
-use crate::value::{Family, family};
+use crate::scope::{Columns, Scope, Visible};
+use crate::snapshot::Relation;
 use shardgate_shard_map::KeyType;
 use shardgate_sql::facts::{
-    Assignment, Body, Delete, Distinct, Expr, FromItem, Insert, InsertSource, OnConflict, Query,
-    Update,
+    Assignment, Delete, Expr, FromItem, Insert, InsertSource, OnConflict, Update,
 };
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// The target of a change, if it is a distributed table.
-#[derive(Clone, Copy)]
-struct Keyed<'r> {
-    relation: &'r Relation,
-    index: usize,
-    column: &'r Column,
-    ty: KeyType,
-}
-
-impl<'r> Keyed<'r> {
-    fn of(relation: Option<&'r Arc<Relation>>) -> Option<Keyed<'r>> {
-        let relation = relation?;
-        let Placement::Distributed { key, .. } = relation.placement else {
-            return None;
-        };
-        let column = relation.columns.get(key)?;
-        Some(Keyed {
-            relation,
-            index: key,
-            column,
-            ty: KeyType::from_oid(column.ty)?,
-        })
-    }
-}
 
 impl<'a> Resolver<'a> {
     pub(crate) fn insert(&mut self, insert: &'a Insert, base: &Rc<Scope<'a>>) -> Resolved<Scoped> {
@@ -125,150 +95,11 @@ impl<'a> Resolver<'a> {
         Ok(changed(change, outputs, complete))
     }
 
-    fn key(&self, leaf: LeafId) -> Option<NodeId> {
+    pub(crate) fn key(&self, leaf: LeafId) -> Option<NodeId> {
         self.leaves.get(leaf.0)?.key
     }
 
-    /// Columns of a distributed table that get their default: what it must not be.
-    fn defaults(&mut self, relation: &Relation, insert: &Insert, positions: &[Option<usize>]) {
-        for (index, column) in relation.columns.iter().enumerate() {
-            let place = positions.iter().position(|at| *at == Some(index));
-            let given = match (&insert.source, place) {
-                (InsertSource::Values(rows), Some(place)) => rows
-                    .iter()
-                    .all(|row| row.get(place).is_some_and(|value| *value != Expr::Default)),
-                (InsertSource::Query(_), Some(_)) => true,
-                (InsertSource::DefaultValues, _) | (_, None) => false,
-            };
-            let overridden = insert.overriding && column.default == ColumnDefault::Sequence;
-            if !given || overridden {
-                self.default_of(relation, column);
-            }
-        }
-    }
-
-    fn default_of(&mut self, relation: &Relation, column: &Column) {
-        match column.default {
-            ColumnDefault::None | ColumnDefault::Plain => {}
-            ColumnDefault::Sequence => self
-                .problems
-                .push(refusals::sequence_default(relation, column)),
-            ColumnDefault::Other => self
-                .problems
-                .push(refusals::other_default(relation, column)),
-        }
-    }
-
-    /// The keys of all new rows. None: a problem was noted.
-    fn insert_keys(
-        &mut self,
-        keyed: Keyed<'_>,
-        insert: &Insert,
-        place: Option<usize>,
-        source: Option<&Scoped>,
-    ) -> Option<Arc<KeySet>> {
-        let Some(place) = place else {
-            self.problems
-                .push(refusals::missing_key(keyed.relation, keyed.column));
-            return None;
-        };
-        match &insert.source {
-            InsertSource::DefaultValues => {
-                self.problems
-                    .push(refusals::missing_key(keyed.relation, keyed.column));
-                None
-            }
-            InsertSource::Values(rows) => {
-                let mut items = Vec::with_capacity(rows.len());
-                for row in rows {
-                    match row.get(place) {
-                        None | Some(Expr::Default) => {
-                            self.problems
-                                .push(refusals::missing_key(keyed.relation, keyed.column));
-                            return None;
-                        }
-                        Some(value) => items.push(self.new_key(keyed, value)?),
-                    }
-                }
-                Some(Arc::new(KeySet::Items(items)))
-            }
-            InsertSource::Query(query) => self.selected_key(keyed, query, place, source?),
-        }
-    }
-
-    /// A constant that is assigned to the key.
-    fn new_key(&mut self, keyed: Keyed<'_>, value: &Expr) -> Option<Item> {
-        match self.constant(value, keyed.ty, Meets::Assigned(keyed.column.modifier)) {
-            Constant::Item(item) => Some(item),
-            Constant::Null => {
-                self.problems
-                    .push(null_key(&keyed.relation.name, &keyed.column.name));
-                None
-            }
-            Constant::Nothing => {
-                self.problems.push(refusals::key_not_computed(
-                    keyed.relation,
-                    keyed.column,
-                    "it is rounded on assignment",
-                ));
-                None
-            }
-            Constant::No(why) => {
-                self.problems.push(refusals::key_not_computed(
-                    keyed.relation,
-                    keyed.column,
-                    &why,
-                ));
-                None
-            }
-        }
-    }
-
-    /// INSERT .. SELECT: the key is a constant of the select list, or a column whose values are known.
-    fn selected_key(
-        &mut self,
-        keyed: Keyed<'_>,
-        query: &Query,
-        place: usize,
-        source: &Scoped,
-    ) -> Option<Arc<KeySet>> {
-        let output = source.outputs.get(place).filter(|_| source.complete);
-        let Some(output) = output else {
-            self.problems
-                .push(refusals::missing_key(keyed.relation, keyed.column));
-            return None;
-        };
-        // Only in a plain SELECT is an uncast constant converted to the column's type directly.
-        let direct = matches!(&query.body, Body::Select(select) if select.distinct == Distinct::No);
-        if let (Some(constant), true) = (&output.constant, direct) {
-            return self
-                .new_key(keyed, constant)
-                .map(|item| Arc::new(KeySet::Items(vec![item])));
-        }
-        let ty = output.node.and_then(|node| self.ty(node));
-        let kept = ty.is_some_and(|ty| keeps_value(ty, keyed));
-        let set = source
-            .exports
-            .get(place)
-            .cloned()
-            .flatten()
-            .filter(|_| kept);
-        if set.is_none() {
-            let why = if kept {
-                "the select does not bind it"
-            } else {
-                "the assignment may change it"
-            };
-            self.problems.push(refusals::key_not_computed(
-                keyed.relation,
-                keyed.column,
-                why,
-            ));
-        }
-        set
-    }
-
-    fn on_conflict(
+    pub(crate) fn on_conflict(
         &mut self,
         conflict: &'a OnConflict,
         known: Option<&'a Arc<Relation>>,
@@ -327,7 +158,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// SET. `own`: the node of the target's key.
-    fn assignments(
+    pub(crate) fn assignments(
         &mut self,
         assignments: &'a [Assignment],
         known: Option<&'a Arc<Relation>>,
@@ -372,41 +203,6 @@ impl<'a> Resolver<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The key that SET gives; None: it stays, or a problem was noted.
-    fn assigned_key(
-        &mut self,
-        keyed: Keyed<'_>,
-        value: Option<&Expr>,
-        own: Option<NodeId>,
-        scope: &Scope<'a>,
-    ) -> Option<NewKeys> {
-        let column = value.and_then(|value| self.column(value, scope));
-        match (column, value) {
-            (Some(Lookup::Node(node)), _) if Some(node) == own => None,
-            (Some(Lookup::Node(node)), _)
-                if self.ty(node).is_some_and(|ty| keeps_value(ty, keyed)) =>
-            {
-                Some(NewKeys {
-                    assigned: true,
-                    set: NewKeySet::Of(node),
-                })
-            }
-            (None, Some(value)) if *value != Expr::Default => {
-                let item = self.new_key(keyed, value)?;
-                let set = NewKeySet::Known(Arc::new(KeySet::Items(vec![item])));
-                Some(NewKeys {
-                    assigned: true,
-                    set,
-                })
-            }
-            _ => {
-                self.problems
-                    .push(refusals::key_change(keyed.relation, keyed.column));
-                None
-            }
-        }
     }
 
     pub(crate) fn update(&mut self, update: &'a Update, base: &Rc<Scope<'a>>) -> Resolved<Scoped> {
@@ -454,7 +250,7 @@ impl<'a> Resolver<'a> {
         Ok(changed(change, outputs, complete))
     }
 
-    fn entry_of(&self, node: NodeId) -> Option<crate::ir::EntryId> {
+    pub(crate) fn entry_of(&self, node: NodeId) -> Option<crate::ir::EntryId> {
         self.nodes
             .get(usize::try_from(node.0).ok()?)
             .map(|node| node.entry)
@@ -487,7 +283,7 @@ impl<'a> Resolver<'a> {
 
     /// The target, FROM or USING, and WHERE: an inner join of all.
     #[allow(clippy::type_complexity)]
-    fn joined(
+    pub(crate) fn joined(
         &mut self,
         (entry, others, filter): (crate::from::Entry, &'a [FromItem], Option<&'a Expr>),
         base: &Rc<Scope<'a>>,
@@ -507,7 +303,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-fn changed(change: Change, outputs: Vec<crate::ir::Output>, complete: bool) -> Scoped {
+pub(crate) fn changed(change: Change, outputs: Vec<crate::ir::Output>, complete: bool) -> Scoped {
     let mut scoped = plain(ScopedBody::Change(Box::new(change)));
     scoped.outputs = outputs;
     scoped.complete = complete;
@@ -515,7 +311,10 @@ fn changed(change: Change, outputs: Vec<crate::ir::Output>, complete: bool) -> S
 }
 
 /// For each written column (or each column of the table, if none is written) its index in the table.
-fn target_columns(known: Option<&Arc<Relation>>, written: &[String]) -> Vec<Option<usize>> {
+pub(crate) fn target_columns(
+    known: Option<&Arc<Relation>>,
+    written: &[String],
+) -> Vec<Option<usize>> {
     let Some(known) = known else {
         return Vec::new();
     };
@@ -526,10 +325,4 @@ fn target_columns(known: Option<&Arc<Relation>>, written: &[String]) -> Vec<Opti
         .iter()
         .map(|name| known.columns.iter().position(|column| column.name == *name))
         .collect()
-}
-
-/// A value of type `ty` is the same after its assignment to the key.
-fn keeps_value(ty: KeyType, keyed: Keyed<'_>) -> bool {
-    let same = family(ty) == family(keyed.ty);
-    same && (keyed.column.modifier == -1 || family(ty) == Family::Int)
 }

@@ -7,14 +7,13 @@ use crate::bind::Binder;
 use crate::decision::{Context, Refusal};
 use crate::ir::{EntryId, Leaf, Node, NodeId, Output, Scoped, ScopedBody, Tree};
 use crate::path::SearchPath;
-use crate::scope::{CteEntry, CteFrame, CteScope, CteState, RowColumn, Scope};
+use crate::scope::{CteScope, Scope};
 use crate::seen::Seen;
 use crate::snapshot::Snapshot;
 use crate::uses::Uses;
 use crate::value::family;
 use shardgate_shard_map::KeyType;
 use shardgate_sql::facts::{Body, Query, SetOperation};
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -35,7 +34,7 @@ pub(crate) struct Resolver<'a> {
     pub(crate) path: SearchPath,
     pub(crate) nodes: Vec<Node>,
     pub(crate) leaves: Vec<Leaf>,
-    entries: u32,
+    pub(crate) entries: u32,
     depth: usize,
     /// How many views deep the walk is; the text of a view is not the client's.
     pub(crate) in_view: usize,
@@ -144,7 +143,7 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn body(
+    pub(crate) fn body(
         &mut self,
         query: &'a Query,
         base: &Rc<Scope<'a>>,
@@ -179,7 +178,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn set_operation(
+    pub(crate) fn set_operation(
         &mut self,
         _kind: SetOperation,
         left: &'a Query,
@@ -191,7 +190,7 @@ impl<'a> Resolver<'a> {
         self.united(left, right)
     }
 
-    fn united(&mut self, left: Scoped, right: Scoped) -> Resolved<Scoped> {
+    pub(crate) fn united(&mut self, left: Scoped, right: Scoped) -> Resolved<Scoped> {
         let entry = self.entry()?;
         let complete = left.complete && right.complete && left.outputs.len() == right.outputs.len();
         let mut outputs = Vec::new();
@@ -221,182 +220,8 @@ impl<'a> Resolver<'a> {
         Ok(scoped)
     }
 
-    /// Makes the frame of a WITH list. What runs on its own goes into `alone`.
-    fn with(
-        &mut self,
-        query: &'a Query,
-        parent: &Rc<Scope<'a>>,
-        alone: &mut Vec<Scoped>,
-    ) -> Resolved<Option<Rc<CteFrame<'a>>>> {
-        if query.ctes.is_empty() {
-            return Ok(None);
-        }
-        let mut entries = Vec::with_capacity(query.ctes.len());
-        for cte in &query.ctes {
-            let id = self.entry()?;
-            entries.push(CteEntry {
-                id,
-                cte,
-                references: Cell::new(0),
-                state: RefCell::new(CteState::Pending),
-            });
-        }
-        let frame = Rc::new(CteFrame {
-            recursive: query.recursive,
-            outer: parent.clone(),
-            entries,
-        });
-        for (index, entry) in frame.entries.iter().enumerate() {
-            self.seen.word(&entry.cte.name);
-            for column in &entry.cte.columns {
-                self.seen.word(column);
-            }
-            let state = self.define(&frame, index, alone)?;
-            entry.state.replace(state);
-        }
-        Ok(Some(frame))
-    }
-
-    fn define(
-        &mut self,
-        frame: &Rc<CteFrame<'a>>,
-        index: usize,
-        alone: &mut Vec<Scoped>,
-    ) -> Resolved<CteState> {
-        let Some(entry) = frame.entries.get(index) else {
-            return Err(TooComplex);
-        };
-        let body = &entry.cte.query.body;
-        match body {
-            Body::Insert(_) | Body::Update(_) | Body::Delete(_) | Body::Opaque(_) => {
-                entry.state.replace(CteState::Active);
-                let scope = cte_scope(frame, index);
-                let scoped = self.query(&entry.cte.query, &scope, &[])?;
-                let state = self.rows_of(&scoped, &entry.cte.columns);
-                alone.push(scoped);
-                Ok(state)
-            }
-            Body::SetOperation { left, right, .. } if frame.recursive => Ok(self
-                .recursive(frame, index, (left, right), alone)?
-                .unwrap_or(CteState::Inline)),
-            Body::Select(_) | Body::Values(_) | Body::SetOperation { .. } => Ok(CteState::Inline),
-        }
-    }
-
-    fn rows_of(&self, scoped: &Scoped, names: &[String]) -> CteState {
-        if !scoped.complete {
-            return CteState::UnknownRows;
-        }
-        let columns =
-            scoped
-                .outputs
-                .iter()
-                .zip(&scoped.exports)
-                .enumerate()
-                .map(|(i, (output, values))| RowColumn {
-                    name: names.get(i).unwrap_or(&output.name).clone(),
-                    ty: output.node.and_then(|node| self.ty(node)),
-                    values: values.clone(),
-                });
-        CteState::Rows(Rc::new(columns.collect()))
-    }
-
-    /// A CTE of WITH RECURSIVE. None: it does not refer to itself.
-    ///
-    /// Its rows' values are those of the first arm in the columns that the second arm passes on unchanged: by
-    /// induction over the steps.
-    fn recursive(
-        &mut self,
-        frame: &Rc<CteFrame<'a>>,
-        index: usize,
-        (left, right): (&'a Query, &'a Query),
-        alone: &mut Vec<Scoped>,
-    ) -> Resolved<Option<CteState>> {
-        let Some(entry) = frame.entries.get(index) else {
-            return Err(TooComplex);
-        };
-        let scope = cte_scope(frame, index);
-        entry.state.replace(CteState::Active);
-        let marks = (self.leaves.len(), self.entries);
-        let first = self.query(left, &scope, &[])?;
-        let CteState::Rows(mut columns) = self.rows_of(&first, &entry.cte.columns) else {
-            entry.state.replace(CteState::UnknownRows);
-            let step = self.query(right, &scope, &[])?;
-            alone.push(self.united(first, step)?);
-            return Ok(Some(CteState::UnknownRows));
-        };
-        // First without knowledge of its own rows: which columns does a step carry on?
-        let unknown = |columns: &[RowColumn]| {
-            Rc::new(
-                columns
-                    .iter()
-                    .map(|c| RowColumn {
-                        values: None,
-                        ..c.clone()
-                    })
-                    .collect::<Vec<_>>(),
-            )
-        };
-        entry.state.replace(CteState::Rows(unknown(&columns)));
-        let before = (self.leaves.len(), entry.references.get());
-        let probe = self.query(right, &scope, &[])?;
-        if entry.references.get() == before.1 {
-            self.leaves.truncate(marks.0);
-            self.entries = marks.1;
-            return Ok(None);
-        }
-        let carried = self.carried(&probe, entry.id, columns.len());
-        self.leaves.truncate(before.0);
-        let kept: Vec<RowColumn> = columns
-            .iter()
-            .zip(carried)
-            .map(|(column, carried)| RowColumn {
-                values: column.values.clone().filter(|_| carried),
-                ..column.clone()
-            })
-            .collect();
-        columns = Rc::new(kept);
-        entry.state.replace(CteState::Rows(columns.clone()));
-        let step = self.query(right, &scope, &[])?;
-        alone.push(self.united(first, step)?);
-        Ok(Some(CteState::Rows(columns)))
-    }
-
-    /// For each output of a recursive step: it equals the same column of the row that the step began with.
-    fn carried(&self, step: &Scoped, cte: EntryId, columns: usize) -> Vec<bool> {
-        let none = vec![false; columns];
-        let ScopedBody::Select(selected) = &step.body else {
-            return none;
-        };
-        if !step.complete || step.outputs.len() != columns {
-            return none;
-        }
-        let own = selected.from.iter().find_map(|tree| own_rows(tree, cte));
-        let Some(own) = own else { return none };
-        let after = Binder::new(&self.nodes, &self.leaves).query(step, &[], &[]);
-        let alike = |(output, own): (&Output, &Option<NodeId>)| match (output.node, own) {
-            (Some(node), Some(own)) => crate::env::same_class(node, *own, &after),
-            _ => false,
-        };
-        step.outputs.iter().zip(own).map(alike).collect()
-    }
-
-    /// CTEs that nobody refers to are still checked by Postgres; they must be bound by themselves.
-    fn unread(&mut self, frame: &Rc<CteFrame<'a>>, alone: &mut Vec<Scoped>) -> Resolved<()> {
-        for (index, entry) in frame.entries.iter().enumerate() {
-            let inline = matches!(*entry.state.borrow(), CteState::Inline);
-            if inline && entry.references.get() == 0 {
-                let scope = cte_scope(frame, index);
-                entry.state.replace(CteState::Active);
-                alone.push(self.query(&entry.cte.query, &scope, &[])?);
-                entry.state.replace(CteState::Inline);
-            }
-        }
-        Ok(())
-    }
-
     /// Marks the relations whose rows a locking clause locks.
-    fn lock(&mut self, body: &ScopedBody) {
+    pub(crate) fn lock(&mut self, body: &ScopedBody) {
         let mut found = Vec::new();
         if let ScopedBody::Select(selected) = body {
             for tree in &selected.from {
@@ -411,16 +236,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// The nodes of the recursive reference in a step: it stands in FROM, joined by inner joins only.
-fn own_rows(tree: &Tree, id: EntryId) -> Option<&Vec<Option<NodeId>>> {
-    match tree {
-        Tree::Rows { cte: Some(cte), .. } if cte.id == id => Some(&cte.nodes),
-        Tree::Rows { .. } | Tree::Leaf(..) | Tree::Derived { .. } => None,
-        Tree::Join { left, right, .. } => own_rows(left, id).or_else(|| own_rows(right, id)),
-    }
-}
-
-fn leaves_of(tree: &Tree, found: &mut Vec<usize>) {
+pub(crate) fn leaves_of(tree: &Tree, found: &mut Vec<usize>) {
     match tree {
         Tree::Leaf(_, leaf) => found.push(leaf.0),
         Tree::Derived { query, .. } => leaves_of_query(query, found),
@@ -432,7 +248,7 @@ fn leaves_of(tree: &Tree, found: &mut Vec<usize>) {
     }
 }
 
-fn leaves_of_query(query: &Scoped, found: &mut Vec<usize>) {
+pub(crate) fn leaves_of_query(query: &Scoped, found: &mut Vec<usize>) {
     match &query.body {
         ScopedBody::Select(selected) => {
             selected.from.iter().for_each(|tree| leaves_of(tree, found))
@@ -443,26 +259,6 @@ fn leaves_of_query(query: &Scoped, found: &mut Vec<usize>) {
         }
         ScopedBody::Expressions(_) | ScopedBody::Change(_) => {}
     }
-}
-
-/// Where the query of a CTE stands: around it is what is around its WITH, and it sees the CTEs before it, or all of
-/// its list if that is recursive.
-pub(crate) fn cte_scope<'a>(frame: &Rc<CteFrame<'a>>, index: usize) -> Rc<Scope<'a>> {
-    let count = if frame.recursive {
-        frame.entries.len()
-    } else {
-        index
-    };
-    let ctes = CteScope {
-        frame: frame.clone(),
-        count,
-        parent: frame.outer.ctes.clone(),
-    };
-    Rc::new(Scope {
-        visible: frame.outer.visible.clone(),
-        parent: frame.outer.parent.clone(),
-        ctes: Some(Rc::new(ctes)),
-    })
 }
 
 /// A query of which nothing is known but its body.
@@ -478,7 +274,7 @@ pub(crate) fn plain(body: ScopedBody) -> Scoped {
     }
 }
 
-fn wider(a: KeyType, b: KeyType) -> KeyType {
+pub(crate) fn wider(a: KeyType, b: KeyType) -> KeyType {
     match (a, b) {
         (KeyType::Int8, _) | (_, KeyType::Int8) => KeyType::Int8,
         (KeyType::Text, _) | (_, KeyType::Text) => KeyType::Text,

@@ -7,7 +7,7 @@ use crate::decision::{Compiled, Context, Refusal, Route, Traits};
 use crate::path::{SearchPath, Target};
 use crate::reach::{self, Reach};
 use crate::resolve::Resolver;
-use crate::snapshot::{DistributionId, Placement, Relation, Snapshot};
+use crate::snapshot::{DistributionId, Placement, Relation, RelationKind, Snapshot};
 use crate::{alter, traits};
 use shardgate_sql::facts::{Facts, Name, Scope, Utility};
 
@@ -292,7 +292,30 @@ impl Planned<'_> {
         }
     }
 
+    /// DROP INDEX and its kin name an index without its table. The snapshot does not tell which table that is, so the
+    /// index may be one that every shard has.
+    fn no_index_alone(&self) -> Result<(), Refusal> {
+        let index = self.targets().into_iter().find_map(|target| match target {
+            Target::Known(relation) | Target::Ambiguous(relation) => {
+                (relation.kind == RelationKind::Index).then(|| relation.name.clone())
+            }
+            Target::Temporary | Target::System | Target::Unknown => None,
+        });
+        match index.filter(|_| reach::any_spread(self.snapshot)) {
+            Some(name) => Err(Refusal::unsupported(
+                format!(
+                    "{} of index \"{name}\" is not supported yet",
+                    self.utility.tag
+                ),
+                "It may belong to a table that is on every shard, and would be changed on the home shard alone.",
+                "Choose each shard by hand with SET shardgate.shard.",
+            )),
+            None => Ok(()),
+        }
+    }
+
     fn on_home_relations(&self) -> Result<Route, Refusal> {
+        self.no_index_alone()?;
         let adds = matches!(self.utility.tag, "ALTER TABLE");
         let distributed = self
             .utility

@@ -30,6 +30,8 @@ pub(crate) struct Several {
 struct Member {
     slot: Slot,
     name: String,
+    /// Its own gid, quoted: two shards may be databases of one server, where gids are unique.
+    gid: String,
     attached: bool,
     /// Queries that were not answered yet.
     pending: usize,
@@ -65,12 +67,14 @@ impl Session {
         let home = self.snapshot.home;
         let mut shards: Vec<_> = self.snapshot.shards.iter().map(|shard| (shard.id, shard.name.clone())).collect();
         shards.sort_by_key(|(id, _)| (*id != home, *id));
+        let gid = format!("{}{}_{}", self.options.gid_prefix, self.options.pid, self.serial);
         let mut members = Vec::new();
         for (id, name) in shards {
             let slot = self.new_place(id, Wanted::Primary, out)?;
             members.push(Member {
                 slot,
                 name,
+                gid: quote_literal(&format!("{gid}:{}", id.0)),
                 attached: false,
                 pending: 0,
                 tag: String::new(),
@@ -79,7 +83,6 @@ impl Session {
                 prepared: false,
             });
         }
-        let gid = format!("{}{}_{}", self.options.gid_prefix, self.options.pid, self.serial);
         self.several = Some(Several {
             text: text.to_string(),
             gid,
@@ -176,8 +179,7 @@ impl Session {
                     return self.several_roll_back(out);
                 }
                 several.stage = Stage::Preparing;
-                let sql = format!("PREPARE TRANSACTION {gid}");
-                self.several_send(|_, index| index > 0, &[&sql], out);
+                self.several_two_phase("PREPARE TRANSACTION", out);
             }
             Stage::Preparing => {
                 for member in several.members.iter_mut().skip(1) {
@@ -200,8 +202,7 @@ impl Session {
                     return self.several_roll_back(out);
                 }
                 several.stage = Stage::Committing;
-                let sql = format!("COMMIT PREPARED {gid}");
-                self.several_send(|_, index| index > 0, &[&sql], out);
+                self.several_two_phase("COMMIT PREPARED", out);
             }
             // What could not be committed here is committed by recovery: the decision stands.
             Stage::Committing => {
@@ -239,9 +240,32 @@ impl Session {
         }
     }
 
+    /// PREPARE TRANSACTION or COMMIT PREPARED on all but home.
+    fn several_two_phase(&mut self, verb: &str, out: &mut Output) {
+        let mut texts = Vec::new();
+        if let Some(several) = self.several.as_mut() {
+            for member in several.members.iter_mut().skip(1) {
+                member.pending = 1;
+                texts.push((member.slot, format!("{verb} {}", member.gid)));
+            }
+        }
+        self.several_say(&texts, out);
+    }
+
+    /// Sends each slot its text; with none the next stage follows at once.
+    fn several_say(&mut self, texts: &[(Slot, String)], out: &mut Output) {
+        for (slot, text) in texts {
+            if let Some((place, buffer)) = self.reach(*slot, out) {
+                place.query(text, Purpose::Several, buffer);
+            }
+        }
+        if texts.is_empty() {
+            self.several_next(out);
+        }
+    }
+
     fn several_roll_back(&mut self, out: &mut Output) {
         let Some(several) = self.several.as_mut() else { return };
-        let gid = quote_literal(&several.gid);
         if let Stage::Alone(index) = several.stage {
             let done: Vec<&str> = several.members.iter().take(index).map(|member| member.name.as_str()).collect();
             let detail = format!("It was carried out on: {}.", if done.is_empty() { "no shard".to_string() } else { done.join(", ") });
@@ -253,28 +277,20 @@ impl Session {
         several.stage = Stage::RollingBack;
         let prepared: Vec<bool> = several.members.iter().map(|member| member.prepared).collect();
         let open: Vec<bool> = several.members.iter().map(|member| member.status != TxStatus::Idle).collect();
-        let sql = format!("ROLLBACK PREPARED {gid}");
         let mut slots = Vec::new();
         for (index, member) in several.members.iter_mut().enumerate() {
             let is = |list: &[bool]| list.get(index).copied().unwrap_or(false);
             let text = if is(&prepared) {
-                sql.as_str()
+                format!("ROLLBACK PREPARED {}", member.gid)
             } else if is(&open) {
-                "ROLLBACK"
+                "ROLLBACK".to_string()
             } else {
                 continue;
             };
             member.pending = 1;
-            slots.push((member.slot, text.to_string()));
+            slots.push((member.slot, text));
         }
-        for (slot, text) in &slots {
-            if let Some((place, buffer)) = self.reach(*slot, out) {
-                place.query(text, Purpose::Several, buffer);
-            }
-        }
-        if slots.is_empty() {
-            self.several_next(out);
-        }
+        self.several_say(&slots, out);
     }
 
     fn several_refresh(&mut self, out: &mut Output) {

@@ -122,14 +122,13 @@ fn identifiers(text: &str, tokens: &[Token]) -> Vec<String> {
     let mut names = Vec::new();
     let mut after_dot = false;
     for token in tokens {
-        if token.kind.is_name() {
-            if let Some(name) = token.name(text) {
-                let reserved =
-                    token.kind == Kind::Word && !after_dot && keywords::is_reserved(&name);
-                if !reserved && !seen.contains(&name) {
-                    seen.insert(name.clone());
-                    names.push(name);
-                }
+        if token.kind.is_name()
+            && let Some(name) = token.name(text)
+        {
+            let reserved = token.kind == Kind::Word && !after_dot && keywords::is_reserved(&name);
+            if !reserved && !seen.contains(&name) {
+                seen.insert(name.clone());
+                names.push(name);
             }
         }
         after_dot = token.kind == Kind::Dot;

@@ -3,6 +3,7 @@
 //! It must not know shards, the catalog or the session. The parser's tree never leaves it.
 
 mod analyze;
+mod body;
 mod command;
 mod cursor;
 mod error;
@@ -18,6 +19,7 @@ mod utility;
 mod view;
 
 pub use analyze::analyze;
+pub use body::called_names;
 pub use error::SqlError;
 pub use split::split;
 pub use view::analyze_view;

@@ -5,12 +5,12 @@ use shardgate_sql::facts::Statement;
 use shardgate_sql::{analyze, analyze_view, split};
 use std::time::{Duration, Instant};
 
-/// Half of what a tokio worker has: callers need some of it, too.
+/// The stack of a tokio worker and of a test thread.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
 /// Analyses on a thread of the usual stack and checks what must hold for every text.
 fn survive(name: &str, sql: String) -> Statement {
-    let named = name.to_owned(); if std::env::var("AT").is_ok() { eprintln!("AT {name}"); }
+    let named = name.to_owned();
 
     let work = move || {
         let started = Instant::now();

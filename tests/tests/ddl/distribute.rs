@@ -23,7 +23,7 @@ const CALLS: &[&str] = &[
     "SELECT create_distributed_table('{}', 'k', method => 'hash', buckets => 128)",
     "SELECT create_distributed_table('{}', 'k', colocate_with => 'made_0_simple')",
     "SELECT create_distributed_table('{}'::regclass, 'k'::text) AS done",
-    "SELECT create_distributed_table('{}', 'k', buckets := 32)",
+    "SELECT create_distributed_table(table_name => '{}', distribution_column => 'k', shard_count => 32)",
 ];
 
 /// By both protocols, with names, casts and parameters.

@@ -74,6 +74,9 @@ fn where_ddl_goes() {
         CREATE TRIGGER t BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION f() => home
         CREATE POLICY p ON users USING (true) => refused
         CREATE RULE r AS ON INSERT TO users DO INSTEAD NOTHING => refused
+        DROP INDEX some_index => refused: index
+        ALTER INDEX some_index RENAME TO x => refused: index
+        DROP INDEX IF EXISTS missing => home
         CREATE SCHEMA x => all
         CREATE ROLE r => all
         CREATE EXTENSION citext => all

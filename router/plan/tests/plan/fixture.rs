@@ -202,6 +202,7 @@ fn tables() -> Vec<Relation> {
         table("fuzzy", by(2, 0), &[("tag", TEXT)]),
         table("home_coded", Placement::Home, &[("id", INT8)]),
         table("users_seq", Placement::Home, &[]),
+        table("some_index", Placement::Home, &[]),
     ];
     for table in &mut tables {
         match table.name.as_str() {
@@ -212,6 +213,7 @@ fn tables() -> Vec<Relation> {
             "secured" => table.row_security = true,
             "parent" => table.inherits = true,
             "fuzzy" => table.columns[0].deterministic = false,
+            "some_index" => table.kind = RelationKind::Index,
             "users_seq" => table.kind = RelationKind::Sequence,
             _ => {}
         }

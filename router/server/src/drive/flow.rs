@@ -95,9 +95,11 @@ impl Drive {
         if !attached.told || attached.lost {
             return false;
         }
+        let mut read = 0;
         match attached.inbox.poll_read(&mut attached.link.stream, context) {
             Poll::Pending => return false,
             Poll::Ready(Ok(count)) if count > 0 => {
+                read = count;
                 self.session.on_backend(slot, &mut attached.inbox.buffer, &mut self.out);
             }
             Poll::Ready(Ok(_)) | Poll::Ready(Err(_)) => {
@@ -107,6 +109,9 @@ impl Drive {
         }
         self.feed_client();
         self.carry_out();
+        if self.state.output_broken {
+            self.count_dropped(read);
+        }
         true
     }
 
@@ -139,7 +144,7 @@ impl Drive {
             return false;
         }
         if self.state.output_broken {
-            self.drop_output();
+            self.out.client.clear();
             return true;
         }
         let before = self.out.client.len();
@@ -163,12 +168,10 @@ impl Drive {
         }
     }
 
-    /// Nobody reads what comes: it is read and dropped until the statement is done. One that goes on to answer is
+    /// Nobody reads what comes, so it is read and dropped until the statement is done. One that goes on to answer is
     /// cancelled, as a server does that cannot write to its client any more.
-    fn drop_output(&mut self) {
-        let dropped = self.out.client.len();
-        self.out.client.clear();
-        self.clock.dropped_bytes = self.clock.dropped_bytes.saturating_add(dropped);
+    fn count_dropped(&mut self, count: usize) {
+        self.clock.dropped_bytes = self.clock.dropped_bytes.saturating_add(count);
         if self.clock.dropped_bytes > DROPPED_BYTES_MAX && !std::mem::replace(&mut self.clock.gone_cancelled, true) {
             self.tell(Event::CancelRequested);
         }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use tokio_postgres::{Client, NoTls};
 
-const SHARD: ShardId = ShardId(3);
+pub(crate) const SHARD: ShardId = ShardId(3);
 
 /// The server's programs: where `SHARDGATE_PG_BIN` says, else the newest version under Debian's folder, else in PATH.
 fn binary(program: &str) -> PathBuf {
@@ -30,7 +30,7 @@ fn binary(program: &str) -> PathBuf {
 }
 
 /// A command that runs as a role that Postgres starts under.
-fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     let path = binary(program);
     let id = Command::new("id").arg("-u").output().unwrap();
     if id.stdout == b"0\n" {
@@ -44,26 +44,26 @@ fn command(program: &str) -> Command {
     }
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.current_dir("/").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// One server, which ends when it is dropped.
-struct Server {
+pub(crate) struct Server {
     data: PathBuf,
     port: u16,
     process: Option<Child>,
 }
 
 impl Server {
-    fn start(data: PathBuf, port: u16) -> Self {
+    pub(crate) fn start(data: PathBuf, port: u16) -> Self {
         let mut server = Server {
             data,
             port,
@@ -104,7 +104,7 @@ impl Server {
         }
     }
 
-    fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         Host {
             host: "127.0.0.1".to_owned(),
             port: self.port,
@@ -112,7 +112,7 @@ impl Server {
     }
 
     /// Waits until the server takes connections.
-    async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let text = format!(
             "host=127.0.0.1 port={} user=postgres dbname=postgres",
             self.port
@@ -135,7 +135,7 @@ impl Drop for Server {
 }
 
 /// A folder that belongs to the role of the servers.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let id = Command::new("id").arg("-u").output().unwrap();
     if id.stdout == b"0\n" {
@@ -180,7 +180,7 @@ async fn pair(folder: &Path) -> (Server, Server) {
     (primary, replica)
 }
 
-fn snapshot(hosts: Vec<Host>) -> Arc<Snapshot> {
+pub(crate) fn snapshot(hosts: Vec<Host>) -> Arc<Snapshot> {
     let shard = CatalogShard {
         id: SHARD,
         name: "s".to_owned(),
@@ -206,7 +206,7 @@ fn snapshot(hosts: Vec<Host>) -> Arc<Snapshot> {
     })
 }
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         user: "postgres".to_owned(),
         password: None,

@@ -15,7 +15,7 @@ mod choose;
 mod follow;
 mod history;
 #[cfg(test)]
-mod live_tests;
+pub(crate) mod live_tests;
 mod probe;
 mod sampler;
 mod server;

@@ -5,6 +5,8 @@
 //! `total` counts every connection of the pool, wherever it is, and every attempt to open one; it is never above the size;
 //! and whenever somebody waits, something is under way that will serve or refuse it.
 
+#[cfg(test)]
+mod live_tests;
 mod opening;
 mod state;
 mod views;

@@ -97,7 +97,6 @@ impl Lower<'_> {
             OnInsert::OnConflict(on) => on,
             OnInsert::DuplicateKeyUpdate(_) => return unsupported("ON DUPLICATE KEY"),
             // The parser may come to know more of these.
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the type is open")]
             _ => return unsupported("an ON clause"),
         };
         let (columns, other_target) = match on.conflict_target {
@@ -166,7 +165,7 @@ impl Lower<'_> {
         let target = self.target(table)?;
         let from = match from {
             None => Vec::new(),
-            Some(UpdateTableFromKind::AfterSet(list)) => self.from_list(list)?,
+            Some(UpdateTableFromKind::AfterSet(list)) => self.sources(list)?,
             Some(UpdateTableFromKind::BeforeSet(_)) => return unsupported("FROM before SET"),
         };
         Ok(Update {
@@ -202,7 +201,7 @@ impl Lower<'_> {
         };
         Ok(Delete {
             target: self.target(table)?,
-            using: self.from_list(using.unwrap_or_default())?,
+            using: self.sources(using.unwrap_or_default())?,
             filter: self.optional_expr(selection)?,
             returning: self.items(returning.unwrap_or_default())?,
         })
@@ -210,7 +209,7 @@ impl Lower<'_> {
 
     /// The one relation that an UPDATE or DELETE changes.
     fn target(&mut self, table: TableWithJoins) -> Lowered<Relation> {
-        let mut items = self.from_list(vec![table])?;
+        let mut items = self.sources(vec![table])?;
         match (items.pop(), items.pop()) {
             (Some(FromItem::Relation(relation)), None) if !relation.sample => Ok(relation),
             (_, _) => unsupported("the target of the statement"),

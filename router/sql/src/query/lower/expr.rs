@@ -14,7 +14,12 @@ pub(super) fn other(what: &'static str, children: Vec<Expr>) -> Expr {
 
 impl Lower<'_> {
     pub(super) fn exprs(&mut self, exprs: Vec<Sp>) -> Lowered<Vec<Expr>> {
-        exprs.into_iter().map(|e| self.expr(e)).collect()
+        // A loop needs far less of the stack than a chain of adapters.
+        let mut result = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            result.push(self.expr(expr)?);
+        }
+        Ok(result)
     }
 
     pub(super) fn optional_expr(&mut self, expr: Option<Sp>) -> Lowered<Option<Expr>> {
@@ -101,6 +106,10 @@ impl Lower<'_> {
         result
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     fn leaf(&mut self, expr: Box<Sp>) -> Lowered<Expr> {
         match *expr {
             Sp::Identifier(column) => self.identifier(column),
@@ -113,15 +122,15 @@ impl Lower<'_> {
                     ty: self.data_type(typed.data_type)?,
                 })
             }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => unsupported("an expression"),
         }
     }
 
     /// `x IS NULL`, `x IS TRUE` and their kin.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     fn test(&mut self, expr: Box<Sp>) -> Lowered<Expr> {
         let (what, inner) = match *expr {
             Sp::IsNull(e) => {
@@ -147,23 +156,19 @@ impl Lower<'_> {
                 form: _,
                 negated: _,
             } => ("is normalized", expr),
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => return unsupported("a test"),
         };
         Ok(other(what, vec![self.unboxed(inner)?]))
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     fn distinct(&mut self, expr: Box<Sp>) -> Lowered<Expr> {
         let (left, right, negated) = match *expr {
             Sp::IsDistinctFrom(left, right) => (left, right, false),
             Sp::IsNotDistinctFrom(left, right) => (left, right, true),
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => return unsupported("a comparison"),
         };
         Ok(Expr::IsDistinct {
@@ -193,6 +198,10 @@ impl Lower<'_> {
         })
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     fn cast(&mut self, expr: Box<Sp>) -> Lowered<Expr> {
         match *expr {
             Sp::Cast {
@@ -219,10 +228,6 @@ impl Lower<'_> {
                     },
                 })
             }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => unsupported("a cast of another dialect"),
         }
     }
@@ -256,6 +261,10 @@ impl Lower<'_> {
         })
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     fn subquery(&mut self, expr: Box<Sp>) -> Lowered<Expr> {
         match *expr {
             Sp::Exists { subquery, negated } => Ok(Expr::Exists {
@@ -263,14 +272,14 @@ impl Lower<'_> {
                 negated,
             }),
             Sp::Subquery(query) => Ok(Expr::Subquery(self.boxed_query(query)?)),
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => unsupported("a subquery"),
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     fn list(&mut self, expr: Box<Sp>) -> Lowered<Expr> {
         match *expr {
             Sp::Tuple(items) => Ok(Expr::Row(self.exprs(items)?)),
@@ -286,10 +295,6 @@ impl Lower<'_> {
                 name(row)?;
                 Ok(other("whole row", Vec::new()))
             }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => unsupported("a list"),
         }
     }
@@ -381,10 +386,10 @@ impl Lower<'_> {
             ) {
                 return unsupported("a sign before an operator of higher rank");
             }
-            if let (Sp::Value(value), "-") = (&*expr, symbol) {
-                if let Value::Number(number, false) = &value.value {
-                    return Ok(Expr::Literal(Literal::Number(format!("-{number}"))));
-                }
+            if let (Sp::Value(value), "-") = (&*expr, symbol)
+                && let Value::Number(number, false) = &value.value
+            {
+                return Ok(Expr::Literal(Literal::Number(format!("-{number}"))));
             }
         }
         Ok(Expr::Unary {
@@ -393,6 +398,10 @@ impl Lower<'_> {
         })
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     fn membership(&mut self, expr: Box<Sp>) -> Lowered<Expr> {
         match *expr {
             Sp::InSubquery {
@@ -406,41 +415,36 @@ impl Lower<'_> {
             }),
             Sp::InList {
                 expr,
-                mut list,
+                list,
                 negated,
             } => {
                 let expr = self.boxed(expr)?;
+                let mut list = self.exprs(list)?;
                 // `IN ((SELECT ..))` is IN with a subquery, however many parentheses there are.
-                if list.len() == 1 {
-                    if let Some(only) = list.pop() {
-                        return match self.expr(only)? {
-                            Expr::Subquery(query) => Ok(Expr::InSubquery {
-                                expr,
-                                query,
-                                negated,
-                            }),
-                            only => Ok(Expr::InList {
-                                expr,
-                                list: vec![only],
-                                negated,
-                            }),
-                        };
-                    }
+                if list.len() == 1 && matches!(list.first(), Some(Expr::Subquery(_))) {
+                    let Some(Expr::Subquery(query)) = list.pop() else {
+                        return unsupported("IN");
+                    };
+                    return Ok(Expr::InSubquery {
+                        expr,
+                        query,
+                        negated,
+                    });
                 }
                 Ok(Expr::InList {
                     expr,
-                    list: self.exprs(list)?,
+                    list,
                     negated,
                 })
             }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => unsupported("IN"),
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     fn quantified(&mut self, expr: Box<Sp>) -> Lowered<Expr> {
         let (left, op, all, right) = match *expr {
             Sp::AnyOp {
@@ -454,10 +458,6 @@ impl Lower<'_> {
                 compare_op,
                 right,
             } => (left, compare_op, true, right),
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => return unsupported("ANY"),
         };
         let left = self.boxed(left)?;
@@ -474,10 +474,14 @@ impl Lower<'_> {
     pub(super) fn quantifier(&mut self, right: Box<Sp>) -> Lowered<Quantifier> {
         // `ARRAY(SELECT ..)` is an array, while `(SELECT ..)` is a set of rows.
         let array = matches!(*right, Sp::Function(_));
-        match self.unboxed(right)? {
-            Expr::Subquery(query) if !array => Ok(Quantifier::Subquery(query)),
-            right => Ok(Quantifier::Array(Box::new(right))),
+        let right = self.unboxed(right)?;
+        if array {
+            return Ok(Quantifier::Array(Box::new(right)));
         }
+        if let Expr::Subquery(query) = right {
+            return Ok(Quantifier::Subquery(query));
+        }
+        Ok(Quantifier::Array(Box::new(right)))
     }
 
     /// `a.b[1].c`, `(row).field`, `(row).*`.
@@ -581,6 +585,10 @@ fn column(mut names: Vec<Ident>) -> Lowered<Expr> {
 }
 
 /// Joins two operands. ANDs and ORs grow flat, since their order and grouping do not matter.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest is refused, not ignored"
+)]
 fn combine(op: BinaryOperator, left: Expr, right: Expr) -> Lowered<Expr> {
     match op {
         BinaryOperator::And => {

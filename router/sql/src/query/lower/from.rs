@@ -9,22 +9,27 @@ use sqlparser::ast::{
 };
 
 impl Lower<'_> {
-    pub(super) fn from_list(&mut self, list: Vec<TableWithJoins>) -> Lowered<Vec<FromItem>> {
-        list.into_iter().map(|item| self.joined(item)).collect()
+    pub(super) fn sources(&mut self, list: Vec<TableWithJoins>) -> Lowered<Vec<FromItem>> {
+        let mut items = Vec::with_capacity(list.len());
+        for item in list {
+            items.push(self.joined(Box::new(item))?);
+        }
+        Ok(items)
     }
 
     /// One entry of a FROM list. Joins lean to the left.
-    fn joined(&mut self, item: TableWithJoins) -> Lowered<FromItem> {
+    fn joined(&mut self, item: Box<TableWithJoins>) -> Lowered<FromItem> {
         self.enter()?;
-        let mut left = self.factor(item.relation)?;
-        for (levels, join) in item.joins.into_iter().enumerate() {
+        let TableWithJoins { relation, joins } = *item;
+        let mut left = self.factor(Box::new(relation))?;
+        for (levels, join) in joins.into_iter().enumerate() {
             if join.global {
                 return unsupported("GLOBAL JOIN");
             }
             if self.depth + levels >= super::DEPTH_MAX {
                 return Err(super::too_deep());
             }
-            let right = self.factor(join.relation)?;
+            let right = self.factor(Box::new(join.relation))?;
             let (kind, condition) = self.join(join.join_operator)?;
             left = FromItem::Join(Box::new(Join {
                 left,
@@ -85,86 +90,13 @@ impl Lower<'_> {
         }
     }
 
-    fn factor(&mut self, factor: TableFactor) -> Lowered<FromItem> {
-        match factor {
-            TableFactor::Table {
-                name,
-                alias,
-                args,
-                with_hints,
-                version,
-                with_ordinality,
-                partitions,
-                json_path,
-                sample,
-                index_hints,
-            } => {
-                let foreign = !with_hints.is_empty() || version.is_some() || !partitions.is_empty();
-                if foreign || json_path.is_some() || !index_hints.is_empty() {
-                    return unsupported("a table clause of another dialect");
-                }
-                match args {
-                    Some(args) => self.call_in_from(name, args, alias, sample.is_some()),
-                    None if with_ordinality => unsupported("WITH ORDINALITY behind a table"),
-                    None => {
-                        let alias = alias.map(to_alias).transpose()?;
-                        let sample = self.sample(sample)?;
-                        Ok(FromItem::Relation(Relation {
-                            alias,
-                            sample,
-                            ..self.relation(name)?
-                        }))
-                    }
-                }
-            }
-            TableFactor::Derived {
-                lateral,
-                subquery,
-                alias,
-                sample: None,
-            } => {
-                let query = self.boxed_query(subquery)?;
-                Ok(FromItem::Derived {
-                    query,
-                    alias: alias.map(to_alias).transpose()?,
-                    lateral,
-                })
-            }
-            TableFactor::Function {
-                lateral: _,
-                name,
-                args,
-                with_ordinality: _,
-                alias,
-            } => self.call_in_from(
-                name,
-                TableFunctionArgs {
-                    args,
-                    settings: None,
-                },
-                alias,
-                false,
-            ),
-            TableFactor::NestedJoin {
-                table_with_joins,
-                alias,
-            } => {
-                let inner = self.joined(*table_with_joins)?;
-                match (alias.map(to_alias).transpose()?, inner) {
-                    (None, inner) => Ok(inner),
-                    (Some(alias), FromItem::Join(join)) if join.alias.is_none() => {
-                        Ok(FromItem::Join(Box::new(Join {
-                            alias: Some(alias),
-                            ..*join
-                        })))
-                    }
-                    (Some(_), _) => unsupported("an alias of parentheses"),
-                }
-            }
-            TableFactor::Derived {
-                sample: Some(_), ..
-            }
-            | TableFactor::TableFunction { .. }
+    fn factor(&mut self, factor: Box<TableFactor>) -> Lowered<FromItem> {
+        match &*factor {
+            TableFactor::Table { .. } => self.table(factor),
+            TableFactor::Derived { .. } => self.derived(factor),
+            TableFactor::Function { .. } => self.lateral_call(factor),
+            TableFactor::NestedJoin { .. } => self.nested_join(factor),
+            TableFactor::TableFunction { .. }
             | TableFactor::UNNEST { .. }
             | TableFactor::JsonTable { .. }
             | TableFactor::OpenJsonTable { .. }
@@ -174,6 +106,102 @@ impl Lower<'_> {
             | TableFactor::MatchRecognize { .. }
             | TableFactor::XmlTable { .. }
             | TableFactor::SemanticView { .. } => unsupported("an entry of FROM"),
+        }
+    }
+
+    fn table(&mut self, factor: Box<TableFactor>) -> Lowered<FromItem> {
+        let TableFactor::Table {
+            name,
+            alias,
+            args,
+            with_hints,
+            version,
+            with_ordinality,
+            partitions,
+            json_path,
+            sample,
+            index_hints,
+        } = *factor
+        else {
+            return unsupported("a table");
+        };
+        let foreign = !with_hints.is_empty() || version.is_some() || !partitions.is_empty();
+        if foreign || json_path.is_some() || !index_hints.is_empty() {
+            return unsupported("a table clause of another dialect");
+        }
+        match args {
+            Some(args) => self.call_in_from(name, args, alias, sample.is_some()),
+            None if with_ordinality => unsupported("WITH ORDINALITY behind a table"),
+            None => {
+                let alias = alias.map(to_alias).transpose()?;
+                let sample = self.sample(sample)?;
+                Ok(FromItem::Relation(Relation {
+                    alias,
+                    sample,
+                    ..self.relation(name)?
+                }))
+            }
+        }
+    }
+
+    fn derived(&mut self, factor: Box<TableFactor>) -> Lowered<FromItem> {
+        let TableFactor::Derived {
+            lateral,
+            subquery,
+            alias,
+            sample: None,
+        } = *factor
+        else {
+            return unsupported("a sample of a subquery");
+        };
+        let query = self.boxed_query(subquery)?;
+        Ok(FromItem::Derived {
+            query,
+            alias: alias.map(to_alias).transpose()?,
+            lateral,
+        })
+    }
+
+    fn lateral_call(&mut self, factor: Box<TableFactor>) -> Lowered<FromItem> {
+        let TableFactor::Function {
+            lateral: _,
+            name,
+            args,
+            with_ordinality: _,
+            alias,
+        } = *factor
+        else {
+            return unsupported("a call in FROM");
+        };
+        self.call_in_from(
+            name,
+            TableFunctionArgs {
+                args,
+                settings: None,
+            },
+            alias,
+            false,
+        )
+    }
+
+    fn nested_join(&mut self, factor: Box<TableFactor>) -> Lowered<FromItem> {
+        let TableFactor::NestedJoin {
+            table_with_joins,
+            alias,
+        } = *factor
+        else {
+            return unsupported("a join in parentheses");
+        };
+        let inner = self.joined(table_with_joins)?;
+        match (alias.map(to_alias).transpose()?, inner) {
+            (None, inner) => Ok(inner),
+            (Some(alias), FromItem::Join(join)) if join.alias.is_none() => {
+                Ok(FromItem::Join(Box::new(Join {
+                    alias: Some(alias),
+                    ..*join
+                })))
+            }
+            (Some(_), _) => unsupported("an alias of parentheses"),
         }
     }
 
@@ -234,9 +262,9 @@ impl Lower<'_> {
             return unsupported("a sample of another dialect");
         }
         if let Some(quantity) = quantity {
-            match self.expr(quantity.value)? {
-                Expr::Literal(_) | Expr::Param(_) => {}
-                _ => return unsupported("an expression in TABLESAMPLE"),
+            let value = self.expr(quantity.value)?;
+            if !matches!(value, Expr::Literal(_) | Expr::Param(_)) {
+                return unsupported("an expression in TABLESAMPLE");
             }
         }
         Ok(true)

@@ -55,16 +55,7 @@ impl Lower<'_> {
         {
             return unsupported("a query clause of another dialect");
         }
-        let (recursive, ctes) = match with {
-            None => (false, Vec::new()),
-            Some(with) => (
-                with.recursive,
-                with.cte_tables
-                    .into_iter()
-                    .map(|c| self.cte(c))
-                    .collect::<Lowered<_>>()?,
-            ),
-        };
+        let (recursive, ctes) = self.ctes(with)?;
         let mut result = self.body(body)?;
         if !ctes.is_empty() {
             if !result.ctes.is_empty() {
@@ -92,6 +83,17 @@ impl Lower<'_> {
         result.with_ties |= with_ties;
         result.locking |= !locks.is_empty();
         Ok(result)
+    }
+
+    fn ctes(&mut self, with: Option<ast::With>) -> Lowered<(bool, Vec<Cte>)> {
+        let Some(with) = with else {
+            return Ok((false, Vec::new()));
+        };
+        let mut ctes = Vec::with_capacity(with.cte_tables.len());
+        for cte in with.cte_tables {
+            ctes.push(self.cte(cte)?);
+        }
+        Ok((with.recursive, ctes))
     }
 
     fn cte(&mut self, cte: ast::Cte) -> Lowered<Cte> {
@@ -188,13 +190,12 @@ impl Lower<'_> {
                 };
                 self.query(query)
             }
-            SetExpr::Select(_)
-            | SetExpr::Values(_)
-            | SetExpr::Insert(_)
-            | SetExpr::Update(_)
-            | SetExpr::Delete(_)
-            | SetExpr::Merge(_)
-            | SetExpr::Table(_) => self.simple_body(body).map(bare),
+            SetExpr::Select(_) => self.select_body(body).map(bare),
+            SetExpr::Values(_) => self.values_body(body).map(bare),
+            SetExpr::Insert(_) => self.insert_body(body).map(bare),
+            SetExpr::Update(_) => self.update_body(body).map(bare),
+            SetExpr::Delete(_) => self.delete_body(body).map(bare),
+            SetExpr::Merge(_) | SetExpr::Table(_) => unsupported("a part of the query"),
         }
     }
 
@@ -231,37 +232,46 @@ impl Lower<'_> {
         }))
     }
 
-    fn simple_body(&mut self, body: Box<SetExpr>) -> Lowered<Body> {
-        match *body {
-            SetExpr::Select(select) => Ok(Body::Select(Box::new(self.select(select)?))),
-            SetExpr::Values(values) => {
-                if values.explicit_row || values.value_keyword {
-                    return unsupported("VALUES ROW");
-                }
-                let rows = values
-                    .rows
-                    .into_iter()
-                    .map(|r| self.exprs(r.content))
-                    .collect::<Lowered<_>>()?;
-                Ok(Body::Values(rows))
-            }
-            SetExpr::Insert(Statement::Insert(insert)) => {
-                Ok(Body::Insert(Box::new(self.insert(insert)?)))
-            }
-            SetExpr::Update(Statement::Update(update)) => {
-                Ok(Body::Update(Box::new(self.update(update)?)))
-            }
-            SetExpr::Delete(Statement::Delete(delete)) => {
-                Ok(Body::Delete(Box::new(self.delete(delete)?)))
-            }
-            SetExpr::Insert(_)
-            | SetExpr::Update(_)
-            | SetExpr::Delete(_)
-            | SetExpr::Merge(_)
-            | SetExpr::Table(_)
-            | SetExpr::Query(_)
-            | SetExpr::SetOperation { .. } => unsupported("a part of the query"),
+    fn select_body(&mut self, body: Box<SetExpr>) -> Lowered<Body> {
+        let SetExpr::Select(select) = *body else {
+            return unsupported("SELECT");
+        };
+        Ok(Body::Select(Box::new(self.select(select)?)))
+    }
+
+    fn values_body(&mut self, body: Box<SetExpr>) -> Lowered<Body> {
+        let SetExpr::Values(values) = *body else {
+            return unsupported("VALUES");
+        };
+        if values.explicit_row || values.value_keyword {
+            return unsupported("VALUES ROW");
         }
+        let mut rows = Vec::with_capacity(values.rows.len());
+        for row in values.rows {
+            rows.push(self.exprs(row.content)?);
+        }
+        Ok(Body::Values(rows))
+    }
+
+    fn insert_body(&mut self, body: Box<SetExpr>) -> Lowered<Body> {
+        let SetExpr::Insert(Statement::Insert(insert)) = *body else {
+            return unsupported("INSERT");
+        };
+        Ok(Body::Insert(Box::new(self.insert(insert)?)))
+    }
+
+    fn update_body(&mut self, body: Box<SetExpr>) -> Lowered<Body> {
+        let SetExpr::Update(Statement::Update(update)) = *body else {
+            return unsupported("UPDATE");
+        };
+        Ok(Body::Update(Box::new(self.update(update)?)))
+    }
+
+    fn delete_body(&mut self, body: Box<SetExpr>) -> Lowered<Body> {
+        let SetExpr::Delete(Statement::Delete(delete)) = *body else {
+            return unsupported("DELETE");
+        };
+        Ok(Body::Delete(Box::new(self.delete(delete)?)))
     }
 
     fn select(&mut self, select: Box<ast::Select>) -> Lowered<Select> {
@@ -314,8 +324,8 @@ impl Lower<'_> {
         Ok(Select {
             distinct,
             items: self.items(projection)?,
-            into: into.map(|i| self.into_target(i)).transpose()?,
-            from: self.from_list(from)?,
+            into: into.map(|i| self.target_of_into(i)).transpose()?,
+            from: self.sources(from)?,
             filter: self.optional_expr(selection)?,
             group_by: self.group_by(group_by)?,
             having: self.optional_expr(having)?,
@@ -324,7 +334,11 @@ impl Lower<'_> {
     }
 
     pub(super) fn items(&mut self, items: Vec<SelectItem>) -> Lowered<Vec<Item>> {
-        items.into_iter().map(|i| self.item(i)).collect()
+        let mut result = Vec::with_capacity(items.len());
+        for item in items {
+            result.push(self.item(item)?);
+        }
+        Ok(result)
     }
 
     fn item(&mut self, item: SelectItem) -> Lowered<Item> {
@@ -361,7 +375,7 @@ impl Lower<'_> {
     }
 
     /// A temporary target is in the schema pg_temp.
-    fn into_target(&mut self, into: SelectInto) -> Lowered<Name> {
+    fn target_of_into(&mut self, into: SelectInto) -> Lowered<Name> {
         let SelectInto {
             temporary,
             unlogged: _,

@@ -8,6 +8,10 @@ use sqlparser::ast::Expr as Sp;
 
 impl Lower<'_> {
     /// LIKE is the operator `~~`, which a user may have made anew.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     pub(super) fn pattern(&mut self, expr: Box<Sp>) -> Lowered<Expr> {
         let (op, any, expr, pattern, escape) = match *expr {
             Sp::Like {
@@ -53,10 +57,6 @@ impl Lower<'_> {
                     right,
                 });
             }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => return unsupported("a pattern"),
         };
         let (op, left) = (op.to_owned(), self.boxed(expr)?);
@@ -86,6 +86,10 @@ impl Lower<'_> {
         })
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     pub(super) fn syntax(&mut self, expr: Box<Sp>) -> Lowered<Expr> {
         match *expr {
             Sp::AtTimeZone {
@@ -151,10 +155,6 @@ impl Lower<'_> {
                 label(name)?;
                 self.unboxed(expr)
             }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => unsupported("an expression"),
         }
     }

@@ -55,6 +55,10 @@ fn zoned(base: &str, precision: Option<u64>, zone: TimezoneInfo) -> Lowered<Type
 }
 
 impl Lower<'_> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     pub(super) fn data_type(&mut self, ty: DataType) -> Lowered<TypeName> {
         Ok(match ty {
             DataType::Int(None) | DataType::Integer(None) => builtin("int4", Vec::new()),
@@ -99,10 +103,6 @@ impl Lower<'_> {
                 }
             }
             // All other words are given to the parser as plain names and arrive as `Custom`.
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "what is left is refused, not ignored"
-            )]
             _ => return unsupported("a type"),
         })
     }
