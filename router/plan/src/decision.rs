@@ -38,12 +38,25 @@ pub struct Traits {
     pub read_only: bool,
     /// It may leave state on the connection: the session is pinned to it. The text is the reason.
     pub taints: Option<String>,
+    /// Settings that calls of `set_config` in the select list change; such calls are no taint.
+    pub sets: Vec<SetConfig>,
     /// It names temporary objects or creates them.
     pub temporary: bool,
     /// It changes the schema: the snapshot must be loaded anew once it is committed.
     pub ddl: bool,
     /// It refuses to run in a transaction block.
     pub no_transaction: bool,
+}
+
+/// `set_config(name, value, is_local)` as an item of the select list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetConfig {
+    /// In lower case.
+    pub name: String,
+    /// None: no literal.
+    pub value: Option<String>,
+    /// True only if it is certainly local to the transaction.
+    pub local: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -39,7 +39,7 @@ pub(crate) fn compile(
             );
         }
     };
-    let traits = traits::of_query(&resolver);
+    let traits = traits::of_query(&resolver, facts);
     let mut because = Vec::new();
     let call = resolver
         .seen
@@ -138,15 +138,16 @@ impl Planned<'_, '_> {
         }
         let passive =
             !self.resolver.seen.writes && !self.resolver.seen.into && !self.resolver.seen.locking;
-        let elsewhere = leaves.iter().any(|leaf| !is_reference(leaf));
+        let only_copies = leaves.iter().all(is_reference);
         let modelled =
-            self.resolver.seen.opaque.is_none() && self.resolver.seen.user_operator.is_none();
-        if reference && !elsewhere && passive && modelled && self.resolver.seen.user_type.is_none()
-        {
+            self.resolver.seen.opaque.is_none()
+                && self.resolver.seen.user_operator.is_none()
+                && self.resolver.seen.catalog_type.is_none();
+        if only_copies && passive && modelled && self.resolver.seen.user_type.is_none() {
             let everywhere = |name| class(name, self.snapshot).anywhere();
             if self.resolver.seen.functions.iter().all(everywhere) {
                 because.push(
-                    "only reference tables, and functions that compute alike on every shard"
+                    "no tables but reference tables, and functions that compute alike on every shard"
                         .to_owned(),
                 );
                 return Ok(Route::Any);
@@ -278,7 +279,10 @@ impl Planned<'_, '_> {
         }
         let keyed = Keyed {
             bound,
-            home_relation: home.map(|leaf| leaf.label.clone()),
+            home_relation: home.map(|leaf| leaf.label.clone()).or_else(|| {
+                let ty = self.resolver.seen.catalog_type.as_ref()?;
+                Some(format!("a value of type {ty}, which is a number of the home shard's catalog,"))
+            }),
         };
         if !keyed.is_constant() {
             return Ok(Route::Keyed(keyed));

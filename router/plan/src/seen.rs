@@ -10,6 +10,8 @@ pub(crate) struct Seen {
     pub(crate) user_operator: Option<String>,
     /// A cast to a type outside of pg_catalog.
     pub(crate) user_type: Option<String>,
+    /// A cast to a type whose values are numbers of the catalog, which differ from shard to shard: regclass and its kin.
+    pub(crate) catalog_type: Option<String>,
     /// Syntax that is not modelled.
     pub(crate) opaque: Option<String>,
     /// FOR UPDATE and its kin.

@@ -1,13 +1,14 @@
 //! What a statement does to its surroundings, concluded from everything that the walk has seen.
 
-use crate::decision::Traits;
+use crate::decision::{SetConfig, Traits};
 use crate::functions::{Class, class};
 use crate::ir::{Leaf, LeafRelation};
 use crate::resolve::Resolver;
 use crate::snapshot::{FunctionClass, RelationKind, Snapshot};
+use shardgate_sql::facts::{Body, Expr, Facts, Item, Literal, Name, Statement};
 
 /// The traits of a query.
-pub(crate) fn of_query(resolver: &Resolver<'_>) -> Traits {
+pub(crate) fn of_query(resolver: &Resolver<'_>, facts: &Facts) -> Traits {
     let seen = &resolver.seen;
     let snapshot = resolver.snapshot;
     let classes: Vec<Class> = seen
@@ -20,6 +21,7 @@ pub(crate) fn of_query(resolver: &Resolver<'_>) -> Traits {
         && seen.user_type.is_none()
         && seen.blind_view.is_none()
         && resolver.leaves.iter().all(reads_plainly);
+    let sets = set_configs(resolver, facts);
     let passive = !seen.writes && !seen.into && !seen.locking;
     let read_only = passive && understood && classes.iter().all(|class| class.reads_only());
     let replica_safe = read_only
@@ -28,7 +30,8 @@ pub(crate) fn of_query(resolver: &Resolver<'_>) -> Traits {
     Traits {
         replica_safe,
         read_only,
-        taints: taint(resolver),
+        taints: taint(resolver, !sets.is_empty()),
+        sets,
         temporary: seen.into_temporary
             || resolver
                 .leaves
@@ -65,7 +68,9 @@ fn same_on_standby(leaf: &Leaf) -> bool {
 }
 
 /// Why the statement may leave state on its connection.
-fn taint(resolver: &Resolver<'_>) -> Option<String> {
+///
+/// `sets_known`: what its calls of set_config change is known.
+fn taint(resolver: &Resolver<'_>, sets_known: bool) -> Option<String> {
     let seen = &resolver.seen;
     let snapshot = resolver.snapshot;
     if seen.into_temporary {
@@ -74,6 +79,7 @@ fn taint(resolver: &Resolver<'_>) -> Option<String> {
     let function = seen
         .functions
         .iter()
+        .filter(|name| !(sets_known && is_set_config(name)))
         .find(|name| !class(name, snapshot).leaves_nothing());
     if let Some(name) = function {
         return Some(format!("function {}", name.name));
@@ -104,6 +110,55 @@ fn taint(resolver: &Resolver<'_>) -> Option<String> {
             }
             LeafRelation::System | LeafRelation::Temporary | LeafRelation::Unknown => None,
         })
+}
+
+fn is_set_config(name: &Name) -> bool {
+    name.name == "set_config" && name.schema.as_deref().is_none_or(|schema| schema == "pg_catalog")
+}
+
+/// The settings that the statement changes by set_config, if each call is an item of a select list without FROM and
+/// names its setting by a literal; empty if there is any other call, or the name may be a user's function.
+fn set_configs(resolver: &Resolver<'_>, facts: &Facts) -> Vec<SetConfig> {
+    let Statement::Query(query) = &facts.statement else {
+        return Vec::new();
+    };
+    let Body::Select(select) = &query.body else {
+        return Vec::new();
+    };
+    if !query.ctes.is_empty()
+        || !select.from.is_empty()
+        || resolver.snapshot.functions.contains_key("set_config")
+    {
+        return Vec::new();
+    }
+    let sets: Vec<SetConfig> = select.items.iter().filter_map(set_config).collect();
+    // Every mention counts, wherever it stands: one that is no item of the list makes the whole unknown.
+    let calls = if sets.is_empty() {
+        0
+    } else {
+        format!("{:?}", facts.statement).matches("name: \"set_config\"").count()
+    };
+    if sets.len() == calls { sets } else { Vec::new() }
+}
+
+fn set_config(item: &Item) -> Option<SetConfig> {
+    let Item::Expr { expr: Expr::Function(call), .. } = item else {
+        return None;
+    };
+    let [Expr::Literal(Literal::String(name)), value, local] = call.args.as_slice() else {
+        return None;
+    };
+    if !is_set_config(&call.name) || !call.arg_names.iter().all(Option::is_none) {
+        return None;
+    }
+    Some(SetConfig {
+        name: name.to_ascii_lowercase(),
+        value: match value {
+            Expr::Literal(Literal::String(text)) => Some(text.clone()),
+            _ => None,
+        },
+        local: matches!(local, Expr::Literal(Literal::Bool(true))),
+    })
 }
 
 fn has_opaque_functions(snapshot: &Snapshot) -> bool {

@@ -70,7 +70,7 @@ impl Planned<'_> {
             resolver
                 .statement(query)
                 .ok()
-                .map(|_| traits::of_query(&resolver))
+                .map(|_| traits::of_query(&resolver, self.facts))
         });
         let taints = match utility.scope {
             Scope::Opaque => Some(format!(
@@ -81,6 +81,7 @@ impl Planned<'_> {
             _ => by_query.as_ref().and_then(|traits| traits.taints.clone()),
         };
         Traits {
+            sets: Vec::new(),
             replica_safe: false,
             read_only: false,
             taints,

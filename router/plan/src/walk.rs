@@ -198,6 +198,11 @@ impl<'a> Resolver<'a> {
                 .user_type
                 .get_or_insert_with(|| ty.name.name.clone());
         }
+        if ty.name.name.starts_with("reg") || ["oid", "oidvector"].contains(&ty.name.name.as_str()) {
+            self.seen
+                .catalog_type
+                .get_or_insert_with(|| ty.name.name.clone());
+        }
         match (expr, self.named_type(ty)) {
             (Expr::Param(number), Some(key_type)) => {
                 self.uses.typed(*number, key_type, ty.array);

@@ -214,3 +214,18 @@ async fn close(stream: &mut TcpStream, mut output: BytesMut) -> std::io::Result<
     stream.write_all_buf(&mut output).await?;
     stream.shutdown().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: impl Fn(Arc<Shared>, Arrival, Stranger) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_clients_task_is_small() {
+        let bytes = size_of_future(serve);
+        assert!(bytes < 2048, "{bytes} bytes");
+    }
+}

@@ -4,7 +4,7 @@ use crate::planner::Planned;
 use crate::settings::canonical_name;
 use crate::transaction::{Deeds, Transaction};
 use shardgate_plan::{Refusal, Route};
-use shardgate_sql::facts::{Command, Facts, Statement};
+use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::PgError;
 
 /// Who carries out one statement.
@@ -27,6 +27,9 @@ pub(crate) fn doer(planned: &Planned, transaction: &Transaction, in_pipeline: bo
     let command = match &planned.facts.statement {
         Statement::Explain { route: true, .. } => return Ok(Doer::Router),
         Statement::Empty => return Ok(Doer::Follow),
+        Statement::Query(_) if !planned.compiled.traits.sets.is_empty() => {
+            return setting_doer(planned, transaction);
+        }
         Statement::Query(_) | Statement::Explain { .. } | Statement::Utility(_) | Statement::Unparsed { .. } => {
             return Ok(planned_doer(&planned.compiled.route));
         }
@@ -96,6 +99,28 @@ pub(crate) fn doer(planned: &Planned, transaction: &Transaction, in_pipeline: bo
     })
 }
 
+/// `SELECT set_config(..)` is SET in other words.
+fn setting_doer(planned: &Planned, transaction: &Transaction) -> Result<Doer, PgError> {
+    for set in &planned.compiled.traits.sets {
+        let checked = ["client_encoding", "standard_conforming_strings", "session_authorization"];
+        match &set.value {
+            Some(value) => check_setting(&set.name, std::slice::from_ref(value))?,
+            None if checked.contains(&set.name.as_str()) => {
+                return Err(unsupported("set_config of this setting needs a literal value")
+                    .detail(format!("The router must know what \"{}\" becomes.", set.name)));
+            }
+            None => {}
+        }
+        if set.name.starts_with("shardgate.") {
+            return Err(unsupported("set_config of the router's settings is not supported")
+                .hint(format!("Use SET {}.", set.name)));
+        }
+    }
+    // Without parameters the text can be repeated where the transaction goes.
+    let may_wait = matches!(transaction, Transaction::Virtual(_)) && planned.facts.params == 0;
+    Ok(if may_wait { Doer::Prelude } else { Doer::Follow })
+}
+
 fn keeps_settings(transaction: &Transaction) -> bool {
     match transaction {
         Transaction::Virtual(block) => !block.failed && !block.touched.is_empty(),
@@ -145,6 +170,9 @@ pub(crate) fn note_deeds(planned: &Planned, deeds: &mut Deeds, in_block: bool) {
     let anything = traits.taints.is_some() || traits.temporary;
     deeds.anything |= anything;
     deeds.unread |= anything;
+    for set in &traits.sets {
+        touch(deeds, set.name.clone(), set.local && in_block);
+    }
     let Statement::Command(command) = &planned.facts.statement else {
         deeds.wrote |= !traits.read_only;
         return;
@@ -200,11 +228,15 @@ fn touch(deeds: &mut Deeds, name: String, locally: bool) {
     }
 }
 
-/// Whether planning of later statements depends on what the command changes.
-pub(crate) fn changes_names(facts: &Facts) -> bool {
-    match &facts.statement {
+/// Whether planning of later statements depends on what the statement changes.
+pub(crate) fn changes_names(planned: &Planned) -> bool {
+    const NAMES: [&str; 4] = ["search_path", "role", "session_authorization", "transform_null_equals"];
+    if planned.compiled.traits.sets.iter().any(|set| NAMES.contains(&set.name.as_str())) {
+        return true;
+    }
+    match &planned.facts.statement {
         Statement::Command(Command::Set { name, .. } | Command::Reset(name)) => {
-            ["search_path", "role", "session_authorization", "transform_null_equals"].contains(&canonical_name(name).as_str())
+            NAMES.contains(&canonical_name(name).as_str())
         }
         Statement::Command(Command::ResetAll | Command::DiscardAll) => true,
         Statement::Command(_)

@@ -463,7 +463,7 @@ impl Session {
                 if let Some(slot) = self.batch.slot.or(self.joined_slot()) {
                     self.note(slot, &planned);
                 }
-                self.batch.path_changed |= crate::commands::changes_names(&planned.facts);
+                self.batch.path_changed |= crate::commands::changes_names(&planned);
                 self.forward_portal(frame, kind, out);
                 self.batch.executed = true;
             }

@@ -228,6 +228,18 @@ impl Session {
                     }
                 };
             }
+            "pin" => {
+                self.settings.pin = match value.map(str::to_ascii_lowercase).as_deref() {
+                    None | Some("off" | "false" | "no" | "0" | "default") => false,
+                    Some("on" | "true" | "yes" | "1") => true,
+                    Some(text) => {
+                        return Err(PgError::error(
+                            "22023",
+                            format!("parameter \"shardgate.pin\" requires a Boolean value, not \"{text}\""),
+                        ));
+                    }
+                };
+            }
             other => return Err(unknown_own(other)),
         }
         Ok(())
@@ -238,6 +250,7 @@ impl Session {
         let value = match own {
             "role" => self.settings.role.name().to_string(),
             "shard" => self.settings.shard.clone().unwrap_or_default(),
+            "pin" => if self.settings.pin { "on" } else { "off" }.to_string(),
             "epoch" => self.snapshot.epoch.number.to_string(),
             other => return Err(unknown_own(other)),
         };
@@ -248,6 +261,7 @@ impl Session {
         self.settings.reset_all();
         self.settings.role = self.options.default_role;
         self.settings.shard = None;
+        self.settings.pin = false;
         self.compare_params = true;
         for index in 0..self.places.len() {
             let Ok(number) = u8::try_from(index) else { continue };
@@ -406,7 +420,7 @@ fn starts_with_word(text: &str, word: &str) -> bool {
 
 fn unknown_own(name: &str) -> PgError {
     PgError::error("42704", format!("unrecognized configuration parameter \"shardgate.{name}\""))
-        .hint("The router's settings are shardgate.role and shardgate.shard.")
+        .hint("The router's settings are shardgate.role, shardgate.shard and shardgate.pin.")
 }
 
 /// Puts the values of parameters in their places.

@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub role: Role,
     /// `SET shardgate.shard`.
     pub shard: Option<String>,
+    /// `SET shardgate.pin`: the session keeps the connections that it uses.
+    pub pin: bool,
     hash: u64,
     search_path: Option<Vec<String>>,
 }
@@ -64,6 +66,7 @@ impl Settings {
             temporary: HashSet::new(),
             role,
             shard: None,
+            pin: false,
             hash: 0,
             search_path: None,
         };

@@ -113,7 +113,7 @@ impl Session {
                 return Err(PgError::error("0A000", "a change of search_path or role must be sent before the statements that depend on it")
                     .hint("Send the SET as a message of its own."));
             }
-            names_changed |= changes_names(&planned.facts);
+            names_changed |= changes_names(planned);
             match (aim.shard, one.shard) {
                 (Some(first), Some(second)) if first != second => {
                     return Err(PgError::error("0A000", "a Query with statements for several shards is not supported yet")
@@ -157,6 +157,7 @@ impl Session {
         let reason = match &traits.taints {
             Some(reason) => Some(reason.clone()),
             None if traits.temporary => Some("temporary object".to_string()),
+            None if self.settings.pin => Some("shardgate.pin".to_string()),
             None => None,
         };
         if let (Some(reason), Some(place)) = (reason, self.place_mut(slot))

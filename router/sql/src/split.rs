@@ -76,12 +76,11 @@ impl Depth {
             Kind::LParen | Kind::LBracket => self.parens += 1,
             Kind::RParen | Kind::RBracket => self.parens = self.parens.saturating_sub(1),
             Kind::Word if self.create => {
-                let after_begin = index.checked_sub(1).and_then(|i| tokens.get(i));
-                if token.is_word(text, "atomic")
-                    && after_begin.is_some_and(|t| t.is_word(text, "begin"))
-                {
-                    self.atomic += 1;
-                } else if self.atomic > 0 && token.is_word(text, "case") {
+                let before = index.checked_sub(1).and_then(|i| tokens.get(i));
+                let begins = before.is_some_and(|t| t.is_word(text, "begin"));
+                let opens = (begins && token.is_word(text, "atomic"))
+                    || (self.atomic > 0 && token.is_word(text, "case"));
+                if opens {
                     self.atomic += 1;
                 } else if self.atomic > 0 && token.is_word(text, "end") {
                     self.atomic -= 1;

@@ -109,7 +109,7 @@ pub async fn a_terminated_backend(running: &Running) -> Result<()> {
     let keys = keys(running).await?;
     let others = Load::start(running, &read_key(keys.second));
     let victim = running.connect().await?;
-    let sleeping = victim.simple_query("/* shardgate: shard=s2 */ SELECT pg_sleep(30)");
+    let sleeping = victim.simple_query("/* shardgate: shard=s2 role=primary */ SELECT pg_sleep(30)");
     let shard = running.connect_shard(1).await?;
     let terminate = async {
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)%' AND state = 'active' AND pid <> pg_backend_pid()";

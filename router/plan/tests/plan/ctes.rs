@@ -40,13 +40,13 @@ fn plain() {
 fn names() {
     check_lines(
         "
-        WITH users AS (SELECT 1 AS id) SELECT * FROM users => home
+        WITH users AS (SELECT 1 AS id) SELECT * FROM users => any
         WITH users AS (SELECT id FROM countries) SELECT * FROM users => any
         WITH users AS (SELECT * FROM users WHERE id = {a}) SELECT * FROM users => a
         WITH users AS (SELECT 1) SELECT * FROM public.users WHERE id = {a} => a
         WITH orders AS (SELECT {a} AS user_id) SELECT * FROM orders JOIN users ON users.id = orders.user_id => a
         WITH notes AS (SELECT * FROM users) SELECT * FROM notes WHERE id = {a} => a
-        WITH x AS (SELECT 1), users AS (SELECT 2) SELECT * FROM x => home
+        WITH x AS (SELECT 1), users AS (SELECT 2) SELECT * FROM x => any
         ",
     );
     refused(
@@ -102,7 +102,7 @@ fn recursive() {
         WITH RECURSIVE r(k, n) AS (SELECT user_id, id FROM orders WHERE user_id = {a} UNION SELECT o.user_id, o.id FROM orders o, r WHERE o.user_id = {a} AND o.p = r.n) SELECT * FROM r => a
         WITH RECURSIVE r AS (SELECT id FROM users WHERE id = {a} UNION ALL SELECT r.id FROM r WHERE false) SELECT * FROM r JOIN orders o ON o.user_id = r.id => a
         WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT * FROM users, n WHERE users.id = {a} => a
-        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT * FROM n => home
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT * FROM n => any
         WITH RECURSIVE c AS (SELECT user_id FROM orders UNION SELECT user_id FROM payments) SELECT * FROM c WHERE user_id = {a} => a
         WITH RECURSIVE c AS (SELECT * FROM users) SELECT * FROM c WHERE id = {a} => a
         ",

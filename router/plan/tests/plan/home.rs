@@ -7,8 +7,8 @@ use std::collections::HashSet;
 fn home_and_any() {
     check_lines(
         "
-        SELECT 1 => home
-        SELECT now() => home
+        SELECT 1 => any
+        SELECT now() => any
         SELECT * FROM notes => home
         SELECT * FROM pg_class => home
         SELECT * FROM pg_catalog.pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace => home
@@ -35,7 +35,7 @@ fn home_and_any() {
         SELECT * FROM users_seq => home
         SELECT * FROM other.users => home
         DELETE FROM notes => home
-        VALUES (1), (2) => home
+        VALUES (1), (2) => any
         ",
     );
 }

@@ -78,7 +78,8 @@ fn reads_and_writes() {
 #[test]
 fn taints() {
     for sql in [
-        "SELECT set_config('a.b', 'c', false)",
+        "SELECT upper(set_config('a.b', 'c', false))",
+        "SELECT set_config(name, 'c', false) FROM notes",
         "SELECT setseed(0.5)",
         "SELECT pg_advisory_lock(1)",
         "SELECT pg_try_advisory_lock_shared(1)",

@@ -99,6 +99,10 @@ fn unsupported<T>(what: &str) -> Lowered<T> {
 /// A name that may be any word: a column's label, a part behind a dot.
 fn label(ident: Ident) -> Lowered<String> {
     match ident.quote_style {
+        // The parser takes `$1` for a name behind a dot.
+        None if ident.value.starts_with('$') => {
+            Err("a parameter stands where a name should".to_owned())
+        }
         None | Some('"') => Ok(ident.value),
         // The parser takes strings for names: `'a' 'b'` is a constant with an alias to it.
         Some(_) => Err("a string stands where a name should".to_owned()),

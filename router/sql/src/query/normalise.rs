@@ -23,6 +23,9 @@ pub(super) struct Normal {
 /// In place of an ON CONFLICT target that is no list of columns. No text can contain this name.
 pub(super) const OTHER_TARGET: &str = "\0other";
 
+/// An alias that was not written; see `items_end`.
+pub(super) const NO_ALIAS: &str = "\0none";
+
 pub(super) fn run(text: &str, ours: &[Ours]) -> Result<Normal, String> {
     let mut state = State {
         text,
@@ -190,6 +193,7 @@ impl State<'_> {
                 self.at += 2;
                 true
             }
+            "on" if self.word(self.at + 1) == "conflict" => self.items_end(),
             "conflict" if self.before() == "on" => self.conflict(),
             _ => false,
         };
@@ -430,6 +434,32 @@ impl State<'_> {
         self.put(Token::RParen);
     }
 
+    /// In `INSERT .. SELECT 1 ON CONFLICT ..` the parser takes ON for an alias: it is given another one.
+    fn items_end(&mut self) -> bool {
+        let mut depth = 0usize;
+        for index in (0..self.at).rev() {
+            match self.kind(index) {
+                Some(Kind::RParen) => depth += 1,
+                Some(Kind::LParen) => match depth.checked_sub(1) {
+                    Some(less) => depth = less,
+                    None => return false,
+                },
+                Some(Kind::Word) if depth == 0 => match self.word(index) {
+                    "select" => {
+                        self.put_keyword(Keyword::AS, "as");
+                        self.put_name(NO_ALIAS.to_owned(), Some('"'));
+                        return false;
+                    }
+                    "from" | "where" | "group" | "having" | "window" | "order" | "limit"
+                    | "offset" | "fetch" | "for" | "values" | "as" => return false,
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// A target of ON CONFLICT that is no plain list of columns is replaced by a name that says so. Its expressions
     /// are only compared with those of an index; they are not computed.
     fn conflict(&mut self) -> bool {
@@ -590,32 +620,38 @@ impl State<'_> {
         Ok(())
     }
 
-    /// The operand of the current prefix operator is followed by `+` or `-`, to which the parser gives another rank.
+    /// The operand of the current prefix operator may be followed by `+` or `-`, to which the parser gives another
+    /// rank than Postgres.
     fn sum_follows(&self) -> bool {
-        let mut index = self.at + 1;
+        // A sign directly behind the operator is the operand's.
+        let mut index = self.at + 2;
         let mut depth = 0usize;
+        if matches!(self.kind(self.at + 1), Some(Kind::LParen)) || self.word(self.at + 1) == "case"
+        {
+            index = self.at + 1;
+        }
         loop {
+            let opens = matches!(self.kind(index), Some(Kind::LParen | Kind::LBracket))
+                || self.word(index) == "case";
+            let closes = matches!(self.kind(index), Some(Kind::RParen | Kind::RBracket))
+                || self.word(index) == "end";
             match self.kind(index) {
-                Some(Kind::LParen | Kind::LBracket) => depth += 1,
-                Some(Kind::RParen | Kind::RBracket) => match depth.checked_sub(1) {
+                None => return false,
+                Some(_) if opens => depth += 1,
+                Some(_) if closes => match depth.checked_sub(1) {
                     Some(less) => depth = less,
                     None => return false,
                 },
-                Some(Kind::Op) if depth == 0 => {
-                    let sum = self
-                        .ours
-                        .get(index)
-                        .is_some_and(|t| t.is_op(self.text, "+") || t.is_op(self.text, "-"));
-                    if sum {
+                Some(_) if depth > 0 => {}
+                Some(Kind::Op) => {
+                    let is = |op| self.ours.get(index).is_some_and(|t| t.is_op(self.text, op));
+                    if is("+") || is("-") {
                         return true;
                     }
                 }
-                Some(Kind::Comma) if depth == 0 => return false,
-                Some(Kind::Word) if depth == 0 && keywords::is_reserved(self.word(index)) => {
-                    return false;
-                }
+                Some(Kind::Comma) => return false,
+                Some(Kind::Word) if keywords::is_reserved(self.word(index)) => return false,
                 Some(_) => {}
-                None => return false,
             }
             index += 1;
         }

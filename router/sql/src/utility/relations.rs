@@ -44,13 +44,13 @@ impl Found {
             Body::Update(update) => {
                 self.0.push(update.target.name.clone());
                 update.assignments.iter().for_each(|a| self.expr(&a.value));
-                update.from.iter().for_each(|item| self.from_item(item));
+                update.from.iter().for_each(|item| self.source(item));
                 self.exprs(&update.filter);
                 self.items(&update.returning);
             }
             Body::Delete(delete) => {
                 self.0.push(delete.target.name.clone());
-                delete.using.iter().for_each(|item| self.from_item(item));
+                delete.using.iter().for_each(|item| self.source(item));
                 self.exprs(&delete.filter);
                 self.items(&delete.returning);
             }
@@ -67,7 +67,7 @@ impl Found {
         }
         self.items(&select.items);
         self.0.extend(select.into.clone());
-        select.from.iter().for_each(|item| self.from_item(item));
+        select.from.iter().for_each(|item| self.source(item));
         self.exprs(&select.filter);
         match &select.group_by {
             GroupBy::None => {}
@@ -86,14 +86,14 @@ impl Found {
         }
     }
 
-    fn from_item(&mut self, item: &FromItem) {
+    fn source(&mut self, item: &FromItem) {
         match item {
             FromItem::Relation(relation) => self.0.push(relation.name.clone()),
             FromItem::Derived { query, .. } => self.query(query),
             FromItem::Function { calls, .. } => self.exprs(calls),
             FromItem::Join(join) => {
-                self.from_item(&join.left);
-                self.from_item(&join.right);
+                self.source(&join.left);
+                self.source(&join.right);
                 if let JoinCondition::On(expr) = &join.condition {
                     self.expr(expr);
                 }

@@ -471,17 +471,15 @@ impl Lower<'_> {
         })
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is refused, not ignored"
+    )]
     pub(super) fn quantifier(&mut self, right: Box<Sp>) -> Lowered<Quantifier> {
-        // `ARRAY(SELECT ..)` is an array, while `(SELECT ..)` is a set of rows.
-        let array = matches!(*right, Sp::Function(_));
-        let right = self.unboxed(right)?;
-        if array {
-            return Ok(Quantifier::Array(Box::new(right)));
-        }
-        if let Expr::Subquery(query) = right {
-            return Ok(Quantifier::Subquery(query));
-        }
-        Ok(Quantifier::Array(Box::new(right)))
+        Ok(match self.unboxed(right)? {
+            Expr::Subquery(query) => Quantifier::Subquery(query),
+            right => Quantifier::Array(Box::new(right)),
+        })
     }
 
     /// `a.b[1].c`, `(row).field`, `(row).*`.

@@ -88,7 +88,9 @@ impl Lower<'_> {
         let list = match args {
             FunctionArguments::List(list) => list,
             FunctionArguments::Subquery(query) if word == "array" => {
-                return Ok(Expr::Subquery(self.boxed_query(query)?));
+                // An array, unlike a subquery in parentheses, is one value wherever it stands.
+                let query = Expr::Subquery(self.boxed_query(query)?);
+                return Ok(other("array", vec![query]));
             }
             FunctionArguments::Subquery(_) => return unsupported("a query as an argument"),
             FunctionArguments::None => return unsupported("a call without parentheses"),

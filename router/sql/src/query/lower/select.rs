@@ -3,6 +3,7 @@
 use super::types::column_names;
 use super::{Lower, Lowered, ident, label, name, unsupported};
 use crate::facts::{Body, Cte, Distinct, Expr, GroupBy, Item, Name, Query, Select, SetOperation};
+use crate::query::normalise::NO_ALIAS;
 use sqlparser::ast::{
     self, Expr as Sp, Fetch, GroupByExpr, LimitClause, NamedWindowDefinition, NamedWindowExpr,
     OrderByKind, SelectFlavor, SelectInto, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
@@ -350,10 +351,14 @@ impl Lower<'_> {
                 expr: self.expr(expr)?,
                 alias: None,
             }),
-            SelectItem::ExprWithAlias { expr, alias } => Ok(Item::Expr {
-                expr: self.expr(expr)?,
-                alias: Some(label(alias)?),
-            }),
+            SelectItem::ExprWithAlias { expr, alias } => {
+                let alias = label(alias)?;
+                let alias = Some(alias).filter(|a| a != NO_ALIAS);
+                Ok(Item::Expr {
+                    expr: self.expr(expr)?,
+                    alias,
+                })
+            }
             SelectItem::ExprWithAliases { .. } => unsupported("several aliases of one item"),
             SelectItem::QualifiedWildcard(kind, options) => {
                 plain_star(options)?;
