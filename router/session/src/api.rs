@@ -54,13 +54,20 @@ pub enum Step {
     /// before the hand-over: it had neither an error nor an end of file to read.
     /// Only a backend for which `Backend::fits(session.custom_names())` holds may be given; one whose `settings_hash()`
     /// equals `session.settings_hash()` is the cheapest.
-    Checkout { slot: Slot, shard: ShardId, wanted: Wanted },
+    Checkout {
+        slot: Slot,
+        shard: ShardId,
+        wanted: Wanted,
+    },
     /// Give up a checkout that was not answered. No event follows.
     AbandonCheckout { slot: Slot },
     /// Take the backend back. `Some`: its state for the pool, all its replies are in and the output buffer of the slot is
     /// to be written out before (it is empty or ends with whole frames). `None`: close the connection (after a
     /// best-effort write of a Terminate message).
-    Release { slot: Slot, backend: Option<Box<Backend>> },
+    Release {
+        slot: Slot,
+        backend: Option<Box<Backend>>,
+    },
     /// A transaction (or statement outside of one) on the slot's backend has ended well. It was not proven to be
     /// read-only if `wrote`. Always said before the slot's `Release`, and before the client is told.
     Settled { slot: Slot, wrote: bool },
@@ -69,7 +76,11 @@ pub enum Step {
     Cancel { slot: Slot },
     /// Run one of the router's functions under the privileges of the role, with names looked up in the search_path
     /// (None: the role's default); answer with `Event::CallDone`.
-    Call { call: Call, role: String, search_path: Option<Vec<String>> },
+    Call {
+        call: Call,
+        role: String,
+        search_path: Option<Vec<String>>,
+    },
     /// The schema was changed through this session: load a new snapshot and answer with `Event::Refreshed`.
     Refresh,
     /// Write out `output.client`, then close the client's connection. The session is over.
@@ -79,14 +90,25 @@ pub enum Step {
 /// Something that the server tells the session.
 #[derive(Debug)]
 pub enum Event {
-    Attached { slot: Slot, backend: Box<Backend> },
-    CheckoutFailed { slot: Slot, error: PgError },
+    Attached {
+        slot: Slot,
+        backend: Box<Backend>,
+    },
+    CheckoutFailed {
+        slot: Slot,
+        error: PgError,
+    },
     /// The backend's connection ended or failed; all bytes that came before were given to `on_backend`.
     /// Bytes of an incomplete frame may be left over. The session answers with `Step::Release` (None).
-    BackendLost { slot: Slot },
+    BackendLost {
+        slot: Slot,
+    },
     /// A cancel request with this session's key has come.
     CancelRequested,
-    CancelDone { slot: Slot, sent: bool },
+    CancelDone {
+        slot: Slot,
+        sent: bool,
+    },
     CallDone(Result<Arc<Snapshot>, PgError>),
     Refreshed(Result<Arc<Snapshot>, PgError>),
     /// A newer snapshot. Open transactions keep the one that they have.

@@ -31,7 +31,11 @@ pub struct Backend {
 impl Backend {
     /// A connection that has just logged in and reported `params`.
     pub fn new(params: BTreeMap<String, String>, standby: bool) -> Self {
-        Backend { params, standby, ..Backend::default() }
+        Backend {
+            params,
+            standby,
+            ..Backend::default()
+        }
     }
 
     /// A hash of the settings in force: the pool prefers a backend whose hash is that of the client.
@@ -47,7 +51,9 @@ impl Backend {
     /// Numbers a statement that is about to be parsed here; the oldest one makes room.
     pub(crate) fn remember(&mut self, key: Key, max: usize, out: &mut BytesMut) -> u64 {
         while self.prepared.len() >= max.max(1) {
-            let Some((number, old)) = self.prepared_order.pop_front() else { break };
+            let Some((number, old)) = self.prepared_order.pop_front() else {
+                break;
+            };
             if self.prepared.get(&old) == Some(&number) {
                 self.prepared.remove(&old);
                 put::close(out, b'S', crate::extended::router_name(number).as_bytes());

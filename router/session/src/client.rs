@@ -62,7 +62,9 @@ impl Session {
     }
 
     fn copies_in(&self, slot: Slot) -> bool {
-        self.place(slot).and_then(|place| place.backend.as_ref()).is_some_and(|backend| backend.owed.copy_in)
+        self.place(slot)
+            .and_then(|place| place.backend.as_ref())
+            .is_some_and(|backend| backend.owed.copy_in)
     }
 
     fn message(&mut self, frame: Frame, bytes: &[u8], rest: &[u8], out: &mut Output) -> Flow {
@@ -90,13 +92,18 @@ impl Session {
             // Data of a COPY that has failed or ended: a server ignores it too.
             b'd' | b'c' | b'f' => Flow::Consumed,
             b'F' => {
-                let error = PgError::error("0A000", "function calls by protocol message are not supported")
-                    .hint("Call the function in a SELECT.");
+                let error = PgError::error(
+                    "0A000",
+                    "function calls by protocol message are not supported",
+                )
+                .hint("Call the function in a SELECT.");
                 self.fail(&error, out);
                 self.sync_now(out)
             }
             other => {
-                let error = PgError::error("08P01", format!("invalid frontend message type {other}")).fatal();
+                let error =
+                    PgError::error("08P01", format!("invalid frontend message type {other}"))
+                        .fatal();
                 self.fatal(&error, out);
                 Flow::Consumed
             }
@@ -121,8 +128,11 @@ impl Session {
                 self.end(out);
             }
             other => {
-                let error =
-                    PgError::error("08P01", format!("unexpected message type 0x{other:02X} during COPY from stdin")).fatal();
+                let error = PgError::error(
+                    "08P01",
+                    format!("unexpected message type 0x{other:02X} during COPY from stdin"),
+                )
+                .fatal();
                 self.fatal(&error, out);
             }
         }
@@ -204,9 +214,9 @@ impl Session {
     /// ReadyForQuery without a server.
     pub(crate) fn ready_locally(&mut self, out: &mut Output) {
         let status = match &self.transaction {
-            Transaction::Joined { slot, .. } => {
-                self.place(*slot).map_or(shardgate_wire::TxStatus::Failed, |place| place.status)
-            }
+            Transaction::Joined { slot, .. } => self
+                .place(*slot)
+                .map_or(shardgate_wire::TxStatus::Failed, |place| place.status),
             Transaction::None | Transaction::Virtual(_) => self.transaction.status(),
         };
         self.batch = Batch::default();

@@ -23,14 +23,21 @@ pub(crate) enum Doer {
 }
 
 /// Chooses the doer. `in_pipeline`: the client has statements under way on a backend without a Sync behind them.
-pub(crate) fn doer(planned: &Planned, transaction: &Transaction, in_pipeline: bool) -> Result<Doer, PgError> {
+pub(crate) fn doer(
+    planned: &Planned,
+    transaction: &Transaction,
+    in_pipeline: bool,
+) -> Result<Doer, PgError> {
     let command = match &planned.facts.statement {
         Statement::Explain { route: true, .. } => return Ok(Doer::Router),
         Statement::Empty => return Ok(Doer::Follow),
         Statement::Query(_) if !planned.compiled.traits.sets.is_empty() => {
             return setting_doer(planned, transaction);
         }
-        Statement::Query(_) | Statement::Explain { .. } | Statement::Utility(_) | Statement::Unparsed { .. } => {
+        Statement::Query(_)
+        | Statement::Explain { .. }
+        | Statement::Utility(_)
+        | Statement::Unparsed { .. } => {
             return Ok(planned_doer(&planned.compiled.route));
         }
         Statement::Command(command) => command,
@@ -41,12 +48,20 @@ pub(crate) fn doer(planned: &Planned, transaction: &Transaction, in_pipeline: bo
         Transaction::Joined { .. } => false,
     };
     let waiting_block = matches!(transaction, Transaction::Virtual(_));
-    let prelude = if waiting_block { Doer::Prelude } else { Doer::Follow };
+    let prelude = if waiting_block {
+        Doer::Prelude
+    } else {
+        Doer::Follow
+    };
     Ok(match command {
         // What was set in the block for the session must come into force, so a server has to run it.
         Command::Commit { .. } if keeps_settings(transaction) => Doer::Follow,
         Command::Begin(_) | Command::Commit { .. } | Command::Rollback { .. } => {
-            if block_is_ours { Doer::Router } else { Doer::Follow }
+            if block_is_ours {
+                Doer::Router
+            } else {
+                Doer::Follow
+            }
         }
         Command::Savepoint(_)
         | Command::ReleaseSavepoint(_)
@@ -57,41 +72,72 @@ pub(crate) fn doer(planned: &Planned, transaction: &Transaction, in_pipeline: bo
             let name = canonical_name(name);
             if let Some(own) = name.strip_prefix("shardgate.") {
                 if *local {
-                    return Err(unsupported("SET LOCAL of the router's settings is not supported")
-                        .hint(format!("Use SET shardgate.{own}, and set it back afterwards.")));
+                    return Err(
+                        unsupported("SET LOCAL of the router's settings is not supported").hint(
+                            format!("Use SET shardgate.{own}, and set it back afterwards."),
+                        ),
+                    );
                 }
                 return Ok(Doer::Router);
             }
-            let items = value.as_ref().map(|value| value.items.as_slice()).unwrap_or_default();
+            let items = value
+                .as_ref()
+                .map(|value| value.items.as_slice())
+                .unwrap_or_default();
             check_setting(&name, items)?;
             prelude
         }
         Command::Reset(name) => {
-            if canonical_name(name).starts_with("shardgate.") { Doer::Router } else { prelude }
+            if canonical_name(name).starts_with("shardgate.") {
+                Doer::Router
+            } else {
+                prelude
+            }
         }
         Command::Show(name) => match () {
             () if canonical_name(name).starts_with("shardgate.") => Doer::Router,
             () if waiting_block => Doer::Look,
             () => Doer::Follow,
         },
-        Command::ShowAll => if waiting_block { Doer::Look } else { Doer::Follow },
-        Command::ResetAll | Command::DiscardAll => if block_is_ours && !waiting_block { Doer::Router } else { prelude },
+        Command::ShowAll => {
+            if waiting_block {
+                Doer::Look
+            } else {
+                Doer::Follow
+            }
+        }
+        Command::ResetAll | Command::DiscardAll => {
+            if block_is_ours && !waiting_block {
+                Doer::Router
+            } else {
+                prelude
+            }
+        }
         Command::Deallocate(_) | Command::Unlisten(_) => Doer::Router,
-        Command::Discard(_) | Command::Fetch { .. } | Command::Close(_) | Command::Notify(_) => Doer::Follow,
+        Command::Discard(_) | Command::Fetch { .. } | Command::Close(_) | Command::Notify(_) => {
+            Doer::Follow
+        }
         Command::Declare { hold: true, .. } => {
             return Err(unsupported("cursors WITH HOLD are not supported yet")
                 .hint("Declare the cursor without HOLD and read it in one transaction."));
         }
-        Command::Declare { .. } | Command::Copy(_) | Command::Lock(_) => planned_doer(&planned.compiled.route),
+        Command::Declare { .. } | Command::Copy(_) | Command::Lock(_) => {
+            planned_doer(&planned.compiled.route)
+        }
         Command::Prepare { .. } | Command::Execute { .. } => {
-            return Err(unsupported("PREPARE and EXECUTE in SQL are not supported yet")
-                .hint("Prepare the statement through the driver's interface (the extended protocol)."));
+            return Err(
+                unsupported("PREPARE and EXECUTE in SQL are not supported yet").hint(
+                    "Prepare the statement through the driver's interface (the extended protocol).",
+                ),
+            );
         }
         Command::Listen(_) => {
             return Err(unsupported("LISTEN is not supported yet")
                 .hint("Connect to the home shard directly to listen."));
         }
-        Command::PrepareTransaction(_) | Command::CommitPrepared(_) | Command::RollbackPrepared(_) => {
+        Command::PrepareTransaction(_)
+        | Command::CommitPrepared(_)
+        | Command::RollbackPrepared(_) => {
             return Err(unsupported("two-phase commit by clients is not supported through the router")
                 .detail("A prepared transaction would keep its locks on one shard, beyond the router's sight.")
                 .hint("Connect to the shard directly."));
@@ -102,23 +148,36 @@ pub(crate) fn doer(planned: &Planned, transaction: &Transaction, in_pipeline: bo
 /// `SELECT set_config(..)` is SET in other words.
 fn setting_doer(planned: &Planned, transaction: &Transaction) -> Result<Doer, PgError> {
     for set in &planned.compiled.traits.sets {
-        let checked = ["client_encoding", "standard_conforming_strings", "session_authorization"];
+        let checked = [
+            "client_encoding",
+            "standard_conforming_strings",
+            "session_authorization",
+        ];
         match &set.value {
             Some(value) => check_setting(&set.name, std::slice::from_ref(value))?,
             None if checked.contains(&set.name.as_str()) => {
-                return Err(unsupported("set_config of this setting needs a literal value")
-                    .detail(format!("The router must know what \"{}\" becomes.", set.name)));
+                return Err(
+                    unsupported("set_config of this setting needs a literal value").detail(
+                        format!("The router must know what \"{}\" becomes.", set.name),
+                    ),
+                );
             }
             None => {}
         }
         if set.name.starts_with("shardgate.") {
-            return Err(unsupported("set_config of the router's settings is not supported")
-                .hint(format!("Use SET {}.", set.name)));
+            return Err(
+                unsupported("set_config of the router's settings is not supported")
+                    .hint(format!("Use SET {}.", set.name)),
+            );
         }
     }
     // Without parameters the text can be repeated where the transaction goes.
     let may_wait = matches!(transaction, Transaction::Virtual(_)) && planned.facts.params == 0;
-    Ok(if may_wait { Doer::Prelude } else { Doer::Follow })
+    Ok(if may_wait {
+        Doer::Prelude
+    } else {
+        Doer::Follow
+    })
 }
 
 fn keeps_settings(transaction: &Transaction) -> bool {
@@ -131,7 +190,9 @@ fn keeps_settings(transaction: &Transaction) -> bool {
 fn planned_doer(route: &Route) -> Doer {
     match route {
         Route::AllShards | Route::Call(_) => Doer::Router,
-        Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Refused(_) => Doer::Planned,
+        Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Refused(_) => {
+            Doer::Planned
+        }
     }
 }
 
@@ -141,7 +202,10 @@ fn unsupported(message: &str) -> PgError {
 
 /// Refuses settings under which the router would read statements otherwise than the server does.
 pub(crate) fn check_setting(name: &str, values: &[String]) -> Result<(), PgError> {
-    let value = values.first().map(|value| value.to_ascii_lowercase()).unwrap_or_default();
+    let value = values
+        .first()
+        .map(|value| value.to_ascii_lowercase())
+        .unwrap_or_default();
     match name {
         "standard_conforming_strings" if ["off", "false", "no", "0", "f", "n", "of", "fa"].contains(&value.as_str()) => {
             Err(unsupported("standard_conforming_strings = off is not supported")
@@ -184,14 +248,19 @@ pub(crate) fn note_deeds(planned: &Planned, deeds: &mut Deeds, in_block: bool) {
             touch(deeds, canonical_name(name), false);
         }
         Command::SetTransaction { session: true, .. } => {
-            for name in ["default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable"] {
+            for name in [
+                "default_transaction_isolation",
+                "default_transaction_read_only",
+                "default_transaction_deferrable",
+            ] {
                 touch(deeds, name.to_string(), false);
             }
         }
         Command::ResetAll | Command::DiscardAll => deeds.reset_all = true,
         Command::RollbackTo(_) => {
             deeds.rolled_back_to = true;
-            deeds.unread |= !deeds.touched.is_empty() || !deeds.touched_locally.is_empty() || deeds.anything;
+            deeds.unread |=
+                !deeds.touched.is_empty() || !deeds.touched_locally.is_empty() || deeds.anything;
         }
         Command::Copy(copy) => deeds.wrote |= copy.from,
         Command::Notify(_) | Command::Lock(_) | Command::Declare { .. } => deeds.wrote = true,
@@ -230,8 +299,19 @@ fn touch(deeds: &mut Deeds, name: String, locally: bool) {
 
 /// Whether planning of later statements depends on what the statement changes.
 pub(crate) fn changes_names(planned: &Planned) -> bool {
-    const NAMES: [&str; 4] = ["search_path", "role", "session_authorization", "transform_null_equals"];
-    if planned.compiled.traits.sets.iter().any(|set| NAMES.contains(&set.name.as_str())) {
+    const NAMES: [&str; 4] = [
+        "search_path",
+        "role",
+        "session_authorization",
+        "transform_null_equals",
+    ];
+    if planned
+        .compiled
+        .traits
+        .sets
+        .iter()
+        .any(|set| NAMES.contains(&set.name.as_str()))
+    {
         return true;
     }
     match &planned.facts.statement {

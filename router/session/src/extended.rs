@@ -16,10 +16,10 @@ use crate::statements::{Portal, Shape, Statement};
 use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use shardgate_plan::Param;
-use shardgate_wire::{PgError, TxStatus};
 use shardgate_sql::facts::{Command, Statement as Facts};
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::{Bind, Close, Describe, Execute, Parse, put};
+use shardgate_wire::{PgError, TxStatus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,11 +38,17 @@ impl Session {
         match self.try_parse(&parse) {
             Ok(held) => {
                 if held {
-                    self.batch.held.push(Held::Parse { statement: Bytes::copy_from_slice(parse.name) });
+                    self.batch.held.push(Held::Parse {
+                        statement: Bytes::copy_from_slice(parse.name),
+                    });
                 } else {
                     let mut bytes = BytesMut::new();
                     reply::parse_complete(&mut bytes);
-                    self.reply_parsed(bytes.freeze(), Some(Bytes::copy_from_slice(parse.name)), out);
+                    self.reply_parsed(
+                        bytes.freeze(),
+                        Some(Bytes::copy_from_slice(parse.name)),
+                        out,
+                    );
                 }
             }
             Err(error) => self.fail(&error, out),
@@ -55,7 +61,10 @@ impl Session {
         if !parse.name.is_empty() {
             if self.statements.get(parse.name).is_some() {
                 let name = String::from_utf8_lossy(parse.name);
-                return Err(PgError::error("42P05", format!("prepared statement \"{name}\" already exists")));
+                return Err(PgError::error(
+                    "42P05",
+                    format!("prepared statement \"{name}\" already exists"),
+                ));
             }
             if self.statements.len() >= self.options.prepared_max {
                 return Err(PgError::error("54000", "too many prepared statements")
@@ -63,17 +72,24 @@ impl Session {
                     .hint("Close statements that are no longer used, or raise limits.prepared_statements."));
             }
         }
-        let pieces = shardgate_sql::split(text).map_err(|error| crate::simple::lex_error(&error))?;
+        let pieces =
+            shardgate_sql::split(text).map_err(|error| crate::simple::lex_error(&error))?;
         if pieces.len() > 1 {
-            return Err(PgError::error("42601", "cannot insert multiple commands into a prepared statement"));
+            return Err(PgError::error(
+                "42601",
+                "cannot insert multiple commands into a prepared statement",
+            ));
         }
         let types: Arc<[u32]> = parse.types.clone().into();
         let planned = self.plan(text, &types);
         if let Facts::Command(Command::Copy(copy)) = &planned.facts.statement
             && copy.client
         {
-            return Err(PgError::error("0A000", "COPY by the extended query protocol is not supported yet")
-                .hint("Send the COPY as a simple query."));
+            return Err(PgError::error(
+                "0A000",
+                "COPY by the extended query protocol is not supported yet",
+            )
+            .hint("Send the COPY as a simple query."));
         }
         self.refuse_if_failed(&planned)?;
         let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
@@ -81,7 +97,11 @@ impl Session {
         if let shardgate_plan::Route::Refused(refusal) = &planned.compiled.route
             && doer == Doer::Planned
             && self.settings.shard.is_none()
-            && planned.facts.hint.as_ref().is_none_or(|hint| hint.shard.is_none())
+            && planned
+                .facts
+                .hint
+                .as_ref()
+                .is_none_or(|hint| hint.shard.is_none())
         {
             return Err(crate::commands::refusal_error(refusal));
         }
@@ -146,7 +166,12 @@ impl Session {
         }
     }
 
-    fn try_bind(&mut self, bind: &Bind<'_>, rest: &[u8], out: &mut Output) -> Result<Flow, PgError> {
+    fn try_bind(
+        &mut self,
+        bind: &Bind<'_>,
+        rest: &[u8],
+        out: &mut Output,
+    ) -> Result<Flow, PgError> {
         let Some(planned) = self.current_plan(bind.statement) else {
             return Err(no_statement(bind.statement));
         };
@@ -154,22 +179,41 @@ impl Session {
         let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
         let doer = doer(&planned, &self.transaction, in_pipeline)?;
         if self.batch.path_changed && doer == Doer::Planned && self.snapshot.shards.len() > 1 {
-            return Err(PgError::error("0A000", "search_path or role was changed in the same pipeline")
-                .hint("Send Sync behind the SET."));
+            return Err(PgError::error(
+                "0A000",
+                "search_path or role was changed in the same pipeline",
+            )
+            .hint("Send Sync behind the SET."));
         }
         if doer == Doer::Router {
             let params = bind
                 .params()
-                .map(|param| param.value.map(|value| utf8(value).map(str::to_string)).transpose())
+                .map(|param| {
+                    param
+                        .value
+                        .map(|value| utf8(value).map(str::to_string))
+                        .transpose()
+                })
                 .collect::<Result<Vec<_>, _>>()?;
             let text = self.statement_text(bind.statement);
-            let portal = Portal::Local { text, planned, params, done: false };
-            self.portals.insert(Bytes::copy_from_slice(bind.portal), portal);
+            let portal = Portal::Local {
+                text,
+                planned,
+                params,
+                done: false,
+            };
+            self.portals
+                .insert(Bytes::copy_from_slice(bind.portal), portal);
             self.made(reply::bind_complete, out);
             return Ok(Flow::Consumed);
         }
-        let params: Vec<Param<'_>> =
-            bind.params().map(|param| Param { binary: param.binary, value: param.value }).collect();
+        let params: Vec<Param<'_>> = bind
+            .params()
+            .map(|param| Param {
+                binary: param.binary,
+                value: param.value,
+            })
+            .collect();
         let mut aim = self.aim(&planned, doer, &params)?;
         if self.transaction.is_none() && !executes_and_syncs(rest) {
             // More may follow in the same implicit transaction, so the server must be one that can do anything.
@@ -188,12 +232,17 @@ impl Session {
             return Ok(Flow::Later);
         }
         self.put_bind(slot, bind, out);
-        self.portals.insert(Bytes::copy_from_slice(bind.portal), Portal::Remote { planned });
+        self.portals.insert(
+            Bytes::copy_from_slice(bind.portal),
+            Portal::Remote { planned },
+        );
         Ok(Flow::Consumed)
     }
 
     fn statement_text(&self, name: &[u8]) -> Arc<str> {
-        self.statements.get(name).map_or_else(|| Arc::from(""), |statement| statement.text.clone())
+        self.statements
+            .get(name)
+            .map_or_else(|| Arc::from(""), |statement| statement.text.clone())
     }
 
     fn put_bind(&mut self, slot: Slot, bind: &Bind<'_>, out: &mut Output) {
@@ -211,12 +260,19 @@ impl Session {
 
     /// The name under which the statement stands on the slot's backend, with a Parse sent first if it does not yet.
     fn backend_name(&mut self, slot: Slot, name: &[u8], out: &mut Output) -> String {
-        self.ensure_parsed(slot, name, None, out).unwrap_or_default()
+        self.ensure_parsed(slot, name, None, out)
+            .unwrap_or_default()
     }
 
     /// Sends a Parse if the backend does not have the statement. `held`: the reply is the client's.
     /// None: there is no such statement.
-    fn ensure_parsed(&mut self, slot: Slot, name: &[u8], held: Option<&Held>, out: &mut Output) -> Option<String> {
+    fn ensure_parsed(
+        &mut self,
+        slot: Slot,
+        name: &[u8],
+        held: Option<&Held>,
+        out: &mut Output,
+    ) -> Option<String> {
         let statement = self.statements.get(name)?.clone();
         let epoch = self.snapshot.epoch.id;
         let origin = |kind: Kind| match held {
@@ -224,25 +280,41 @@ impl Session {
             None => Entry::router(kind, Purpose::Parse).named(statement.name.clone()),
         };
         let max = self.options.backend_prepared_max;
-        let differs = !statement.planned.facts.literal_free && statement.settings != self.settings.parse_hash();
-        let in_force = if differs { self.settings.in_force() } else { BTreeMap::new() };
+        let differs = !statement.planned.facts.literal_free
+            && statement.settings != self.settings.parse_hash();
+        let in_force = if differs {
+            self.settings.in_force()
+        } else {
+            BTreeMap::new()
+        };
         // A failed block refuses the Parse, and a block with a snapshot of its own takes it there: no made reply then.
         let must_send = held.is_some()
-            && (self.transaction.has_old_snapshot() || self.place(slot).is_some_and(|place| place.status == TxStatus::Failed));
+            && (self.transaction.has_old_snapshot()
+                || self
+                    .place(slot)
+                    .is_some_and(|place| place.status == TxStatus::Failed));
         let (place, buffer) = self.reach(slot, out)?;
         if statement.name.is_empty() {
             if held.is_none() && place.unnamed == Some(statement.id) {
                 return Some(String::new());
             }
             if differs {
-                place.execute(&crate::settings::set_all(&in_force, &statement.set), &Purpose::Prelude, buffer);
+                place.execute(
+                    &crate::settings::set_all(&in_force, &statement.set),
+                    &Purpose::Prelude,
+                    buffer,
+                );
             }
             put::parse(buffer, b"", statement.text.as_bytes(), &statement.types);
             place.push(origin(Kind::Parse));
             place.unsynced = true;
             if differs {
                 // The settings go back through a named statement, so that the unnamed one stays.
-                place.execute_named(&crate::settings::set_all(&statement.set, &in_force), &Purpose::Prelude, buffer);
+                place.execute_named(
+                    &crate::settings::set_all(&statement.set, &in_force),
+                    &Purpose::Prelude,
+                    buffer,
+                );
             }
             place.unnamed = Some(statement.id);
             return Some(String::new());
@@ -254,7 +326,10 @@ impl Session {
                 // The server has the very same statement: it would say the same again.
                 let mut bytes = BytesMut::new();
                 reply::parse_complete(&mut bytes);
-                if let Some(bytes) = backend.owed.push_made(bytes.freeze(), Some(statement.name.clone())) {
+                if let Some(bytes) = backend
+                    .owed
+                    .push_made(bytes.freeze(), Some(statement.name.clone()))
+                {
                     out.client.extend_from_slice(&bytes);
                 }
             }
@@ -262,12 +337,25 @@ impl Session {
         }
         let number = backend.remember(key, max, buffer);
         if differs {
-            place.execute(&crate::settings::set_all(&in_force, &statement.set), &Purpose::Prelude, buffer);
+            place.execute(
+                &crate::settings::set_all(&in_force, &statement.set),
+                &Purpose::Prelude,
+                buffer,
+            );
         }
-        put::parse(buffer, router_name(number).as_bytes(), statement.text.as_bytes(), &statement.types);
+        put::parse(
+            buffer,
+            router_name(number).as_bytes(),
+            statement.text.as_bytes(),
+            &statement.types,
+        );
         place.push(origin(Kind::Parse).number(number));
         if differs {
-            place.execute(&crate::settings::set_all(&statement.set, &in_force), &Purpose::Prelude, buffer);
+            place.execute(
+                &crate::settings::set_all(&statement.set, &in_force),
+                &Purpose::Prelude,
+                buffer,
+            );
         }
         place.unsynced = true;
         Some(router_name(number))
@@ -277,8 +365,12 @@ impl Session {
     /// may have changed. Ok(false): an answer is awaited.
     fn confirm(&mut self, slot: Slot, name: &[u8], out: &mut Output) -> Result<bool, PgError> {
         let epoch = self.snapshot.epoch.id;
-        let Some(statement) = self.statements.get(name) else { return Ok(true) };
-        let Some(told) = statement.told.clone() else { return Ok(true) };
+        let Some(statement) = self.statements.get(name) else {
+            return Ok(true);
+        };
+        let Some(told) = statement.told.clone() else {
+            return Ok(true);
+        };
         if statement.confirmed == Some(epoch) {
             return Ok(true);
         }
@@ -292,7 +384,9 @@ impl Session {
             }
             return Ok(true);
         }
-        let Some(backend_name) = self.ensure_parsed(slot, name, None, out) else { return Ok(true) };
+        let Some(backend_name) = self.ensure_parsed(slot, name, None, out) else {
+            return Ok(true);
+        };
         self.verified = Some(Shape::default());
         if let Some((place, buffer)) = self.reach(slot, out) {
             put::describe(buffer, b'S', backend_name.as_bytes());
@@ -311,7 +405,13 @@ impl Session {
             return true;
         }
         let mut aim = Aim::anywhere();
-        if let Some(planned) = self.batch.held.first().cloned().and_then(|held| self.current_plan(held.statement())) {
+        if let Some(planned) = self
+            .batch
+            .held
+            .first()
+            .cloned()
+            .and_then(|held| self.current_plan(held.statement()))
+        {
             match planned.compiled.route {
                 shardgate_plan::Route::One(shard) => aim.shard = Some(shard),
                 shardgate_plan::Route::Home => aim.shard = Some(self.snapshot.home),
@@ -389,11 +489,16 @@ impl Session {
         match doer(&planned, &self.transaction, in_pipeline) {
             Ok(Doer::Router) => {
                 let count = planned.facts.params;
-                self.made(|bytes| reply::parameter_description(bytes, &vec![25; usize::from(count)]), out);
+                self.made(
+                    |bytes| reply::parameter_description(bytes, &vec![25; usize::from(count)]),
+                    out,
+                );
                 self.put_local_shape(&planned, out);
             }
             Ok(Doer::Planned | Doer::Follow | Doer::Prelude | Doer::Look) => {
-                self.batch.held.push(Held::Describe { statement: Bytes::copy_from_slice(name) });
+                self.batch.held.push(Held::Describe {
+                    statement: Bytes::copy_from_slice(name),
+                });
             }
             Err(error) => self.fail(&error, out),
         }
@@ -422,13 +527,19 @@ impl Session {
             self.forward_portal(frame, kind, out);
         } else {
             let name = String::from_utf8_lossy(name).into_owned();
-            self.fail(&PgError::error("34000", format!("portal \"{name}\" does not exist")), out);
+            self.fail(
+                &PgError::error("34000", format!("portal \"{name}\" does not exist")),
+                out,
+            );
         }
     }
 
     fn forward_portal(&mut self, frame: &[u8], kind: Kind, out: &mut Output) {
         let Some(slot) = self.batch.slot.or(self.joined_slot()) else {
-            self.fail(&PgError::error("34000", "the portal does not exist any more"), out);
+            self.fail(
+                &PgError::error("34000", "the portal does not exist any more"),
+                out,
+            );
             return;
         };
         self.use_slot(slot);
@@ -450,9 +561,16 @@ impl Session {
         if self.batch.skipping {
             return Flow::Consumed;
         }
-        let kind = Kind::Execute { limited: execute.max_rows > 0 };
+        let kind = Kind::Execute {
+            limited: execute.max_rows > 0,
+        };
         match self.portals.get(execute.portal).cloned() {
-            Some(Portal::Local { text, planned, params, done }) => {
+            Some(Portal::Local {
+                text,
+                planned,
+                params,
+                done,
+            }) => {
                 if done {
                     self.fail(&PgError::error("55000", "portal cannot be run"), out);
                     return Flow::Consumed;
@@ -550,7 +668,13 @@ fn no_statement(name: &[u8]) -> PgError {
     if name.is_empty() {
         return PgError::error("26000", "unnamed prepared statement does not exist");
     }
-    PgError::error("26000", format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name)))
+    PgError::error(
+        "26000",
+        format!(
+            "prepared statement \"{}\" does not exist",
+            String::from_utf8_lossy(name)
+        ),
+    )
 }
 
 /// The name of a prepared statement of the router's on a backend.
@@ -563,9 +687,15 @@ fn executes_and_syncs(rest: &[u8]) -> bool {
     let mut executed = false;
     let mut rest = rest;
     loop {
-        let (Some(tag), Some(length)) = (rest.first(), rest.get(1..5)) else { return false };
-        let Ok(length) = <[u8; 4]>::try_from(length) else { return false };
-        let Ok(length) = usize::try_from(u32::from_be_bytes(length)) else { return false };
+        let (Some(tag), Some(length)) = (rest.first(), rest.get(1..5)) else {
+            return false;
+        };
+        let Ok(length) = <[u8; 4]>::try_from(length) else {
+            return false;
+        };
+        let Ok(length) = usize::try_from(u32::from_be_bytes(length)) else {
+            return false;
+        };
         match tag {
             b'D' if !executed => {}
             b'E' if !executed => executed = true,

@@ -13,8 +13,8 @@ use bytes::BytesMut;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_plan::{Argument, Call, CallName, Route};
 use shardgate_sql::facts::{Command, Statement};
-use shardgate_wire::{PgError, TxStatus};
 use shardgate_wire::backend::put::{self as reply, ColumnDesc};
+use shardgate_wire::{PgError, TxStatus};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -51,11 +51,21 @@ pub(crate) fn is_instant(planned: &Planned) -> bool {
 }
 
 fn tag(text: &str) -> LocalResult {
-    LocalResult { column: None, rows: Vec::new(), tag: text.to_string(), warning: None }
+    LocalResult {
+        column: None,
+        rows: Vec::new(),
+        tag: text.to_string(),
+        warning: None,
+    }
 }
 
 fn rows(column: &str, ty: u32, rows: Vec<String>, tag: String) -> LocalResult {
-    LocalResult { column: Some((column.to_string(), ty)), rows, tag, warning: None }
+    LocalResult {
+        column: Some((column.to_string(), ty)),
+        rows,
+        tag,
+        warning: None,
+    }
 }
 
 impl Session {
@@ -68,11 +78,19 @@ impl Session {
         out: &mut Output,
     ) -> Result<Option<LocalResult>, PgError> {
         self.refuse_if_failed(planned)?;
-        if self.joined_slot().and_then(|slot| self.place(slot)).is_some_and(|place| place.status == TxStatus::Failed) {
+        if self
+            .joined_slot()
+            .and_then(|slot| self.place(slot))
+            .is_some_and(|place| place.status == TxStatus::Failed)
+        {
             return Err(block_failed());
         }
         match &planned.facts.statement {
-            Statement::Explain { route: true, inner_text, .. } => {
+            Statement::Explain {
+                route: true,
+                inner_text,
+                ..
+            } => {
                 let inner = text.get(inner_text.clone()).unwrap_or_default().to_string();
                 return Ok(Some(self.explain_route(&inner)));
             }
@@ -90,13 +108,19 @@ impl Session {
                 Ok(None)
             }
             Route::Refused(refusal) => Err(refusal_error(refusal)),
-            Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => {
-                Err(PgError::error("XX000", "a statement for a server was given to the router"))
-            }
+            Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => Err(PgError::error(
+                "XX000",
+                "a statement for a server was given to the router",
+            )),
         }
     }
 
-    fn run_command(&mut self, text: &str, command: &Command, out: &mut Output) -> Result<LocalResult, PgError> {
+    fn run_command(
+        &mut self,
+        text: &str,
+        command: &Command,
+        out: &mut Output,
+    ) -> Result<LocalResult, PgError> {
         match command {
             Command::Begin(modes) => Ok(self.begin(text, modes)),
             Command::Commit { chain } => self.end_block("COMMIT", *chain),
@@ -104,7 +128,10 @@ impl Session {
             Command::Set { name, value, .. } => {
                 let name = canonical_name(name);
                 let own = name.strip_prefix("shardgate.").unwrap_or(&name).to_string();
-                let value = value.as_ref().and_then(|value| value.items.first()).map(String::as_str);
+                let value = value
+                    .as_ref()
+                    .and_then(|value| value.items.first())
+                    .map(String::as_str);
                 self.set_own(&own, value)?;
                 Ok(tag("SET"))
             }
@@ -132,7 +159,10 @@ impl Session {
             }
             Command::Deallocate(Some(name)) => match self.statements.remove(name.as_bytes()) {
                 Some(_) => Ok(tag("DEALLOCATE")),
-                None => Err(PgError::error("26000", format!("prepared statement \"{name}\" does not exist"))),
+                None => Err(PgError::error(
+                    "26000",
+                    format!("prepared statement \"{name}\" does not exist"),
+                )),
             },
             Command::Unlisten(_) => Ok(tag("UNLISTEN")),
             Command::Savepoint(_)
@@ -153,12 +183,19 @@ impl Session {
             | Command::CommitPrepared(_)
             | Command::RollbackPrepared(_)
             | Command::Copy(_)
-            | Command::Lock(_) => Err(PgError::error("XX000", "a command for a server was given to the router")),
+            | Command::Lock(_) => Err(PgError::error(
+                "XX000",
+                "a command for a server was given to the router",
+            )),
         }
     }
 
     fn begin(&mut self, text: &str, modes: &shardgate_sql::facts::TransactionModes) -> LocalResult {
-        let mut result = tag(if starts_with_word(text, "start") { "START TRANSACTION" } else { "BEGIN" });
+        let mut result = tag(if starts_with_word(text, "start") {
+            "START TRANSACTION"
+        } else {
+            "BEGIN"
+        });
         match &self.transaction {
             Transaction::None => {
                 self.transaction = Transaction::Virtual(Virtual {
@@ -171,7 +208,10 @@ impl Session {
                 });
             }
             Transaction::Virtual(_) | Transaction::Joined { .. } => {
-                result.warning = Some(("25001", "there is already a transaction in progress".to_string()));
+                result.warning = Some((
+                    "25001",
+                    "there is already a transaction in progress".to_string(),
+                ));
             }
         }
         result
@@ -184,7 +224,10 @@ impl Session {
             other => {
                 self.transaction = other;
                 if chain {
-                    return Err(PgError::error("25P01", format!("{word} AND CHAIN can only be used in transaction blocks")));
+                    return Err(PgError::error(
+                        "25P01",
+                        format!("{word} AND CHAIN can only be used in transaction blocks"),
+                    ));
                 }
                 let mut result = tag(word);
                 result.warning = Some(("25P01", "there is no transaction in progress".to_string()));
@@ -235,7 +278,9 @@ impl Session {
                     Some(text) => {
                         return Err(PgError::error(
                             "22023",
-                            format!("parameter \"shardgate.pin\" requires a Boolean value, not \"{text}\""),
+                            format!(
+                                "parameter \"shardgate.pin\" requires a Boolean value, not \"{text}\""
+                            ),
                         ));
                     }
                 };
@@ -264,7 +309,9 @@ impl Session {
         self.settings.pin = false;
         self.compare_params = true;
         for index in 0..self.places.len() {
-            let Ok(number) = u8::try_from(index) else { continue };
+            let Ok(number) = u8::try_from(index) else {
+                continue;
+            };
             let slot = crate::api::Slot(number);
             if let Some((place, buffer)) = self.reach(slot, out)
                 && place.pinned.is_some()
@@ -280,7 +327,9 @@ impl Session {
 
     fn close_pinned(&mut self, out: &mut Output) {
         for index in 0..self.places.len() {
-            let Ok(number) = u8::try_from(index) else { continue };
+            let Ok(number) = u8::try_from(index) else {
+                continue;
+            };
             let slot = crate::api::Slot(number);
             if self.place(slot).is_some_and(|place| place.pinned.is_some()) {
                 self.close_place(slot, out);
@@ -294,7 +343,12 @@ impl Session {
         let mut lines = match crate::commands::doer(&planned, &self.transaction, in_pipeline) {
             Err(error) => vec![format!("Refused: {}", error.message)],
             Ok(crate::commands::Doer::Planned) => {
-                let by_hand = planned.facts.hint.as_ref().and_then(|hint| hint.shard.clone()).or(self.settings.shard.clone());
+                let by_hand = planned
+                    .facts
+                    .hint
+                    .as_ref()
+                    .and_then(|hint| hint.shard.clone())
+                    .or(self.settings.shard.clone());
                 match by_hand {
                     Some(name) => vec![format!("Shard by hand: {name}")],
                     None => {
@@ -312,7 +366,11 @@ impl Session {
                     vec!["The router carries it out.".to_string()]
                 }
             },
-            Ok(crate::commands::Doer::Follow | crate::commands::Doer::Prelude | crate::commands::Doer::Look) => {
+            Ok(
+                crate::commands::Doer::Follow
+                | crate::commands::Doer::Prelude
+                | crate::commands::Doer::Look,
+            ) => {
                 vec!["The transaction's shard, or home outside of a transaction.".to_string()]
             }
         };
@@ -320,14 +378,27 @@ impl Session {
         rows("QUERY PLAN", TEXT, lines, "EXPLAIN".to_string())
     }
 
-    fn call(&mut self, call: Call, params: &[Option<String>], out: &mut Output) -> Result<Option<LocalResult>, PgError> {
+    fn call(
+        &mut self,
+        call: Call,
+        params: &[Option<String>],
+        out: &mut Output,
+    ) -> Result<Option<LocalResult>, PgError> {
         let column = call.column.clone();
         if call.function == CallName::BackendPid {
-            return Ok(Some(rows(&column, INT4, vec![self.options.pid.to_string()], "SELECT 1".to_string())));
+            return Ok(Some(rows(
+                &column,
+                INT4,
+                vec![self.options.pid.to_string()],
+                "SELECT 1".to_string(),
+            )));
         }
         if !self.transaction.is_none() || (self.batch.slot.is_some() && self.batch.executed) {
-            return Err(PgError::error("25001", "the router's functions cannot run inside a transaction block")
-                .hint("Call them outside of a transaction."));
+            return Err(PgError::error(
+                "25001",
+                "the router's functions cannot run inside a transaction block",
+            )
+            .hint("Call them outside of a transaction."));
         }
         let call = with_params(call, params)?;
         self.working = Some(Waiting {
@@ -337,7 +408,11 @@ impl Session {
         self.wait = Wait::Work;
         let role = self.current_role().to_string();
         let search_path = self.settings.search_path().map(<[String]>::to_vec);
-        out.steps.push(Step::Call { call, role, search_path });
+        out.steps.push(Step::Call {
+            call,
+            role,
+            search_path,
+        });
         Ok(None)
     }
 
@@ -351,7 +426,9 @@ impl Session {
 
     /// Ends work that took time: its result or its error goes to the client.
     pub(crate) fn finish_work(&mut self, outcome: Result<(), PgError>, out: &mut Output) {
-        let Some(work) = self.working.take() else { return };
+        let Some(work) = self.working.take() else {
+            return;
+        };
         self.wait = Wait::Nothing;
         match outcome {
             Ok(()) => self.put_local_result(&work.result, work.simple, out),
@@ -364,14 +441,26 @@ impl Session {
     }
 
     /// The rows and the tag. In the extended protocol the row description was asked for by Describe.
-    pub(crate) fn put_local_result(&mut self, result: &LocalResult, simple: bool, out: &mut Output) {
+    pub(crate) fn put_local_result(
+        &mut self,
+        result: &LocalResult,
+        simple: bool,
+        out: &mut Output,
+    ) {
         let mut bytes = BytesMut::new();
         if let Some((code, message)) = &result.warning {
             reply::notice(&mut bytes, &PgError::warning(*code, message.clone()));
         }
         if let Some((name, ty)) = &result.column {
             if simple {
-                reply::row_description(&mut bytes, &[ColumnDesc { name, type_oid: *ty, size: column_size(*ty) }]);
+                reply::row_description(
+                    &mut bytes,
+                    &[ColumnDesc {
+                        name,
+                        type_oid: *ty,
+                        size: column_size(*ty),
+                    }],
+                );
             }
             for row in &result.rows {
                 reply::data_row(&mut bytes, &[Some(row.as_bytes())]);
@@ -392,22 +481,35 @@ impl Session {
             | Statement::Explain { .. }
             | Statement::Utility(_)
             | Statement::Unparsed { .. } => match &planned.compiled.route {
-                Route::Call(call) if call.function == CallName::BackendPid => Some((call.column.clone(), INT4)),
+                Route::Call(call) if call.function == CallName::BackendPid => {
+                    Some((call.column.clone(), INT4))
+                }
                 Route::Call(call) => Some((call.column.clone(), VOID)),
-                Route::AllShards | Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Refused(_) => None,
+                Route::AllShards
+                | Route::Home
+                | Route::Any
+                | Route::Keyed(_)
+                | Route::One(_)
+                | Route::Refused(_) => None,
             },
         };
         self.made(
             |bytes| match &column {
                 Some((name, ty)) => {
-                    reply::row_description(bytes, &[ColumnDesc { name, type_oid: *ty, size: column_size(*ty) }]);
+                    reply::row_description(
+                        bytes,
+                        &[ColumnDesc {
+                            name,
+                            type_oid: *ty,
+                            size: column_size(*ty),
+                        }],
+                    );
                 }
                 None => reply::no_data(bytes),
             },
             out,
         );
     }
-
 }
 
 fn column_size(ty: u32) -> i16 {
@@ -415,21 +517,29 @@ fn column_size(ty: u32) -> i16 {
 }
 
 fn starts_with_word(text: &str, word: &str) -> bool {
-    text.trim_start().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+    text.trim_start()
+        .get(..word.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
 fn unknown_own(name: &str) -> PgError {
-    PgError::error("42704", format!("unrecognized configuration parameter \"shardgate.{name}\""))
-        .hint("The router's settings are shardgate.role, shardgate.shard and shardgate.pin.")
+    PgError::error(
+        "42704",
+        format!("unrecognized configuration parameter \"shardgate.{name}\""),
+    )
+    .hint("The router's settings are shardgate.role, shardgate.shard and shardgate.pin.")
 }
 
 /// Puts the values of parameters in their places.
 fn with_params(mut call: Call, params: &[Option<String>]) -> Result<Call, PgError> {
     for (_, argument) in &mut call.args {
         if let Argument::Param(number) = argument {
-            let value = usize::from(*number).checked_sub(1).and_then(|index| params.get(index)).ok_or_else(|| {
-                PgError::error("42P02", format!("there is no parameter ${number}"))
-            })?;
+            let value = usize::from(*number)
+                .checked_sub(1)
+                .and_then(|index| params.get(index))
+                .ok_or_else(|| {
+                    PgError::error("42P02", format!("there is no parameter ${number}"))
+                })?;
             *argument = Argument::Text(value.clone());
         }
     }

@@ -102,7 +102,12 @@ const MOCK_SALT_BYTES: usize = 16;
 
 impl Login {
     pub fn new(config: LoginConfig) -> Self {
-        Login { config, state: State::Startup, ssl_asked: false, gss_asked: false }
+        Login {
+            config,
+            state: State::Startup,
+            ssl_asked: false,
+            gss_asked: false,
+        }
     }
 
     /// Reads what has come. Complete packets are consumed, the rest is left; bytes behind the last message of the login
@@ -112,7 +117,9 @@ impl Login {
             let step = match std::mem::replace(&mut self.state, State::Over) {
                 State::Startup => self.startup(input, out),
                 State::First(claim, credential) => self.first(claim, credential, input, out),
-                State::Final(claim, credential, exchange) => self.last(claim, credential, exchange, input, out),
+                State::Final(claim, credential, exchange) => {
+                    self.last(claim, credential, exchange, input, out)
+                }
                 State::LookUp(claim) => {
                     self.state = State::LookUp(claim);
                     return LoginAction::More;
@@ -181,12 +188,20 @@ impl Login {
                 self.state = State::Startup;
                 Ok(Some(LoginAction::More))
             }
-            Startup::Cancel { pid, secret } => Ok(Some(LoginAction::Cancel { pid, secret: secret.to_vec() })),
+            Startup::Cancel { pid, secret } => Ok(Some(LoginAction::Cancel {
+                pid,
+                secret: secret.to_vec(),
+            })),
             Startup::Params { minor, params } => self.params(minor, &params, out).map(Some),
         }
     }
 
-    fn params(&mut self, minor: u16, params: &[(&str, &str)], out: &mut BytesMut) -> Result<LoginAction, Refused> {
+    fn params(
+        &mut self,
+        minor: u16,
+        params: &[(&str, &str)],
+        out: &mut BytesMut,
+    ) -> Result<LoginAction, Refused> {
         let (claim, unknown) = Claim::read(params).map_err(Some)?;
         if minor > 0 || !unknown.is_empty() {
             put::negotiate_version(out, 0, &unknown);
@@ -197,14 +212,23 @@ impl Login {
                 Ok(LoginAction::Done(Box::new(claim.logged_in(None))))
             }
             Method::ScramSha256 => {
-                let action = LoginAction::LookUp { user: claim.user.clone(), database: claim.database.clone() };
+                let action = LoginAction::LookUp {
+                    user: claim.user.clone(),
+                    database: claim.database.clone(),
+                };
                 self.state = State::LookUp(claim);
                 Ok(action)
             }
         }
     }
 
-    fn first(&mut self, claim: Claim, credential: Credential, input: &mut BytesMut, out: &mut BytesMut) -> Step {
+    fn first(
+        &mut self,
+        claim: Claim,
+        credential: Credential,
+        input: &mut BytesMut,
+        out: &mut BytesMut,
+    ) -> Step {
         let Some(body) = sasl_frame(input)? else {
             self.state = State::First(claim, credential);
             return Ok(Some(LoginAction::More));
@@ -214,7 +238,11 @@ impl Login {
             let message = "client selected an invalid SASL authentication mechanism";
             return Err(Some(PgError::error("08P01", message)));
         }
-        let started = ServerExchange::start(&credential.verifier, initial.data.unwrap_or_default(), &self.config.nonce);
+        let started = ServerExchange::start(
+            &credential.verifier,
+            initial.data.unwrap_or_default(),
+            &self.config.nonce,
+        );
         let (exchange, challenge) = started.map_err(|error| Some(error.to_error(&claim.user)))?;
         put::auth_sasl_continue(out, &challenge);
         self.state = State::Final(claim, credential, exchange);
@@ -234,7 +262,11 @@ impl Login {
             return Ok(Some(LoginAction::More));
         };
         let proven = exchange.finish(&body).and_then(|proven| {
-            if credential.expired { Err(ScramError::WrongProof) } else { Ok(proven) }
+            if credential.expired {
+                Err(ScramError::WrongProof)
+            } else {
+                Ok(proven)
+            }
         });
         let (answer, client_key) = proven.map_err(|error| Some(error.to_error(&claim.user)))?;
         if !credential.can_login {
@@ -243,8 +275,13 @@ impl Login {
         }
         put::auth_sasl_final(out, &answer);
         put::auth_ok(out);
-        let keys = ClientKeys { client_key, verifier: credential.verifier };
-        Ok(Some(LoginAction::Done(Box::new(claim.logged_in(Some(keys))))))
+        let keys = ClientKeys {
+            client_key,
+            verifier: credential.verifier,
+        };
+        Ok(Some(LoginAction::Done(Box::new(
+            claim.logged_in(Some(keys)),
+        ))))
     }
 }
 
@@ -263,10 +300,17 @@ fn no_encryption(
     out: &mut BytesMut,
 ) -> Result<(), Refused> {
     if std::mem::replace(asked, true) {
-        return Err(StartupError::Version { major: 1234, minor: code }.to_error());
+        return Err(StartupError::Version {
+            major: 1234,
+            minor: code,
+        }
+        .to_error());
     }
     if !input.is_empty() {
-        let error = PgError::error("08P01", format!("received unencrypted data after {what} request"));
+        let error = PgError::error(
+            "08P01",
+            format!("received unencrypted data after {what} request"),
+        );
         return Err(Some(error.detail(
             "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.",
         )));
@@ -284,10 +328,13 @@ fn sasl_frame(input: &mut BytesMut) -> Result<Option<BytesMut>, Refused> {
             Ok(Some(whole))
         }
         Ok(_) => Ok(None),
-        Err(FrameError::UnknownType { tag, .. }) => {
-            Err(Some(PgError::error("08P01", format!("expected SASL response, got message type {tag}"))))
+        Err(FrameError::UnknownType { tag, .. }) => Err(Some(PgError::error(
+            "08P01",
+            format!("expected SASL response, got message type {tag}"),
+        ))),
+        Err(error @ (FrameError::TooShort { .. } | FrameError::TooLong { .. })) => {
+            Err(Some(error.to_error()))
         }
-        Err(error @ (FrameError::TooShort { .. } | FrameError::TooLong { .. })) => Err(Some(error.to_error())),
     }
 }
 
@@ -304,30 +351,48 @@ impl Claim {
                 "options" => options = value,
                 "replication" if is_false(value) => {}
                 "replication" => {
-                    return Err(PgError::error("0A000", "replication connections are not supported")
-                        .hint("Connect to the server itself."));
+                    return Err(PgError::error(
+                        "0A000",
+                        "replication connections are not supported",
+                    )
+                    .hint("Connect to the server itself."));
                 }
                 name if name.starts_with("_pq_.") => unknown.push(name),
                 name => keys.push((setting_name(name)?, (*value).to_owned())),
             }
         }
         if user.is_empty() {
-            return Err(PgError::error("28000", "no PostgreSQL user name specified in startup packet"));
+            return Err(PgError::error(
+                "28000",
+                "no PostgreSQL user name specified in startup packet",
+            ));
         }
         let mut settings = read_options(options)?;
         settings.append(&mut keys);
         let database = if database.is_empty() { user } else { database };
-        let claim = Claim { user: user.to_owned(), database: database.to_owned(), settings };
+        let claim = Claim {
+            user: user.to_owned(),
+            database: database.to_owned(),
+            settings,
+        };
         Ok((claim, unknown))
     }
 
     fn logged_in(self, keys: Option<ClientKeys>) -> LoggedIn {
-        LoggedIn { user: self.user, database: self.database, settings: self.settings, keys }
+        LoggedIn {
+            user: self.user,
+            database: self.database,
+            settings: self.settings,
+            keys,
+        }
     }
 }
 
 fn is_false(value: &str) -> bool {
-    matches!(value.to_ascii_lowercase().as_str(), "false" | "off" | "no" | "0" | "f" | "n")
+    matches!(
+        value.to_ascii_lowercase().as_str(),
+        "false" | "off" | "no" | "0" | "f" | "n"
+    )
 }
 
 /// Letters, digits, `_`, `$` and dots, as Postgres allows it for a setting; anything else is not passed on as a name.
@@ -340,7 +405,10 @@ fn setting_name(name: &str) -> Result<String, PgError> {
     if name.split('.').all(legal) {
         Ok(name.to_owned())
     } else {
-        Err(PgError::error("42704", format!("unrecognized configuration parameter \"{name}\"")))
+        Err(PgError::error(
+            "42704",
+            format!("unrecognized configuration parameter \"{name}\""),
+        ))
     }
 }
 
@@ -357,11 +425,17 @@ fn read_options(options: &str) -> Result<Vec<(String, String)>, PgError> {
         } else if let Some(rest) = word.strip_prefix("-c") {
             (rest.to_owned(), "-c ")
         } else {
-            return Err(PgError::error("0A000", format!("command-line option \"{word}\" is not supported"))
-                .hint("In \"options\", only -c name=value and --name=value are supported."));
+            return Err(PgError::error(
+                "0A000",
+                format!("command-line option \"{word}\" is not supported"),
+            )
+            .hint("In \"options\", only -c name=value and --name=value are supported."));
         };
         let Some((name, value)) = setting.split_once('=') else {
-            return Err(PgError::error("42601", format!("{shown}{setting} requires a value")));
+            return Err(PgError::error(
+                "42601",
+                format!("{shown}{setting} requires a value"),
+            ));
         };
         settings.push((setting_name(&name.replace('-', "_"))?, value.to_owned()));
     }
@@ -391,7 +465,11 @@ mod tests {
     use shardgate_wire::scram::{ClientExchange, Credentials, make_verifier};
 
     fn login(method: Method) -> Login {
-        Login::new(LoginConfig { method, nonce: "servernonce".into(), mock_secret: b"mock".to_vec() })
+        Login::new(LoginConfig {
+            method,
+            nonce: "servernonce".into(),
+            mock_secret: b"mock".to_vec(),
+        })
     }
 
     fn packet(code: u32, rest: &[u8]) -> Vec<u8> {
@@ -410,7 +488,16 @@ mod tests {
 
     /// What was answered, with bytes that are not printable as dots.
     fn text(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '.' }).collect()
+        bytes
+            .iter()
+            .map(|b| {
+                if b.is_ascii_graphic() || *b == b' ' {
+                    char::from(*b)
+                } else {
+                    '.'
+                }
+            })
+            .collect()
     }
 
     /// One line for an action and what was written before.
@@ -422,7 +509,11 @@ mod tests {
             LoginAction::Done(who) => format!("{}@{} {:?}", who.user, who.database, who.settings),
             LoginAction::Close => "close".to_owned(),
         };
-        if out.is_empty() { action } else { format!("[{}] {action}", text(out)) }
+        if out.is_empty() {
+            action
+        } else {
+            format!("[{}] {action}", text(out))
+        }
     }
 
     #[test]
@@ -437,24 +528,53 @@ mod tests {
         check(b"\0\0\0", "more");
         check(&packet(SSL, b""), "[N] more");
         check(&packet(GSS, b""), "[N] more");
-        check(&[packet(SSL, b""), vec![0]].concat(), "received unencrypted data after SSL request");
-        check(&[packet(GSS, b""), packet(SSL, b"")].concat(), "unencrypted data after GSSAPI encryption request");
-        check(&packet((1234 << 16) | 5678, b"\0\0\0\x07abcd"), "cancel 7 [97, 98, 99, 100]");
+        check(
+            &[packet(SSL, b""), vec![0]].concat(),
+            "received unencrypted data after SSL request",
+        );
+        check(
+            &[packet(GSS, b""), packet(SSL, b"")].concat(),
+            "unencrypted data after GSSAPI encryption request",
+        );
+        check(
+            &packet((1234 << 16) | 5678, b"\0\0\0\x07abcd"),
+            "cancel 7 [97, 98, 99, 100]",
+        );
         // What is no start-up packet gets no answer.
-        for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\0\0\0\x07", b"\xff\xff\xff\xff", &packet(2 << 16, b"x\0\0")] {
+        for garbage in [
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            b"\0\0\0\x07",
+            b"\xff\xff\xff\xff",
+            &packet(2 << 16, b"x\0\0"),
+        ] {
             check(garbage, "close");
             assert!(!garbage.is_empty());
         }
         check(&packet(4 << 16, b"user\0a\0\0"), "C0A000");
         check(&packet(3 << 16, b"user\0a\0"), "C08P01");
-        check(&packet(3 << 16, b"user\0a\0user\0b\0\0"), "more than one value for parameter");
-        check(&packet(3 << 16, b"database\0a\0\0"), "no PostgreSQL user name specified");
-        check(&packet((3 << 16) | 2, b"user\0a\0_pq_.x\01\0\0"), "[v............_pq_.x.R........] a@a []");
+        check(
+            &packet(3 << 16, b"user\0a\0user\0b\0\0"),
+            "more than one value for parameter",
+        );
+        check(
+            &packet(3 << 16, b"database\0a\0\0"),
+            "no PostgreSQL user name specified",
+        );
+        check(
+            &packet((3 << 16) | 2, b"user\0a\0_pq_.x\x001\0\0"),
+            "[v............_pq_.x.R........] a@a []",
+        );
         check(&packet(3 << 16, b"user\0a\0\0"), "[R........] a@a []");
         let long = "x".repeat(64);
         check(&startup(&[("user", &long)]), "longer than 63 bytes");
-        check(&startup(&[("user", "a"), ("database", "d"), ("replication", "off")]), "a@d []");
-        check(&startup(&[("user", "a"), ("replication", "database")]), "C0A000");
+        check(
+            &startup(&[("user", "a"), ("database", "d"), ("replication", "off")]),
+            "a@d []",
+        );
+        check(
+            &startup(&[("user", "a"), ("replication", "database")]),
+            "C0A000",
+        );
         check(&startup(&[("user", "a"), ("a\"b", "1")]), "C42704");
     }
 
@@ -464,12 +584,22 @@ mod tests {
             let bytes = startup(&[("TimeZone", "UTC"), ("user", "a"), ("options", options)]);
             let mut out = BytesMut::new();
             let action = login(Method::Trust).on_client(&mut BytesMut::from(&bytes[..]), &mut out);
-            let got = show(&action, if action == LoginAction::Close { &out } else { b"" });
+            let got = show(
+                &action,
+                if action == LoginAction::Close {
+                    &out
+                } else {
+                    b""
+                },
+            );
             assert!(got.contains(expect), "{options:?}: {got}");
         };
         check("", r#"a@a [("TimeZone", "UTC")]"#);
         check("-c a=1", r#"[("a", "1"), ("TimeZone", "UTC")]"#);
-        check(" -ca=1  --b-c=2 ", r#"[("a", "1"), ("b_c", "2"), ("TimeZone", "UTC")]"#);
+        check(
+            " -ca=1  --b-c=2 ",
+            r#"[("a", "1"), ("b_c", "2"), ("TimeZone", "UTC")]"#,
+        );
         check(r"-c search_path=a\ b\\c", r#"("search_path", "a b\\c")"#);
         check("-c a.b=x=y", r#"("a.b", "x=y")"#);
         check("-W 2", "C0A000");
@@ -486,7 +616,12 @@ mod tests {
     fn a_packet_may_come_byte_by_byte_and_the_rest_is_left() {
         let mut login = login(Method::Trust);
         let (mut input, mut out) = (BytesMut::new(), BytesMut::new());
-        let bytes = [packet(SSL, b""), packet(GSS, b""), startup(&[("user", "a")])].concat();
+        let bytes = [
+            packet(SSL, b""),
+            packet(GSS, b""),
+            startup(&[("user", "a")]),
+        ]
+        .concat();
         let (last, before) = bytes.split_last().unwrap();
         for byte in before {
             input.extend_from_slice(&[*byte]);
@@ -494,7 +629,10 @@ mod tests {
         }
         input.extend_from_slice(&[*last]);
         input.extend_from_slice(b"Qnext");
-        assert!(matches!(login.on_client(&mut input, &mut out), LoginAction::Done(_)));
+        assert!(matches!(
+            login.on_client(&mut input, &mut out),
+            LoginAction::Done(_)
+        ));
         assert_eq!(&input[..], b"Qnext");
         assert_eq!(text(&out), "NNR........");
     }
@@ -504,8 +642,14 @@ mod tests {
         let mut login = login(Method::Trust);
         let mut out = BytesMut::new();
         let ssl = packet(SSL, b"");
-        assert_eq!(login.on_client(&mut BytesMut::from(&ssl[..]), &mut out), LoginAction::More);
-        assert_eq!(login.on_client(&mut BytesMut::from(&ssl[..]), &mut out), LoginAction::Close);
+        assert_eq!(
+            login.on_client(&mut BytesMut::from(&ssl[..]), &mut out),
+            LoginAction::More
+        );
+        assert_eq!(
+            login.on_client(&mut BytesMut::from(&ssl[..]), &mut out),
+            LoginAction::Close
+        );
         assert!(text(&out).contains("unsupported frontend protocol 1234.5679"));
     }
 
@@ -513,7 +657,10 @@ mod tests {
     fn scram(found: Option<Credential>) -> (LoginAction, String) {
         let mut login = login(Method::ScramSha256);
         let mut out = BytesMut::new();
-        let asked = login.on_client(&mut BytesMut::from(&startup(&[("user", "joe")])[..]), &mut out);
+        let asked = login.on_client(
+            &mut BytesMut::from(&startup(&[("user", "joe")])[..]),
+            &mut out,
+        );
         assert_eq!(show(&asked, &out), "look up joe@joe");
         // What comes while the user is looked up is not touched.
         let mut early = BytesMut::from(&b"p"[..]);
@@ -522,7 +669,9 @@ mod tests {
         assert_eq!(login.on_verifier(found, &mut out), LoginAction::More);
         assert_eq!(text(&out.split()), "R........SCRAM-SHA-256..");
 
-        let (client, first) = ClientExchange::start(Credentials::Password(b"pw".to_vec()), "", "clientnonce").unwrap();
+        let (client, first) =
+            ClientExchange::start(Credentials::Password(b"pw".to_vec()), "", "clientnonce")
+                .unwrap();
         let mut input = BytesMut::new();
         send::sasl_initial(&mut input, MECHANISM, &first);
         assert_eq!(login.on_client(&mut input, &mut out), LoginAction::More);
@@ -544,19 +693,40 @@ mod tests {
             expired: false,
         };
         let (action, _) = scram(Some(real(b"pw")));
-        let LoginAction::Done(who) = action else { panic!("{action:?}") };
+        let LoginAction::Done(who) = action else {
+            panic!("{action:?}")
+        };
         assert_eq!(who.keys.unwrap().verifier, real(b"pw").verifier);
 
         let (wrong, unknown) = (scram(Some(real(b"no"))), scram(None));
-        let expired = scram(Some(Credential { expired: true, ..real(b"pw") }));
+        let expired = scram(Some(Credential {
+            expired: true,
+            ..real(b"pw")
+        }));
         assert_eq!(wrong.0, LoginAction::Close);
-        assert!(wrong.1.contains("C28P01.Mpassword authentication failed for user \"joe\""));
+        assert!(
+            wrong
+                .1
+                .contains("C28P01.Mpassword authentication failed for user \"joe\"")
+        );
         assert_eq!(wrong, unknown);
         assert_eq!(wrong, expired);
-        let (_, refused) = scram(Some(Credential { can_login: false, ..real(b"pw") }));
-        assert!(refused.contains("role \"joe\" is not permitted to log in"), "{refused}");
+        let (_, refused) = scram(Some(Credential {
+            can_login: false,
+            ..real(b"pw")
+        }));
+        assert!(
+            refused.contains("role \"joe\" is not permitted to log in"),
+            "{refused}"
+        );
         // Without the right proof nobody learns that.
-        assert_eq!(wrong, scram(Some(Credential { can_login: false, ..real(b"no") })));
+        assert_eq!(
+            wrong,
+            scram(Some(Credential {
+                can_login: false,
+                ..real(b"no")
+            }))
+        );
     }
 
     #[test]
@@ -564,7 +734,10 @@ mod tests {
         let check = |bytes: &[u8], expect: &str| {
             let mut login = login(Method::ScramSha256);
             let mut out = BytesMut::new();
-            login.on_client(&mut BytesMut::from(&startup(&[("user", "joe")])[..]), &mut out);
+            login.on_client(
+                &mut BytesMut::from(&startup(&[("user", "joe")])[..]),
+                &mut out,
+            );
             login.on_verifier(None, &mut out);
             out.clear();
             let action = login.on_client(&mut BytesMut::from(bytes), &mut out);
@@ -576,7 +749,10 @@ mod tests {
         check(b"p\0\x01\0\0", "C08P01");
         check(b"p\0\0\0\0", "C08P01");
         check(b"p\0\0\0\x04", "C08P01");
-        check(b"Q\x23\xc3\x46\0", "expected SASL response, got message type 81");
+        check(
+            b"Q\x23\xc3\x46\0",
+            "expected SASL response, got message type 81",
+        );
         check(b"X\0\0\0\x04", "expected SASL response");
         let mut plus = BytesMut::new();
         send::sasl_initial(&mut plus, "SCRAM-SHA-256-PLUS", b"p=tls-unique,,n=,r=abc");

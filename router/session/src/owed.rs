@@ -62,11 +62,23 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub fn client(kind: Kind) -> Entry {
-        Entry { kind, origin: Origin::Client, number: None, name: None, described: false }
+        Entry {
+            kind,
+            origin: Origin::Client,
+            number: None,
+            name: None,
+            described: false,
+        }
     }
 
     pub fn router(kind: Kind, purpose: Purpose) -> Entry {
-        Entry { kind, origin: Origin::Router(purpose), number: None, name: None, described: false }
+        Entry {
+            kind,
+            origin: Origin::Router(purpose),
+            number: None,
+            name: None,
+            described: false,
+        }
     }
 
     pub fn number(mut self, number: u64) -> Entry {
@@ -156,13 +168,17 @@ impl Owed {
 
     /// Judges one message (not N, S or A, which may come at any time). `status` is that of a ReadyForQuery.
     pub fn judge(&mut self, tag: u8, _status: Option<TxStatus>) -> Verdict {
-        let Some(Item::Reply(head)) = self.queue.front_mut() else { return Verdict::Doubt };
+        let Some(Item::Reply(head)) = self.queue.front_mut() else {
+            return Verdict::Doubt;
+        };
         let kind = head.kind;
         if tag == b'E' {
             return self.judge_error(kind);
         }
         let last = match (kind, tag) {
-            (Kind::Parse, b'1') | (Kind::Bind, b'2') | (Kind::Close, b'3') | (Kind::Sync, b'Z') => true,
+            (Kind::Parse, b'1') | (Kind::Bind, b'2') | (Kind::Close, b'3') | (Kind::Sync, b'Z') => {
+                true
+            }
             (Kind::Query, b'Z') => true,
             (Kind::DescribeStatement, b't') if !head.described => {
                 head.described = true;
@@ -204,15 +220,25 @@ impl Owed {
                 Some(Item::Made(..)) | None => Verdict::Doubt,
             };
         }
-        let Some(Item::Reply(entry)) = self.queue.pop_front() else { return Verdict::Doubt };
+        let Some(Item::Reply(entry)) = self.queue.pop_front() else {
+            return Verdict::Doubt;
+        };
         let mut skipped = Vec::new();
         while let Some(item) = self.queue.front() {
-            if matches!(item, Item::Reply(Entry { kind: Kind::Sync, .. })) {
+            if matches!(
+                item,
+                Item::Reply(Entry {
+                    kind: Kind::Sync,
+                    ..
+                })
+            ) {
                 break;
             }
             match self.queue.pop_front() {
                 Some(Item::Reply(entry)) => skipped.push(entry),
-                Some(Item::Made(_, Some(name))) => skipped.push(Entry::client(Kind::Parse).named(name)),
+                Some(Item::Made(_, Some(name))) => {
+                    skipped.push(Entry::client(Kind::Parse).named(name))
+                }
                 Some(Item::Made(_, None)) | None => {}
             }
         }
@@ -234,14 +260,19 @@ mod tests {
 
     fn run(kinds: &[Kind], tags: &str) -> bool {
         let mut owed = owed(kinds);
-        tags.bytes().all(|tag| owed.judge(tag, None) != Verdict::Doubt) && owed.is_empty()
+        tags.bytes()
+            .all(|tag| owed.judge(tag, None) != Verdict::Doubt)
+            && owed.is_empty()
     }
 
     #[test]
     fn legal_sequences() {
         use Kind::*;
         let execute = Execute { limited: false };
-        assert!(run(&[Parse, Bind, DescribePortal, execute, Sync], "12TDDCZ"));
+        assert!(run(
+            &[Parse, Bind, DescribePortal, execute, Sync],
+            "12TDDCZ"
+        ));
         assert!(run(&[Parse, DescribeStatement, Sync], "1tTZ"));
         assert!(run(&[Parse, DescribeStatement, Sync], "1tEZ"));
         assert!(run(&[Query], "TDCCIZ"));
@@ -259,7 +290,10 @@ mod tests {
         assert!(!run(&[Execute { limited: false }], "s"));
         assert!(!run(&[DescribeStatement], "T"));
         assert!(!run(&[], "Z"));
-        assert!(!run(&[Parse, Query], "EZ"), "the Query is skipped: its Z never comes");
+        assert!(
+            !run(&[Parse, Query], "EZ"),
+            "the Query is skipped: its Z never comes"
+        );
     }
 
     #[test]

@@ -50,7 +50,9 @@ impl Place {
 
     /// Nothing is owed, nothing half read, no transaction: the next client could have it.
     pub fn is_clean(&self) -> bool {
-        self.backend.as_ref().is_some_and(|backend| backend.owed.is_empty())
+        self.backend
+            .as_ref()
+            .is_some_and(|backend| backend.owed.is_empty())
             && self.status == TxStatus::Idle
             && !self.unsynced
             && self.passing == 0
@@ -64,7 +66,9 @@ impl Place {
     }
 
     pub fn owed_is_empty(&self) -> bool {
-        self.backend.as_ref().is_none_or(|backend| backend.owed.is_empty())
+        self.backend
+            .as_ref()
+            .is_none_or(|backend| backend.owed.is_empty())
     }
 
     /// Sends a simple query of the router's own.
@@ -98,7 +102,12 @@ impl Place {
             put::bind_text(out, NAME, NAME, &[]);
             put::execute(out, NAME, 0);
             put::close(out, b'S', NAME);
-            for kind in [Kind::Parse, Kind::Bind, Kind::Execute { limited: false }, Kind::Close] {
+            for kind in [
+                Kind::Parse,
+                Kind::Bind,
+                Kind::Execute { limited: false },
+                Kind::Close,
+            ] {
                 backend.owed.push(Entry::router(kind, purpose.clone()));
             }
             self.unsynced = true;

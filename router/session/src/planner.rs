@@ -25,7 +25,9 @@ pub struct Planner {
 
 impl std::fmt::Debug for Planner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Planner").field("entries", &self.cache.len()).finish()
+        f.debug_struct("Planner")
+            .field("entries", &self.cache.len())
+            .finish()
     }
 }
 
@@ -62,8 +64,12 @@ impl Weighter<PlanKey, Arc<Planned>> for ByText {
 
 impl Planner {
     pub fn new(cache_bytes: u64) -> Planner {
-        let entries = usize::try_from(cache_bytes / 2048).unwrap_or(usize::MAX).max(16);
-        Planner { cache: Cache::with_weighter(entries, cache_bytes.max(1 << 20), ByText) }
+        let entries = usize::try_from(cache_bytes / 2048)
+            .unwrap_or(usize::MAX)
+            .max(16);
+        Planner {
+            cache: Cache::with_weighter(entries, cache_bytes.max(1 << 20), ByText),
+        }
     }
 
     /// The plan of one statement's text. Sessions with temporary objects have names of their own and are not cached.
@@ -90,5 +96,9 @@ impl Planner {
 fn fresh(text: &str, context: &Context<'_>, snapshot: &Snapshot) -> Planned {
     let facts = shardgate_sql::analyze(text);
     let compiled = compile_text(&facts, text, snapshot, context);
-    Planned { facts, compiled, epoch: snapshot.epoch.id }
+    Planned {
+        facts,
+        compiled,
+        epoch: snapshot.epoch.id,
+    }
 }

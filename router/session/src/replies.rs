@@ -47,12 +47,16 @@ impl Session {
 
     /// Made replies whose turn has come.
     fn put_made(&mut self, slot: Slot, out: &mut Output) {
-        while let Some(bytes) =
-            self.place_mut(slot).and_then(|place| place.backend.as_mut()).and_then(|backend| backend.owed.take_made())
+        while let Some(bytes) = self
+            .place_mut(slot)
+            .and_then(|place| place.backend.as_mut())
+            .and_then(|backend| backend.owed.take_made())
         {
             out.client.extend_from_slice(&bytes);
         }
-        if self.wait == Wait::Drain(slot) && self.place(slot).is_some_and(|place| place.owed_is_empty()) {
+        if self.wait == Wait::Drain(slot)
+            && self.place(slot).is_some_and(|place| place.owed_is_empty())
+        {
             self.drained(slot, out);
         }
     }
@@ -60,7 +64,9 @@ impl Session {
     /// The rest of a long row. True: all input was taken and more is to come.
     fn pass_on(&mut self, slot: Slot, input: &mut BytesMut, out: &mut Output) -> bool {
         let gone = self.client_gone;
-        let Some(place) = self.place_mut(slot) else { return true };
+        let Some(place) = self.place_mut(slot) else {
+            return true;
+        };
         if place.passing == 0 {
             return false;
         }
@@ -68,16 +74,21 @@ impl Session {
         place.passing -= length;
         let more = place.passing > 0;
         if !gone {
-            out.client.extend_from_slice(input.get(..length).unwrap_or_default());
+            out.client
+                .extend_from_slice(input.get(..length).unwrap_or_default());
         }
         input.advance(length);
         more
     }
 
     fn rows_are_the_clients(&self, slot: Slot) -> bool {
-        let head = self.place(slot).and_then(|place| place.backend.as_ref()).and_then(|backend| backend.owed.head());
+        let head = self
+            .place(slot)
+            .and_then(|place| place.backend.as_ref())
+            .and_then(|backend| backend.owed.head());
         head.is_some_and(|entry| {
-            entry.origin == Origin::Client && matches!(entry.kind, Kind::Query | Kind::Execute { .. })
+            entry.origin == Origin::Client
+                && matches!(entry.kind, Kind::Query | Kind::Execute { .. })
         })
     }
 
@@ -118,7 +129,8 @@ impl Session {
             return false;
         }
         if !self.client_gone {
-            out.client.extend_from_slice(input.get(..end).unwrap_or_default());
+            out.client
+                .extend_from_slice(input.get(..end).unwrap_or_default());
         }
         input.advance(end);
         if let Some(place) = self.place_mut(slot) {
@@ -138,7 +150,9 @@ impl Session {
             }
             b'S' => {
                 let mine = self.head_is_the_clients(slot);
-                if let (Ok((name, value)), Some(place)) = (parameter_status(body), self.place_mut(slot)) {
+                if let (Ok((name, value)), Some(place)) =
+                    (parameter_status(body), self.place_mut(slot))
+                {
                     let (name, value) = (name.to_string(), value.to_string());
                     place.params_changed |= mine;
                     if let Some(backend) = place.backend.as_mut() {
@@ -149,11 +163,9 @@ impl Session {
             }
             // Nobody listens through the router.
             b'A' => return,
-            b'E' => {
-                if ErrorFields::parse(body).is_ok_and(|fields| fields.is_fatal()) {
-                    self.backend_fatal(slot, bytes, out);
-                    return;
-                }
+            b'E' if ErrorFields::parse(body).is_ok_and(|fields| fields.is_fatal()) => {
+                self.backend_fatal(slot, bytes, out);
+                return;
             }
             _ => {}
         }
@@ -168,7 +180,12 @@ impl Session {
         } else {
             None
         };
-        let Some(backend) = self.place_mut(slot).and_then(|place| place.backend.as_mut()) else { return };
+        let Some(backend) = self
+            .place_mut(slot)
+            .and_then(|place| place.backend.as_mut())
+        else {
+            return;
+        };
         match backend.owed.judge(frame.tag, status) {
             Verdict::Part(Origin::Client) => {
                 if frame.tag == b't' {
@@ -176,12 +193,20 @@ impl Session {
                 }
                 self.forward(bytes, out);
             }
-            Verdict::Part(Origin::Router(purpose)) => self.router_part(slot, &purpose, frame.tag, bytes),
+            Verdict::Part(Origin::Router(purpose)) => {
+                self.router_part(slot, &purpose, frame.tag, bytes)
+            }
             Verdict::Last(entry) => self.entry_done(slot, &entry, frame.tag, bytes, status, out),
-            Verdict::Error { entry, skipped } => self.entry_failed(slot, &entry, &skipped, bytes, out),
+            Verdict::Error { entry, skipped } => {
+                self.entry_failed(slot, &entry, &skipped, bytes, out)
+            }
             Verdict::ErrorPart(entry) => self.query_failed(slot, &entry, bytes, out),
             Verdict::Doubt => {
-                self.doubt(slot, &format!("unexpected message '{}'", frame.tag.escape_ascii()), out);
+                self.doubt(
+                    slot,
+                    &format!("unexpected message '{}'", frame.tag.escape_ascii()),
+                    out,
+                );
             }
         }
     }
@@ -204,8 +229,13 @@ impl Session {
         let frame = bytes::Bytes::copy_from_slice(bytes);
         match entry {
             None => {
-                let head = self.place(slot).and_then(|place| place.backend.as_ref()).and_then(|backend| backend.owed.head());
-                let Some(name) = head.and_then(|entry| entry.name.clone()) else { return };
+                let head = self
+                    .place(slot)
+                    .and_then(|place| place.backend.as_ref())
+                    .and_then(|backend| backend.owed.head());
+                let Some(name) = head.and_then(|entry| entry.name.clone()) else {
+                    return;
+                };
                 if let Some(statement) = self.statements.get_mut(&name) {
                     statement.told.get_or_insert_default().parameters = frame;
                 }
@@ -239,7 +269,15 @@ impl Session {
         }
     }
 
-    fn entry_done(&mut self, slot: Slot, entry: &Entry, tag: u8, bytes: &[u8], status: Option<TxStatus>, out: &mut Output) {
+    fn entry_done(
+        &mut self,
+        slot: Slot,
+        entry: &Entry,
+        tag: u8,
+        bytes: &[u8],
+        status: Option<TxStatus>,
+        out: &mut Output,
+    ) {
         if let (Some(status), Some(place)) = (status, self.place_mut(slot)) {
             place.status = status;
         }
@@ -260,7 +298,9 @@ impl Session {
                     self.batch.slot = None;
                 }
             }
-            (Origin::Router(Purpose::Several), Some(status)) => self.several_ready(slot, status, out),
+            (Origin::Router(Purpose::Several), Some(status)) => {
+                self.several_ready(slot, status, out)
+            }
             (Origin::Router(Purpose::Verify), None) => {
                 if let Some(shape) = self.verified.as_mut() {
                     shape.result = bytes::Bytes::copy_from_slice(bytes);
@@ -271,9 +311,22 @@ impl Session {
     }
 
     /// An error in the extended protocol: the server skips to the next Sync.
-    fn entry_failed(&mut self, slot: Slot, entry: &Entry, skipped: &[Entry], bytes: &[u8], out: &mut Output) {
-        if let Some(backend) = self.place_mut(slot).and_then(|place| place.backend.as_mut()) {
-            for number in std::iter::once(entry).chain(skipped).filter_map(|entry| entry.number) {
+    fn entry_failed(
+        &mut self,
+        slot: Slot,
+        entry: &Entry,
+        skipped: &[Entry],
+        bytes: &[u8],
+        out: &mut Output,
+    ) {
+        if let Some(backend) = self
+            .place_mut(slot)
+            .and_then(|place| place.backend.as_mut())
+        {
+            for number in std::iter::once(entry)
+                .chain(skipped)
+                .filter_map(|entry| entry.number)
+            {
                 backend.forget(number);
             }
         }
@@ -282,13 +335,17 @@ impl Session {
         }
         self.verified = None;
         for entry in skipped {
-            if let (Kind::Parse, Origin::Client, Some(name)) = (entry.kind, &entry.origin, &entry.name) {
+            if let (Kind::Parse, Origin::Client, Some(name)) =
+                (entry.kind, &entry.origin, &entry.name)
+            {
                 self.statements.remove(name);
             }
         }
         match &entry.origin {
             Origin::Router(Purpose::Poison) => {}
-            Origin::Router(Purpose::Prelude | Purpose::ReadBack | Purpose::Finish | Purpose::Several) => {
+            Origin::Router(
+                Purpose::Prelude | Purpose::ReadBack | Purpose::Finish | Purpose::Several,
+            ) => {
                 self.prelude_failed(slot, bytes, out);
             }
             Origin::Client | Origin::Router(Purpose::Parse | Purpose::Verify) => {
@@ -318,11 +375,17 @@ impl Session {
             Origin::Router(Purpose::Several) => {
                 let error = ErrorFields::parse(bytes.get(5..).unwrap_or_default())
                     .map(|fields| fields.to_error())
-                    .unwrap_or_else(|_| PgError::error("XX000", "the server's error could not be read"));
+                    .unwrap_or_else(|_| {
+                        PgError::error("XX000", "the server's error could not be read")
+                    });
                 self.several_error(slot, error);
             }
-            Origin::Router(Purpose::Finish | Purpose::Poison | Purpose::Parse | Purpose::Verify) => {}
-            Origin::Router(Purpose::Prelude | Purpose::ReadBack) => self.prelude_failed(slot, bytes, out),
+            Origin::Router(
+                Purpose::Finish | Purpose::Poison | Purpose::Parse | Purpose::Verify,
+            ) => {}
+            Origin::Router(Purpose::Prelude | Purpose::ReadBack) => {
+                self.prelude_failed(slot, bytes, out)
+            }
         }
     }
 
@@ -339,8 +402,11 @@ impl Session {
     /// FATAL: the server ends the connection, and nothing that it owes will come.
     fn backend_fatal(&mut self, slot: Slot, bytes: &[u8], out: &mut Output) {
         let joined = self.joined_slot() == Some(slot);
-        let Some(place) = self.place_mut(slot) else { return };
-        let concerned = !place.owed_is_empty() || place.pinned.is_some() || joined || place.unsynced;
+        let Some(place) = self.place_mut(slot) else {
+            return;
+        };
+        let concerned =
+            !place.owed_is_empty() || place.pinned.is_some() || joined || place.unsynced;
         place.fatal = true;
         if concerned {
             self.forward(bytes, out);

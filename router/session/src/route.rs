@@ -35,13 +35,22 @@ pub(crate) enum Reach {
 
 impl Aim {
     pub fn anywhere() -> Aim {
-        Aim { shard: None, replica_safe: false, replica_only: false }
+        Aim {
+            shard: None,
+            replica_safe: false,
+            replica_only: false,
+        }
     }
 }
 
 impl Session {
     /// Where the statement goes with these parameters.
-    pub(crate) fn aim(&self, planned: &Planned, doer: Doer, params: &[Param<'_>]) -> Result<Aim, PgError> {
+    pub(crate) fn aim(
+        &self,
+        planned: &Planned,
+        doer: Doer,
+        params: &[Param<'_>],
+    ) -> Result<Aim, PgError> {
         let hint = planned.facts.hint.clone().unwrap_or_default();
         let role = match hint.role.as_deref() {
             None => self.settings.role,
@@ -81,15 +90,25 @@ impl Session {
     }
 
     pub(crate) fn shard_by_name(&self, name: &str) -> Result<ShardId, PgError> {
-        self.snapshot.shard_named(name).map(|shard| shard.id).ok_or_else(|| {
-            let names: Vec<&str> = self.snapshot.shards.iter().map(|shard| shard.name.as_str()).collect();
-            PgError::error("22023", format!("shard \"{name}\" does not exist"))
-                .hint(format!("The shards are: {}.", names.join(", ")))
-        })
+        self.snapshot
+            .shard_named(name)
+            .map(|shard| shard.id)
+            .ok_or_else(|| {
+                let names: Vec<&str> = self
+                    .snapshot
+                    .shards
+                    .iter()
+                    .map(|shard| shard.name.as_str())
+                    .collect();
+                PgError::error("22023", format!("shard \"{name}\" does not exist"))
+                    .hint(format!("The shards are: {}.", names.join(", ")))
+            })
     }
 
     pub(crate) fn shard_name(&self, id: ShardId) -> String {
-        self.snapshot.shard(id).map_or_else(|| id.0.to_string(), |shard| shard.name.clone())
+        self.snapshot
+            .shard(id)
+            .map_or_else(|| id.0.to_string(), |shard| shard.name.clone())
     }
 
     /// Finds the backend, attaching one if need be. The transaction's BEGIN was not sent to it yet: see `open`.
@@ -129,41 +148,59 @@ impl Session {
 
     fn joined(&self, slot: Slot, aim: Aim) -> Reach {
         let Some(place) = self.place(slot) else {
-            return Reach::Failed(PgError::error("XX000", "the transaction has lost its backend"));
+            return Reach::Failed(PgError::error(
+                "XX000",
+                "the transaction has lost its backend",
+            ));
         };
         if aim.shard.is_some_and(|shard| shard != place.shard) {
             return Reach::Failed(self.second_shard(place.shard, aim, "transaction"));
         }
         if place.is_standby() && aim.shard.is_some() && !aim.replica_safe && !aim.replica_only {
             return Reach::Failed(
-                PgError::error("0A000", "the statement cannot be proven to be answered alike by a replica")
-                    .detail("The transaction is READ ONLY and runs on a replica.")
-                    .hint("SET shardgate.role = 'primary' before the transaction begins."),
+                PgError::error(
+                    "0A000",
+                    "the statement cannot be proven to be answered alike by a replica",
+                )
+                .detail("The transaction is READ ONLY and runs on a replica.")
+                .hint("SET shardgate.role = 'primary' before the transaction begins."),
             );
         }
         Reach::Ready(slot)
     }
 
     fn second_shard(&self, first: ShardId, aim: Aim, unit: &str) -> PgError {
-        let second = aim.shard.map(|shard| self.shard_name(shard)).unwrap_or_default();
+        let second = aim
+            .shard
+            .map(|shard| self.shard_name(shard))
+            .unwrap_or_default();
         let hint = match unit {
             "pipeline" => "Send Sync between statements that belong to different shards.",
             _ => "End the transaction before using rows of another shard.",
         };
-        PgError::error("0A000", format!("a {unit} over several shards is not supported yet"))
-            .detail(format!(
-                "The {unit} has begun on shard \"{}\"; the statement belongs to shard \"{second}\".",
-                self.shard_name(first)
-            ))
-            .hint(hint)
+        PgError::error(
+            "0A000",
+            format!("a {unit} over several shards is not supported yet"),
+        )
+        .detail(format!(
+            "The {unit} has begun on shard \"{}\"; the statement belongs to shard \"{second}\".",
+            self.shard_name(first)
+        ))
+        .hint(hint)
     }
 
     /// A backend that the session still has: one that is pinned, or that waits for the end of a cancel request.
     fn held_place(&self, shard: ShardId, aim: Aim) -> Option<Slot> {
         let suits = |place: &Place| {
-            place.shard == shard && place.backend.is_some() && !place.fatal && (!place.is_standby() || aim.replica_safe || aim.replica_only)
+            place.shard == shard
+                && place.backend.is_some()
+                && !place.fatal
+                && (!place.is_standby() || aim.replica_safe || aim.replica_only)
         };
-        let index = self.places.iter().position(|place| place.as_ref().is_some_and(suits))?;
+        let index = self
+            .places
+            .iter()
+            .position(|place| place.as_ref().is_some_and(suits))?;
         u8::try_from(index).ok().map(Slot)
     }
 
@@ -172,7 +209,11 @@ impl Session {
         if aim.replica_only && aim.shard.is_some() {
             return Wanted::ReplicaOnly;
         }
-        if aim.replica_safe && (!in_block || self.transaction.may_use_replica()) { Wanted::Replica } else { Wanted::Primary }
+        if aim.replica_safe && (!in_block || self.transaction.may_use_replica()) {
+            Wanted::Replica
+        } else {
+            Wanted::Primary
+        }
     }
 
     /// Ends the part of a pipeline that stands on another shard and had no effect: the client's Sync is not due yet.
@@ -192,7 +233,9 @@ impl Session {
             let sql = opening(block);
             let modes = block.modes.clone();
             self.deeds.touched.extend(block.touched.iter().cloned());
-            self.deeds.touched_locally.extend(block.touched_locally.iter().cloned());
+            self.deeds
+                .touched_locally
+                .extend(block.touched_locally.iter().cloned());
             self.transaction = Transaction::Joined { slot, modes };
             if let Some((place, buffer)) = self.reach(slot, out) {
                 place.query(&sql, Purpose::Prelude, buffer);
@@ -202,6 +245,9 @@ impl Session {
 }
 
 pub(crate) fn bad_role(text: &str) -> PgError {
-    PgError::error("22023", format!("invalid value for parameter \"shardgate.role\": \"{text}\""))
-        .hint("Available values: auto, primary, replica.")
+    PgError::error(
+        "22023",
+        format!("invalid value for parameter \"shardgate.role\": \"{text}\""),
+    )
+    .hint("Available values: auto, primary, replica.")
 }

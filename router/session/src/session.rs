@@ -129,10 +129,18 @@ pub struct SessionView {
 
 impl Session {
     pub fn new(options: Options, snapshot: Arc<Snapshot>, planner: Arc<Planner>) -> Session {
-        let startup: BTreeMap<String, String> =
-            options.startup.iter().map(|(name, value)| (canonical_name(name), value.clone())).collect();
+        let startup: BTreeMap<String, String> = options
+            .startup
+            .iter()
+            .map(|(name, value)| (canonical_name(name), value.clone()))
+            .collect();
         let mut settings = Settings::new(startup, options.default_role);
-        let custom: Vec<String> = settings.wanted.keys().filter(|name| name.contains('.')).cloned().collect();
+        let custom: Vec<String> = settings
+            .wanted
+            .keys()
+            .filter(|name| name.contains('.'))
+            .cloned()
+            .collect();
         settings.custom.extend(custom);
         Session {
             limits: Limits::frontend(options.message_bytes_max),
@@ -219,7 +227,11 @@ impl Session {
     /// To be asked right before a CancelRequest is written: whether the backend still runs what was to be cancelled.
     pub fn cancel_is_wanted(&self, slot: Slot) -> bool {
         self.place(slot).is_some_and(|place| {
-            place.cancel_pending && place.backend.as_ref().is_some_and(|backend| backend.owed.owes_client())
+            place.cancel_pending
+                && place
+                    .backend
+                    .as_ref()
+                    .is_some_and(|backend| backend.owed.owes_client())
         })
     }
 
@@ -231,12 +243,23 @@ impl Session {
             (Phase::Ready, Wait::Nothing, Transaction::None) if self.batch.slot.is_none() => "idle",
             (Phase::Ready, Wait::Nothing, Transaction::None) => "active",
             (Phase::Ready, Wait::Nothing, _) => "idle in transaction",
-            (Phase::Ready, Wait::Reply(_) | Wait::Drain(_) | Wait::Settle | Wait::Work, _) => "active",
+            (Phase::Ready, Wait::Reply(_) | Wait::Drain(_) | Wait::Settle | Wait::Work, _) => {
+                "active"
+            }
         };
         SessionView {
             state,
-            application_name: self.settings.value("application_name").unwrap_or_default().to_string(),
-            slots: self.places.iter().flatten().map(|place| (place.shard, place.pinned.clone())).collect(),
+            application_name: self
+                .settings
+                .value("application_name")
+                .unwrap_or_default()
+                .to_string(),
+            slots: self
+                .places
+                .iter()
+                .flatten()
+                .map(|place| (place.shard, place.pinned.clone()))
+                .collect(),
         }
     }
 
@@ -269,7 +292,10 @@ impl Session {
     /// After the end only backends that still arrive matter: they go back unused.
     fn drop_late(&mut self, event: Event, out: &mut Output) {
         if let Event::Attached { slot, backend } = event {
-            out.steps.push(Step::Release { slot, backend: Some(backend) });
+            out.steps.push(Step::Release {
+                slot,
+                backend: Some(backend),
+            });
         }
     }
 
@@ -284,7 +310,10 @@ impl Session {
     }
 
     pub(crate) fn plan(&self, text: &str, types: &[u32]) -> Arc<Planned> {
-        let null_equals = self.settings.value("transform_null_equals").is_some_and(|value| value == "on");
+        let null_equals = self
+            .settings
+            .value("transform_null_equals")
+            .is_some_and(|value| value == "on");
         let context = Context {
             user: self.current_role(),
             search_path: self.settings.search_path(),
@@ -312,7 +341,11 @@ impl Session {
     }
 
     /// The place and the buffer to its backend.
-    pub(crate) fn reach<'a>(&'a mut self, slot: Slot, out: &'a mut Output) -> Option<(&'a mut Place, &'a mut BytesMut)> {
+    pub(crate) fn reach<'a>(
+        &'a mut self,
+        slot: Slot,
+        out: &'a mut Output,
+    ) -> Option<(&'a mut Place, &'a mut BytesMut)> {
         let index = usize::from(slot.0);
         let place = self.places.get_mut(index)?.as_mut()?;
         if out.backends.len() <= index {
@@ -322,7 +355,12 @@ impl Session {
     }
 
     /// Asks for a backend in a free slot.
-    pub(crate) fn new_place(&mut self, shard: ShardId, wanted: Wanted, out: &mut Output) -> Result<Slot, PgError> {
+    pub(crate) fn new_place(
+        &mut self,
+        shard: ShardId,
+        wanted: Wanted,
+        out: &mut Output,
+    ) -> Result<Slot, PgError> {
         let index = match self.places.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
@@ -333,20 +371,30 @@ impl Session {
         let slot = match u8::try_from(index) {
             Ok(number) if index < SLOTS_MAX => Slot(number),
             Ok(_) | Err(_) => {
-                return Err(PgError::error("54000", "too many shards in one session")
-                    .detail(format!("A session can hold backends of {SLOTS_MAX} shards at once.")));
+                return Err(
+                    PgError::error("54000", "too many shards in one session").detail(format!(
+                        "A session can hold backends of {SLOTS_MAX} shards at once."
+                    )),
+                );
             }
         };
         if let Some(entry) = self.places.get_mut(index) {
             *entry = Some(Place::new(shard));
         }
-        out.steps.push(Step::Checkout { slot, shard, wanted });
+        out.steps.push(Step::Checkout {
+            slot,
+            shard,
+            wanted,
+        });
         Ok(slot)
     }
 
     fn attached(&mut self, slot: Slot, backend: Box<Backend>, out: &mut Output) {
         let Some(place) = self.place_mut(slot) else {
-            out.steps.push(Step::Release { slot, backend: Some(backend) });
+            out.steps.push(Step::Release {
+                slot,
+                backend: Some(backend),
+            });
             return;
         };
         place.backend = Some(backend);
@@ -384,12 +432,16 @@ impl Session {
     /// Sends what the backend needs before the client's statement: the settings that differ.
     pub(crate) fn prepare_place(&mut self, slot: Slot, out: &mut Output) {
         let index = usize::from(slot.0);
-        let Some(place) = self.places.get_mut(index).and_then(Option::as_mut) else { return };
+        let Some(place) = self.places.get_mut(index).and_then(Option::as_mut) else {
+            return;
+        };
         if place.prepared {
             return;
         }
         place.prepared = true;
-        let Some(backend) = place.backend.as_mut() else { return };
+        let Some(backend) = place.backend.as_mut() else {
+            return;
+        };
         if let Some(sql) = self.settings.prepare_backend(backend)
             && let Some((place, buffer)) = self.reach(slot, out)
         {
@@ -427,7 +479,10 @@ impl Session {
             None => false,
         };
         if clean && let Some(place) = self.vacate(slot) {
-            out.steps.push(Step::Release { slot, backend: place.backend });
+            out.steps.push(Step::Release {
+                slot,
+                backend: place.backend,
+            });
         }
     }
 
@@ -435,7 +490,9 @@ impl Session {
     pub(crate) fn release_spares(&mut self, out: &mut Output) {
         let joined = self.joined_slot();
         for index in 0..self.places.len() {
-            let Ok(number) = u8::try_from(index) else { continue };
+            let Ok(number) = u8::try_from(index) else {
+                continue;
+            };
             let slot = Slot(number);
             if joined != Some(slot) && self.place(slot).is_some_and(Place::is_clean) {
                 self.release(slot, out);
@@ -447,7 +504,10 @@ impl Session {
     pub(crate) fn close_place(&mut self, slot: Slot, out: &mut Output) {
         if let Some(place) = self.vacate(slot) {
             if place.backend.is_some() {
-                out.steps.push(Step::Release { slot, backend: None });
+                out.steps.push(Step::Release {
+                    slot,
+                    backend: None,
+                });
             } else {
                 out.steps.push(Step::AbandonCheckout { slot });
             }
@@ -455,7 +515,9 @@ impl Session {
     }
 
     fn backend_lost(&mut self, slot: Slot, out: &mut Output) {
-        let Some(place) = self.place(slot) else { return };
+        let Some(place) = self.place(slot) else {
+            return;
+        };
         let half_frame = place.passing > 0;
         let told_fatal = place.fatal;
         let needed = !place.owed_is_empty()
@@ -470,7 +532,8 @@ impl Session {
         if half_frame || told_fatal {
             self.end(out);
         } else {
-            let error = PgError::error("08006", "the server closed the connection unexpectedly").fatal();
+            let error =
+                PgError::error("08006", "the server closed the connection unexpectedly").fatal();
             self.fatal(&error, out);
         }
     }
@@ -496,7 +559,10 @@ impl Session {
     fn cancel_place(&mut self, slot: Slot, out: &mut Output) {
         if let Some(place) = self.place_mut(slot)
             && !place.cancel_pending
-            && place.backend.as_ref().is_some_and(|backend| backend.owed.owes_client())
+            && place
+                .backend
+                .as_ref()
+                .is_some_and(|backend| backend.owed.owes_client())
         {
             place.cancel_pending = true;
             out.steps.push(Step::Cancel { slot });
@@ -560,7 +626,9 @@ impl Session {
         }
         self.phase = Phase::Over;
         for index in 0..self.places.len() {
-            let Ok(number) = u8::try_from(index) else { continue };
+            let Ok(number) = u8::try_from(index) else {
+                continue;
+            };
             let slot = Slot(number);
             if self.place(slot).is_some_and(Place::is_clean) {
                 self.release(slot, out);
@@ -573,7 +641,11 @@ impl Session {
 
     /// A client that is gone is served to the end of what it had sent, and no further.
     pub(crate) fn end_if_gone(&mut self, out: &mut Output) {
-        if self.client_gone && !self.input_left && self.wait == Wait::Nothing && self.phase == Phase::Ready {
+        if self.client_gone
+            && !self.input_left
+            && self.wait == Wait::Nothing
+            && self.phase == Phase::Ready
+        {
             self.end(out);
         }
     }
@@ -584,5 +656,8 @@ pub(crate) fn cancelled() -> PgError {
 }
 
 pub(crate) fn block_failed() -> PgError {
-    PgError::error("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+    PgError::error(
+        "25P02",
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
 }

@@ -81,7 +81,10 @@ impl Settings {
     }
 
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.overlay.get(name).or_else(|| self.wanted.get(name)).map(String::as_str)
+        self.overlay
+            .get(name)
+            .or_else(|| self.wanted.get(name))
+            .map(String::as_str)
     }
 
     pub fn hash(&self) -> u64 {
@@ -112,7 +115,12 @@ impl Settings {
         if backend.applied == self.wanted {
             return None;
         }
-        let resets: Vec<String> = backend.applied.keys().filter(|n| !self.wanted.contains_key(*n)).cloned().collect();
+        let resets: Vec<String> = backend
+            .applied
+            .keys()
+            .filter(|n| !self.wanted.contains_key(*n))
+            .cloned()
+            .collect();
         let mut sql = String::new();
         for name in &resets {
             sql.push_str("RESET ");
@@ -124,7 +132,11 @@ impl Settings {
             if backend.applied.get(name) == Some(value) {
                 continue;
             }
-            sql.push_str(if first { "SELECT pg_catalog.set_config(" } else { ", pg_catalog.set_config(" });
+            sql.push_str(if first {
+                "SELECT pg_catalog.set_config("
+            } else {
+                ", pg_catalog.set_config("
+            });
             first = false;
             sql.push_str(&quote_literal(name));
             sql.push_str(", ");
@@ -150,7 +162,11 @@ pub(crate) fn set_all(from: &BTreeMap<String, String>, to: &BTreeMap<String, Str
     let mut calls = Vec::new();
     for (name, value) in to {
         if from.get(name) != Some(value) {
-            calls.push(format!("pg_catalog.set_config({}, {}, false)", quote_literal(name), quote_literal(value)));
+            calls.push(format!(
+                "pg_catalog.set_config({}, {}, false)",
+                quote_literal(name),
+                quote_literal(value)
+            ));
         }
     }
     for name in from.keys().filter(|name| !to.contains_key(*name)) {
@@ -175,12 +191,19 @@ pub fn hash(settings: &BTreeMap<String, String>) -> u64 {
 /// A string literal that reads the same whatever `standard_conforming_strings` says.
 pub(crate) fn quote_literal(value: &str) -> String {
     let doubled = value.replace('\'', "''");
-    if doubled.contains('\\') { format!(" E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+    if doubled.contains('\\') {
+        format!(" E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
 }
 
 /// A setting's name for RESET: each part of a dotted name quoted alone.
 fn quote_name(name: &str) -> String {
-    let parts: Vec<String> = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+    let parts: Vec<String> = name
+        .split('.')
+        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
+        .collect();
     parts.join(".")
 }
 
@@ -192,7 +215,9 @@ pub(crate) fn split_list(text: &str) -> Vec<String> {
         while chars.peek().is_some_and(|c| c.is_whitespace() || *c == ',') {
             chars.next();
         }
-        let Some(&first) = chars.peek() else { return items };
+        let Some(&first) = chars.peek() else {
+            return items;
+        };
         let mut item = String::new();
         if first == '"' {
             chars.next();
@@ -240,13 +265,19 @@ mod tests {
 
     #[test]
     fn a_backend_is_told_only_the_difference() {
-        let startup = BTreeMap::from([("a".to_string(), "1".to_string()), ("x.y".to_string(), "2".to_string())]);
+        let startup = BTreeMap::from([
+            ("a".to_string(), "1".to_string()),
+            ("x.y".to_string(), "2".to_string()),
+        ]);
         let settings = Settings::new(startup, Role::Auto);
         let mut backend = Backend::default();
         backend.applied.insert("b".into(), "9".into());
         backend.applied.insert("a".into(), "1".into());
         let sql = settings.prepare_backend(&mut backend);
-        assert_eq!(sql.as_deref(), Some("RESET \"b\";SELECT pg_catalog.set_config('x.y', '2', false)"));
+        assert_eq!(
+            sql.as_deref(),
+            Some("RESET \"b\";SELECT pg_catalog.set_config('x.y', '2', false)")
+        );
         assert!(backend.custom_names.contains("x.y"));
         assert_eq!(settings.prepare_backend(&mut backend), None);
     }

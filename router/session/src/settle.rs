@@ -35,14 +35,21 @@ enum Stage {
 }
 
 /// Parameters that differ by server and are told to the client once, at login.
-const BY_SERVER: [&str; 4] = ["in_hot_standby", "server_version", "is_superuser", "session_authorization"];
+const BY_SERVER: [&str; 4] = [
+    "in_hot_standby",
+    "server_version",
+    "is_superuser",
+    "session_authorization",
+];
 
 impl Session {
     /// A server is ready after the client's Query or Sync.
     pub(crate) fn server_ready(&mut self, slot: Slot, status: TxStatus, out: &mut Output) {
         let modes = match &self.transaction {
             Transaction::Joined { modes, .. } => modes.clone(),
-            Transaction::None | Transaction::Virtual(_) => shardgate_sql::facts::TransactionModes::default(),
+            Transaction::None | Transaction::Virtual(_) => {
+                shardgate_sql::facts::TransactionModes::default()
+            }
         };
         self.transaction = match status {
             TxStatus::Idle => Transaction::None,
@@ -87,14 +94,20 @@ impl Session {
 
     /// The answer to a query of the settling has come whole.
     pub(crate) fn settle_answered(&mut self, out: &mut Output) {
-        let Some(settling) = self.settling.as_mut() else { return };
+        let Some(settling) = self.settling.as_mut() else {
+            return;
+        };
         match settling.stage {
             Stage::Reading => {
                 settling.stage = Stage::Prelude;
                 self.take_values();
             }
             Stage::Undoing => settling.stage = Stage::Refresh,
-            Stage::ReadBack | Stage::Prelude | Stage::Refresh | Stage::Refreshing | Stage::Finish => return,
+            Stage::ReadBack
+            | Stage::Prelude
+            | Stage::Refresh
+            | Stage::Refreshing
+            | Stage::Finish => return,
         }
         self.settle_on(out);
     }
@@ -109,15 +122,22 @@ impl Session {
         if self.deeds.reset_all && !self.deeds.failed {
             self.settings.reset_all();
             self.compare_params = true;
-            if let Some(backend) = self.place_mut(settling.slot).and_then(|place| place.backend.as_mut()) {
+            if let Some(backend) = self
+                .place_mut(settling.slot)
+                .and_then(|place| place.backend.as_mut())
+            {
                 backend.applied.clear();
             }
         }
-        let due = self.deeds.unread || (idle && (!self.deeds.touched.is_empty() || self.deeds.anything));
+        let due =
+            self.deeds.unread || (idle && (!self.deeds.touched.is_empty() || self.deeds.anything));
         if settling.status == TxStatus::Failed || self.client_gone || !due {
             return Some(Stage::Prelude);
         }
-        if self.place(settling.slot).is_some_and(|place| place.cancel_pending) {
+        if self
+            .place(settling.slot)
+            .is_some_and(|place| place.cancel_pending)
+        {
             // A cancel request on its way could hit this query; it is sent when the request is done with.
             return None;
         }
@@ -142,7 +162,12 @@ impl Session {
         }
         let mut parts: Vec<String> = names
             .iter()
-            .map(|name| format!("SELECT 's', {0}, pg_catalog.current_setting({0}, true)", quote_literal(name)))
+            .map(|name| {
+                format!(
+                    "SELECT 's', {0}, pg_catalog.current_setting({0}, true)",
+                    quote_literal(name)
+                )
+            })
             .collect();
         if self.deeds.anything {
             parts.push(
@@ -156,7 +181,9 @@ impl Session {
             );
         }
         if parts.is_empty() {
-            parts.push("SELECT 's', 'search_path', pg_catalog.current_setting('search_path')".to_string());
+            parts.push(
+                "SELECT 's', 'search_path', pg_catalog.current_setting('search_path')".to_string(),
+            );
         }
         parts.join(" UNION ALL ")
     }
@@ -164,9 +191,18 @@ impl Session {
     /// One row of the answer.
     pub(crate) fn read_row(&mut self, body: &[u8]) {
         let Ok(row) = data_row(body) else { return };
-        let mut fields = row.map(|field| field.and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::to_string));
-        let (Some(kind), Some(name), Some(value)) = (fields.next(), fields.next(), fields.next()) else { return };
-        let (Some(kind), Some(name), Some(settling)) = (kind, name, self.settling.as_mut()) else { return };
+        let mut fields = row.map(|field| {
+            field
+                .and_then(|bytes| std::str::from_utf8(bytes).ok())
+                .map(str::to_string)
+        });
+        let (Some(kind), Some(name), Some(value)) = (fields.next(), fields.next(), fields.next())
+        else {
+            return;
+        };
+        let (Some(kind), Some(name), Some(settling)) = (kind, name, self.settling.as_mut()) else {
+            return;
+        };
         if kind == "t" {
             settling.temporary.insert(name);
         } else if let Some(value) = value {
@@ -175,7 +211,9 @@ impl Session {
     }
 
     fn take_values(&mut self) {
-        let Some(settling) = self.settling.as_mut() else { return };
+        let Some(settling) = self.settling.as_mut() else {
+            return;
+        };
         let values = std::mem::take(&mut settling.values);
         let temporary = std::mem::take(&mut settling.temporary);
         let (slot, idle) = (settling.slot, settling.status == TxStatus::Idle);
@@ -188,12 +226,19 @@ impl Session {
             return;
         }
         for (name, value) in &values {
-            let back = if self.deeds.reset.contains(name) { self.settings.startup.get(name) } else { None };
+            let back = if self.deeds.reset.contains(name) {
+                self.settings.startup.get(name)
+            } else {
+                None
+            };
             let wanted = back.unwrap_or(value).clone();
             self.settings.wanted.insert(name.clone(), wanted);
         }
         self.settings.changed();
-        if let Some(backend) = self.place_mut(slot).and_then(|place| place.backend.as_mut()) {
+        if let Some(backend) = self
+            .place_mut(slot)
+            .and_then(|place| place.backend.as_mut())
+        {
             backend.applied.extend(values);
         }
     }
@@ -206,18 +251,26 @@ impl Session {
             return;
         }
         self.settings.custom.extend(custom.iter().cloned());
-        if let Some(backend) = self.place_mut(slot).and_then(|place| place.backend.as_mut()) {
+        if let Some(backend) = self
+            .place_mut(slot)
+            .and_then(|place| place.backend.as_mut())
+        {
             backend.custom_names.extend(custom);
         }
     }
 
     /// A statement of the prelude was tried on home: the transaction is taken back to where it had no shard.
     fn undo_prelude(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
-        let Some((mut block, text)) = self.deeds.prelude.take() else { return Some(Stage::Refresh) };
+        let Some((mut block, text)) = self.deeds.prelude.take() else {
+            return Some(Stage::Refresh);
+        };
         if settling.status == TxStatus::Idle {
             return Some(Stage::Refresh);
         }
-        if self.place(settling.slot).is_some_and(|place| place.cancel_pending) {
+        if self
+            .place(settling.slot)
+            .is_some_and(|place| place.cancel_pending)
+        {
             self.deeds.prelude = Some((block, text));
             return None;
         }
@@ -226,7 +279,9 @@ impl Session {
         } else if let Some(text) = text {
             block.prelude.push(text);
             block.touched.append(&mut self.deeds.touched);
-            block.touched_locally.append(&mut self.deeds.touched_locally);
+            block
+                .touched_locally
+                .append(&mut self.deeds.touched_locally);
         }
         self.transaction = Transaction::Virtual(block);
         let (place, buffer) = self.reach(settling.slot, out)?;
@@ -264,9 +319,14 @@ impl Session {
             Transaction::Joined { .. } => settling.status,
             Transaction::None | Transaction::Virtual(_) => self.transaction.status(),
         };
-        let server_idle = self.place(slot).is_some_and(|place| place.status == TxStatus::Idle);
+        let server_idle = self
+            .place(slot)
+            .is_some_and(|place| place.status == TxStatus::Idle);
         if settling.status == TxStatus::Idle {
-            out.steps.push(Step::Settled { slot, wrote: self.deeds.wrote });
+            out.steps.push(Step::Settled {
+                slot,
+                wrote: self.deeds.wrote,
+            });
             self.deeds = Deeds::default();
         } else if matches!(self.transaction, Transaction::Virtual(_)) {
             self.deeds = Deeds::default();
@@ -290,16 +350,22 @@ impl Session {
 
     /// ParameterStatus for what differs from what the client knows.
     fn tell_params(&mut self, slot: Slot, out: &mut Output) {
-        let changed = self.place_mut(slot).is_some_and(|place| std::mem::take(&mut place.params_changed));
+        let changed = self
+            .place_mut(slot)
+            .is_some_and(|place| std::mem::take(&mut place.params_changed));
         if !changed && !self.compare_params {
             return;
         }
         self.compare_params = false;
-        let Some(backend) = self.place(slot).and_then(|place| place.backend.as_ref()) else { return };
+        let Some(backend) = self.place(slot).and_then(|place| place.backend.as_ref()) else {
+            return;
+        };
         let news: Vec<(String, String)> = backend
             .params
             .iter()
-            .filter(|(name, value)| !BY_SERVER.contains(&name.as_str()) && self.told.get(*name) != Some(value))
+            .filter(|(name, value)| {
+                !BY_SERVER.contains(&name.as_str()) && self.told.get(*name) != Some(value)
+            })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         for (name, value) in news {

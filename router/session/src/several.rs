@@ -57,7 +57,12 @@ enum Stage {
 }
 
 impl Session {
-    pub(crate) fn start_several(&mut self, text: &str, planned: &Arc<Planned>, out: &mut Output) -> Result<(), PgError> {
+    pub(crate) fn start_several(
+        &mut self,
+        text: &str,
+        planned: &Arc<Planned>,
+        out: &mut Output,
+    ) -> Result<(), PgError> {
         if !self.transaction.is_none() || (self.batch.slot.is_some() && self.batch.executed) {
             return Err(PgError::error("0A000", "DDL on several shards cannot run inside a transaction block yet")
                 .detail("The statement concerns every shard and is made atomic by a transaction of its own.")
@@ -65,9 +70,17 @@ impl Session {
         }
         self.serial += 1;
         let home = self.snapshot.home;
-        let mut shards: Vec<_> = self.snapshot.shards.iter().map(|shard| (shard.id, shard.name.clone())).collect();
+        let mut shards: Vec<_> = self
+            .snapshot
+            .shards
+            .iter()
+            .map(|shard| (shard.id, shard.name.clone()))
+            .collect();
         shards.sort_by_key(|(id, _)| (*id != home, *id));
-        let gid = format!("{}{}_{}", self.options.gid_prefix, self.options.pid, self.serial);
+        let gid = format!(
+            "{}{}_{}",
+            self.options.gid_prefix, self.options.pid, self.serial
+        );
         let mut members = Vec::new();
         for (id, name) in shards {
             let slot = self.new_place(id, Wanted::Primary, out)?;
@@ -91,16 +104,30 @@ impl Session {
             members,
             error: None,
         });
-        let result = LocalResult { column: None, rows: Vec::new(), tag: String::new(), warning: None };
-        self.working = Some(Waiting { result, simple: false });
+        let result = LocalResult {
+            column: None,
+            rows: Vec::new(),
+            tag: String::new(),
+            warning: None,
+        };
+        self.working = Some(Waiting {
+            result,
+            simple: false,
+        });
         self.wait = Wait::Work;
         Ok(())
     }
 
     pub(crate) fn several_attached(&mut self, slot: Slot, out: &mut Output) {
         self.prepare_place(slot, out);
-        let Some(several) = self.several.as_mut() else { return };
-        for member in several.members.iter_mut().filter(|member| member.slot == slot) {
+        let Some(several) = self.several.as_mut() else {
+            return;
+        };
+        for member in several
+            .members
+            .iter_mut()
+            .filter(|member| member.slot == slot)
+        {
             member.attached = true;
         }
         if several.members.iter().all(|member| member.attached) {
@@ -115,7 +142,11 @@ impl Session {
 
     pub(crate) fn several_tag(&mut self, slot: Slot, tag: &str) {
         if let Some(several) = self.several.as_mut() {
-            for member in several.members.iter_mut().filter(|member| member.slot == slot) {
+            for member in several
+                .members
+                .iter_mut()
+                .filter(|member| member.slot == slot)
+            {
                 member.tag = tag.to_string();
             }
         }
@@ -123,27 +154,51 @@ impl Session {
 
     pub(crate) fn several_error(&mut self, slot: Slot, error: PgError) {
         if let Some(several) = self.several.as_mut() {
-            let name = several.members.iter().find(|member| member.slot == slot).map(|member| member.name.clone());
-            let detail = format!("{}On shard \"{}\".", error.detail.clone().map(|text| text + " ").unwrap_or_default(), name.unwrap_or_default());
+            let name = several
+                .members
+                .iter()
+                .find(|member| member.slot == slot)
+                .map(|member| member.name.clone());
+            let detail = format!(
+                "{}On shard \"{}\".",
+                error
+                    .detail
+                    .clone()
+                    .map(|text| text + " ")
+                    .unwrap_or_default(),
+                name.unwrap_or_default()
+            );
             several.error.get_or_insert(error.detail(detail));
         }
     }
 
     pub(crate) fn several_ready(&mut self, slot: Slot, status: TxStatus, out: &mut Output) {
-        let Some(several) = self.several.as_mut() else { return };
-        for member in several.members.iter_mut().filter(|member| member.slot == slot) {
+        let Some(several) = self.several.as_mut() else {
+            return;
+        };
+        for member in several
+            .members
+            .iter_mut()
+            .filter(|member| member.slot == slot)
+        {
             member.pending = member.pending.saturating_sub(1);
             member.status = status;
         }
-        if several.members.iter().all(|member| member.pending == 0) && several.stage != Stage::Attaching {
+        if several.members.iter().all(|member| member.pending == 0)
+            && several.stage != Stage::Attaching
+        {
             self.several_next(out);
         }
     }
 
     /// All answers of the stage are in: what comes next.
     fn several_next(&mut self, out: &mut Output) {
-        let Some(several) = self.several.as_mut() else { return };
-        if several.error.is_some() && !matches!(several.stage, Stage::RollingBack | Stage::Committing) {
+        let Some(several) = self.several.as_mut() else {
+            return;
+        };
+        if several.error.is_some()
+            && !matches!(several.stage, Stage::RollingBack | Stage::Committing)
+        {
             return self.several_roll_back(out);
         }
         let text = several.text.clone();
@@ -186,7 +241,10 @@ impl Session {
                     // The tag decides: in a transaction that had failed the command rolls back without an error.
                     member.prepared = member.tag == "PREPARE TRANSACTION";
                     if !member.prepared {
-                        several.error.get_or_insert(PgError::error("40000", "the transaction could not be prepared on every shard"));
+                        several.error.get_or_insert(PgError::error(
+                            "40000",
+                            "the transaction could not be prepared on every shard",
+                        ));
                     }
                 }
                 if several.error.is_some() {
@@ -194,11 +252,21 @@ impl Session {
                 }
                 several.stage = Stage::Deciding;
                 let decide = format!("SELECT shardgate.decide({gid})");
-                self.several_send(|_, index| index == 0, &["SET LOCAL synchronous_commit = on", &decide, "COMMIT"], out);
+                self.several_send(
+                    |_, index| index == 0,
+                    &["SET LOCAL synchronous_commit = on", &decide, "COMMIT"],
+                    out,
+                );
             }
             Stage::Deciding => {
-                if several.members.first().is_none_or(|home| home.tag != "COMMIT") {
-                    several.error.get_or_insert(PgError::error("40000", "the home shard did not commit"));
+                if several
+                    .members
+                    .first()
+                    .is_none_or(|home| home.tag != "COMMIT")
+                {
+                    several
+                        .error
+                        .get_or_insert(PgError::error("40000", "the home shard did not commit"));
                     return self.several_roll_back(out);
                 }
                 several.stage = Stage::Committing;
@@ -218,7 +286,12 @@ impl Session {
     }
 
     /// Sends the texts to the chosen members; with none of them the next stage follows at once.
-    fn several_send(&mut self, choose: impl Fn(&TxStatus, usize) -> bool, texts: &[&str], out: &mut Output) {
+    fn several_send(
+        &mut self,
+        choose: impl Fn(&TxStatus, usize) -> bool,
+        texts: &[&str],
+        out: &mut Output,
+    ) {
         let mut chosen = Vec::new();
         if let Some(several) = self.several.as_mut() {
             for (index, member) in several.members.iter_mut().enumerate() {
@@ -265,18 +338,44 @@ impl Session {
     }
 
     fn several_roll_back(&mut self, out: &mut Output) {
-        let Some(several) = self.several.as_mut() else { return };
+        let Some(several) = self.several.as_mut() else {
+            return;
+        };
         if let Stage::Alone(index) = several.stage {
-            let done: Vec<&str> = several.members.iter().take(index).map(|member| member.name.as_str()).collect();
-            let detail = format!("It was carried out on: {}.", if done.is_empty() { "no shard".to_string() } else { done.join(", ") });
+            let done: Vec<&str> = several
+                .members
+                .iter()
+                .take(index)
+                .map(|member| member.name.as_str())
+                .collect();
+            let detail = format!(
+                "It was carried out on: {}.",
+                if done.is_empty() {
+                    "no shard".to_string()
+                } else {
+                    done.join(", ")
+                }
+            );
             several.error = several.error.take().map(|error| {
-                let old = error.detail.clone().map(|text| text + " ").unwrap_or_default();
+                let old = error
+                    .detail
+                    .clone()
+                    .map(|text| text + " ")
+                    .unwrap_or_default();
                 error.detail(old + &detail)
             });
         }
         several.stage = Stage::RollingBack;
-        let prepared: Vec<bool> = several.members.iter().map(|member| member.prepared).collect();
-        let open: Vec<bool> = several.members.iter().map(|member| member.status != TxStatus::Idle).collect();
+        let prepared: Vec<bool> = several
+            .members
+            .iter()
+            .map(|member| member.prepared)
+            .collect();
+        let open: Vec<bool> = several
+            .members
+            .iter()
+            .map(|member| member.status != TxStatus::Idle)
+            .collect();
         let mut slots = Vec::new();
         for (index, member) in several.members.iter_mut().enumerate() {
             let is = |list: &[bool]| list.get(index).copied().unwrap_or(false);
@@ -305,10 +404,15 @@ impl Session {
     }
 
     fn several_end(&mut self, outcome: Result<(), PgError>, out: &mut Output) {
-        let Some(several) = self.several.take() else { return };
+        let Some(several) = self.several.take() else {
+            return;
+        };
         for member in &several.members {
             if outcome.is_ok() {
-                out.steps.push(Step::Settled { slot: member.slot, wrote: true });
+                out.steps.push(Step::Settled {
+                    slot: member.slot,
+                    wrote: true,
+                });
             }
             if self.place(member.slot).is_some_and(Place::is_clean) {
                 self.release(member.slot, out);
@@ -338,7 +442,12 @@ impl Several {
 
     /// The one tag of all shards.
     fn tag(&self) -> Result<String, PgError> {
-        shardgate_merge::combine(self.members.iter().map(|member| member.statement_tag.as_str())).map_err(|error| {
+        shardgate_merge::combine(
+            self.members
+                .iter()
+                .map(|member| member.statement_tag.as_str()),
+        )
+        .map_err(|error| {
             PgError::error("XX000", "the shards did not answer alike").detail(error.to_string())
         })
     }

@@ -48,7 +48,12 @@ impl Session {
     fn try_query(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Result<Flow, PgError> {
         let sql = match Query::parse(body) {
             Ok(query) => query.sql,
-            Err(error) => return Err(PgError::error("08P01", format!("invalid message format: {error}"))),
+            Err(error) => {
+                return Err(PgError::error(
+                    "08P01",
+                    format!("invalid message format: {error}"),
+                ));
+            }
         };
         let text = utf8(sql)?;
         let pieces = shardgate_sql::split(text).map_err(|error| lex_error(&error))?;
@@ -72,7 +77,13 @@ impl Session {
         self.batch.slot.is_some() && self.batch.executed
     }
 
-    fn one(&mut self, text: &str, planned: &Arc<Planned>, frame: &[u8], out: &mut Output) -> Result<Flow, PgError> {
+    fn one(
+        &mut self,
+        text: &str,
+        planned: &Arc<Planned>,
+        frame: &[u8],
+        out: &mut Output,
+    ) -> Result<Flow, PgError> {
         let doer = doer(planned, &self.transaction, self.in_pipeline())?;
         self.refuse_if_failed(planned)?;
         if doer == Doer::Router {
@@ -97,16 +108,41 @@ impl Session {
     }
 
     /// A Query of several statements: one implicit transaction, on one backend, with the client's own text.
-    fn many(&mut self, statements: &[(&str, Arc<Planned>)], frame: &[u8], out: &mut Output) -> Result<Flow, PgError> {
+    fn many(
+        &mut self,
+        statements: &[(&str, Arc<Planned>)],
+        frame: &[u8],
+        out: &mut Output,
+    ) -> Result<Flow, PgError> {
         let mut aim = Aim::anywhere();
         let mut names_changed = false;
         for (text, planned) in statements {
-            let opens_block = matches!(planned.facts.statement, Statement::Command(Command::Begin(_) | Command::Commit { .. } | Command::Rollback { .. } | Command::ResetAll | Command::DiscardAll | Command::Unlisten(_)));
-            let doer = if opens_block { Doer::Follow } else { doer(planned, &self.transaction, true)? };
+            let opens_block = matches!(
+                planned.facts.statement,
+                Statement::Command(
+                    Command::Begin(_)
+                        | Command::Commit { .. }
+                        | Command::Rollback { .. }
+                        | Command::ResetAll
+                        | Command::DiscardAll
+                        | Command::Unlisten(_)
+                )
+            );
+            let doer = if opens_block {
+                Doer::Follow
+            } else {
+                doer(planned, &self.transaction, true)?
+            };
             self.refuse_if_failed(planned)?;
             if doer == Doer::Router {
-                return Err(PgError::error("0A000", "a statement that the router carries out must be sent alone")
-                    .detail(format!("The Query has several statements, one of them: {}", shorten(text))));
+                return Err(PgError::error(
+                    "0A000",
+                    "a statement that the router carries out must be sent alone",
+                )
+                .detail(format!(
+                    "The Query has several statements, one of them: {}",
+                    shorten(text)
+                )));
             }
             let one = self.aim(planned, doer, &[])?;
             if names_changed && doer == Doer::Planned && self.snapshot.shards.len() > 1 {
@@ -116,9 +152,16 @@ impl Session {
             names_changed |= changes_names(planned);
             match (aim.shard, one.shard) {
                 (Some(first), Some(second)) if first != second => {
-                    return Err(PgError::error("0A000", "a Query with statements for several shards is not supported yet")
-                        .detail(format!("One statement belongs to shard \"{}\", another to shard \"{}\".", self.shard_name(first), self.shard_name(second)))
-                        .hint("Send the statements one by one."));
+                    return Err(PgError::error(
+                        "0A000",
+                        "a Query with statements for several shards is not supported yet",
+                    )
+                    .detail(format!(
+                        "One statement belongs to shard \"{}\", another to shard \"{}\".",
+                        self.shard_name(first),
+                        self.shard_name(second)
+                    ))
+                    .hint("Send the statements one by one."));
                 }
                 (None, Some(_)) => aim.shard = one.shard,
                 (None, None) | (Some(_), _) => {}
@@ -133,7 +176,13 @@ impl Session {
         Ok(Flow::Consumed)
     }
 
-    pub(crate) fn send_query(&mut self, slot: Slot, statements: &[(&str, Arc<Planned>)], frame: &[u8], out: &mut Output) {
+    pub(crate) fn send_query(
+        &mut self,
+        slot: Slot,
+        statements: &[(&str, Arc<Planned>)],
+        frame: &[u8],
+        out: &mut Output,
+    ) {
         self.open(slot, out);
         for (_, planned) in statements {
             self.note(slot, planned);
@@ -195,8 +244,15 @@ impl Session {
     }
 
     /// A statement that is repeated wherever the transaction goes.
-    pub(crate) fn keep_prelude(&mut self, text: &str, planned: &Planned, doer: Doer) -> Result<(), PgError> {
-        let Transaction::Virtual(block) = &mut self.transaction else { return Ok(()) };
+    pub(crate) fn keep_prelude(
+        &mut self,
+        text: &str,
+        planned: &Planned,
+        doer: Doer,
+    ) -> Result<(), PgError> {
+        let Transaction::Virtual(block) = &mut self.transaction else {
+            return Ok(());
+        };
         let kept = match doer {
             Doer::Prelude => Some(text.to_string()),
             Doer::Look => None,
@@ -206,10 +262,17 @@ impl Session {
             return Err(PgError::error("54000", "too many settings and savepoints before the transaction's first statement")
                 .detail(format!("The router repeats at most {PRELUDE_MAX} of them on the shard that the transaction uses.")));
         }
-        if matches!(planned.facts.statement, Statement::Command(Command::RollbackTo(_))) {
+        if matches!(
+            planned.facts.statement,
+            Statement::Command(Command::RollbackTo(_))
+        ) {
             block.failed = false;
         }
-        if let Statement::Command(Command::SetTransaction { session: false, modes }) = &planned.facts.statement {
+        if let Statement::Command(Command::SetTransaction {
+            session: false,
+            modes,
+        }) = &planned.facts.statement
+        {
             merge_modes(&mut block.modes, modes);
         }
         self.deeds.prelude = Some((block.clone(), kept));
@@ -220,8 +283,19 @@ impl Session {
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, PgError> {
     std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
-        let shown: Vec<String> = bytes.iter().skip(at).take(1).map(|byte| format!("0x{byte:02x}")).collect();
-        PgError::error("22021", format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")))
+        let shown: Vec<String> = bytes
+            .iter()
+            .skip(at)
+            .take(1)
+            .map(|byte| format!("0x{byte:02x}"))
+            .collect();
+        PgError::error(
+            "22021",
+            format!(
+                "invalid byte sequence for encoding \"UTF8\": {}",
+                shown.join(" ")
+            ),
+        )
     })
 }
 

@@ -46,7 +46,12 @@ pub(crate) struct Shape {
 
 impl Statement {
     pub fn key(&self, epoch: [u8; 16]) -> Key {
-        Key { text: self.text.clone(), types: self.types.clone(), settings: self.settings, epoch }
+        Key {
+            text: self.text.clone(),
+            types: self.types.clone(),
+            settings: self.settings,
+            epoch,
+        }
     }
 }
 
@@ -56,7 +61,12 @@ pub(crate) enum Portal {
     /// It stands on the backend of the slot; which statement it runs decides what its execution does.
     Remote { planned: Arc<Planned> },
     /// The router answers it.
-    Local { text: Arc<str>, planned: Arc<Planned>, params: Vec<Option<String>>, done: bool },
+    Local {
+        text: Arc<str>,
+        planned: Arc<Planned>,
+        params: Vec<Option<String>>,
+        done: bool,
+    },
 }
 
 #[derive(Debug, Default)]

@@ -3,7 +3,8 @@
 use crate::*;
 use bytes::BytesMut;
 use shardgate_plan::snapshot::{
-    Column, ColumnDefault, Distribution, DistributionId, Epoch, Host, Placement, Relation, RelationKind, Shard, Snapshot,
+    Column, ColumnDefault, Distribution, DistributionId, Epoch, Host, Placement, Relation,
+    RelationKind, Shard, Snapshot,
 };
 use shardgate_shard_map::{Key as ShardKey, KeyType, Method, ShardId, ShardMap};
 use shardgate_wire::backend::put as reply;
@@ -45,25 +46,51 @@ fn snapshot() -> Arc<Snapshot> {
     let distribution = DistributionId(1);
     let map = ShardMap {
         key_type: KeyType::Int8,
-        method: Method::Range { bounds: vec![ShardKey::Int(100)], owners: vec![HOME, SECOND] },
+        method: Method::Range {
+            bounds: vec![ShardKey::Int(100)],
+            owners: vec![HOME, SECOND],
+        },
         pins: HashMap::new(),
     };
     let shard = |id: ShardId, name: &str| Shard {
         id,
         name: name.into(),
         weight: 100,
-        hosts: vec![Host { host: "127.0.0.1".into(), port: 1 }],
+        hosts: vec![Host {
+            host: "127.0.0.1".into(),
+            port: 1,
+        }],
     };
     let tables = HashMap::from([
-        ("users".to_string(), relation("users", Placement::Distributed { distribution, key: 0 })),
+        (
+            "users".to_string(),
+            relation(
+                "users",
+                Placement::Distributed {
+                    distribution,
+                    key: 0,
+                },
+            ),
+        ),
         ("notes".to_string(), relation("notes", Placement::Home)),
     ]);
     Arc::new(Snapshot {
-        epoch: Epoch { number: 1, id: [1; 16], parent: [0; 16] },
+        epoch: Epoch {
+            number: 1,
+            id: [1; 16],
+            parent: [0; 16],
+        },
         database: "app".into(),
         home: HOME,
         shards: vec![shard(HOME, "s1"), shard(SECOND, "s2")],
-        distributions: HashMap::from([(distribution, Distribution { id: distribution, name: "d".into(), map })]),
+        distributions: HashMap::from([(
+            distribution,
+            Distribution {
+                id: distribution,
+                name: "d".into(),
+                map,
+            },
+        )]),
         relations: HashMap::from([("public".to_string(), tables)]),
         functions: HashMap::new(),
         operators: Vec::new(),
@@ -77,7 +104,10 @@ fn options(startup: &[(&str, &str)]) -> Options {
     Options {
         user: "app".into(),
         database: "app".into(),
-        startup: startup.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        startup: startup
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
         pid: 77,
         secret: vec![1, 2, 3, 4],
         message_bytes_max: 1 << 20,
@@ -115,8 +145,17 @@ impl Script {
     }
 
     fn unstarted(startup: &[(&str, &str)]) -> Script {
-        let session = Session::new(options(startup), snapshot(), Arc::new(Planner::new(1 << 20)));
-        let mut script = Script { session, out: Output::default(), input: BytesMut::new(), steps: Vec::new() };
+        let session = Session::new(
+            options(startup),
+            snapshot(),
+            Arc::new(Planner::new(1 << 20)),
+        );
+        let mut script = Script {
+            session,
+            out: Output::default(),
+            input: BytesMut::new(),
+            steps: Vec::new(),
+        };
         script.session.start(&mut script.out);
         script
     }
@@ -146,7 +185,10 @@ impl Script {
     }
 
     fn attach_backend(&mut self, slot: Slot, backend: Backend) {
-        self.event(Event::Attached { slot, backend: Box::new(backend) });
+        self.event(Event::Attached {
+            slot,
+            backend: Box::new(backend),
+        });
     }
 
     fn server(&mut self, slot: Slot, write: impl FnOnce(&mut BytesMut)) {
@@ -168,14 +210,26 @@ impl Script {
     /// Types of the messages that went to the slot's server since the last look.
     fn sent(&mut self, slot: Slot) -> String {
         let index = usize::from(slot.0);
-        let bytes = self.out.backends.get_mut(index).map(BytesMut::split).unwrap_or_default();
-        frames(&bytes).iter().map(|(tag, _)| char::from(*tag)).collect()
+        let bytes = self
+            .out
+            .backends
+            .get_mut(index)
+            .map(BytesMut::split)
+            .unwrap_or_default();
+        frames(&bytes)
+            .iter()
+            .map(|(tag, _)| char::from(*tag))
+            .collect()
     }
 
     /// Texts of the simple queries that went to the slot's server.
     fn sent_queries(&mut self, slot: Slot) -> Vec<String> {
         let bytes = self.out.backends[usize::from(slot.0)].split();
-        frames(&bytes).into_iter().filter(|(tag, _)| *tag == b'Q').map(|(_, body)| text(&body)).collect()
+        frames(&bytes)
+            .into_iter()
+            .filter(|(tag, _)| *tag == b'Q')
+            .map(|(_, body)| text(&body))
+            .collect()
     }
 
     /// Types of the messages to the client; ReadyForQuery with its status, an error with its code.
@@ -184,14 +238,22 @@ impl Script {
     }
 
     fn step(&mut self) -> Step {
-        assert!(!self.steps.is_empty(), "a step was expected; the client was told {:?}", self.out.client);
+        assert!(
+            !self.steps.is_empty(),
+            "a step was expected; the client was told {:?}",
+            self.out.client
+        );
         self.steps.remove(0)
     }
 
     fn expect_checkout(&mut self, shard: ShardId, wanted: Wanted) -> Slot {
         self.steps.append(&mut self.out.steps);
         match self.step() {
-            Step::Checkout { slot, shard: s, wanted: w } => {
+            Step::Checkout {
+                slot,
+                shard: s,
+                wanted: w,
+            } => {
                 assert_eq!((s, w), (shard, wanted));
                 slot
             }
@@ -213,7 +275,11 @@ impl Script {
     }
 
     fn expect_no_steps(&mut self) {
-        assert!(self.steps.is_empty(), "no step was expected, not {:?}", self.steps);
+        assert!(
+            self.steps.is_empty(),
+            "no step was expected, not {:?}",
+            self.steps
+        );
     }
 }
 
@@ -262,7 +328,10 @@ fn login_with_a_bad_setting_is_refused() {
     let slot = script.expect_checkout(HOME, Wanted::Primary);
     script.attach(slot);
     script.server(slot, |b| {
-        reply::error(b, &PgError::error("42704", "unrecognized configuration parameter"));
+        reply::error(
+            b,
+            &PgError::error("42704", "unrecognized configuration parameter"),
+        );
         reply::ready(b, TxStatus::Idle);
     });
     assert_eq!(script.client(), "E(42704)");
@@ -308,7 +377,10 @@ fn begin_is_said_late_and_a_second_shard_fails_the_transaction_on_the_first() {
     script.attach(slot);
     assert_eq!(
         script.sent_queries(slot),
-        ["begin isolation level repeatable read", "update users set name = 'a' where id = 5"]
+        [
+            "begin isolation level repeatable read",
+            "update users set name = 'a' where id = 5"
+        ]
     );
     script.done(slot, "BEGIN", TxStatus::InTransaction);
     script.done(slot, "UPDATE 1", TxStatus::InTransaction);
@@ -444,7 +516,11 @@ fn settings_follow_the_session_to_another_backend() {
     let slot = script.expect_checkout(HOME, Wanted::Primary);
     script.attach(slot);
     script.done(slot, "SET", TxStatus::Idle);
-    assert_eq!(script.client(), "C", "ready only after the value was read back");
+    assert_eq!(
+        script.client(),
+        "C",
+        "ready only after the value was read back"
+    );
     script.server(slot, |b| {
         reply::data_row(b, &[Some(b"s"), Some(b"work_mem"), Some(b"5MB")]);
         reply::command_complete(b, "SELECT 1");
@@ -453,15 +529,25 @@ fn settings_follow_the_session_to_another_backend() {
     assert_eq!(script.client(), "ZI");
     let backend = script.expect_release(slot, true).unwrap();
     assert_eq!(script.sent(slot), "QQ");
-    assert_eq!(backend.applied.get("work_mem").map(String::as_str), Some("5MB"));
+    assert_eq!(
+        backend.applied.get("work_mem").map(String::as_str),
+        Some("5MB")
+    );
     script.query("update users set name = 'a' where id = 150");
     let slot = script.expect_checkout(SECOND, Wanted::Primary);
     script.attach(slot);
     let queries = script.sent_queries(slot);
-    assert_eq!(queries[0], "SELECT pg_catalog.set_config('work_mem', '5MB', false)");
+    assert_eq!(
+        queries[0],
+        "SELECT pg_catalog.set_config('work_mem', '5MB', false)"
+    );
     assert_eq!(queries.len(), 2);
     script.done(slot, "SELECT 1", TxStatus::Idle);
-    assert_eq!(script.client(), "", "answers to the router's own queries are swallowed");
+    assert_eq!(
+        script.client(),
+        "",
+        "answers to the router's own queries are swallowed"
+    );
     script.done(slot, "UPDATE 1", TxStatus::Idle);
     assert_eq!(script.client(), "CZI");
 }
@@ -544,7 +630,10 @@ fn a_long_row_is_passed_on_in_parts_and_its_loss_closes_without_a_word() {
     assert_eq!(script.out.client.len(), 40_000);
     script.out.client.clear();
     script.event(Event::BackendLost { slot });
-    assert!(script.out.client.is_empty(), "nothing may stand inside of a frame");
+    assert!(
+        script.out.client.is_empty(),
+        "nothing may stand inside of a frame"
+    );
     script.expect_release(slot, false);
     assert!(matches!(script.step(), Step::Close));
 }
@@ -621,13 +710,21 @@ fn a_savepoint_before_the_first_shard_goes_where_the_transaction_goes() {
     script.attach(slot);
     assert_eq!(
         script.sent_queries(slot),
-        ["begin\n;savepoint a", "update users set name = 'a' where id = 150"]
+        [
+            "begin\n;savepoint a",
+            "update users set name = 'a' where id = 150"
+        ]
     );
 }
 
 #[test]
 fn garbage_of_a_client_ends_the_session_with_an_error() {
-    for bytes in [&b"!\0\0\0\x04"[..], b"Q\xff\xff\xff\xff", b"Q\0\0\0\x03", b"S\0\0\0\x05x"] {
+    for bytes in [
+        &b"!\0\0\0\x04"[..],
+        b"Q\xff\xff\xff\xff",
+        b"Q\0\0\0\x03",
+        b"S\0\0\0\x05x",
+    ] {
         let mut script = Script::begin(&[]);
         script.say(|b| b.extend_from_slice(bytes));
         let said = script.client();

@@ -56,7 +56,10 @@ impl Transaction {
     /// Its snapshot is taken once, so that what was known before it began may not be what it sees.
     pub fn has_old_snapshot(&self) -> bool {
         self.modes().is_some_and(|modes| {
-            matches!(modes.isolation, Some(Isolation::RepeatableRead | Isolation::Serializable))
+            matches!(
+                modes.isolation,
+                Some(Isolation::RepeatableRead | Isolation::Serializable)
+            )
         })
     }
 
@@ -64,7 +67,9 @@ impl Transaction {
     pub fn may_use_replica(&self) -> bool {
         match self.modes() {
             None => true,
-            Some(modes) => modes.read_only == Some(true) && modes.isolation != Some(Isolation::Serializable),
+            Some(modes) => {
+                modes.read_only == Some(true) && modes.isolation != Some(Isolation::Serializable)
+            }
         }
     }
 }

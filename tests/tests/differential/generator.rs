@@ -77,10 +77,9 @@ const TABLES: &[Table] = &[
     },
 ];
 
-/// A relation in scope: its alias and what it is.
+/// A relation in scope: its columns, qualified.
 #[derive(Clone)]
 struct Scope {
-    alias: String,
     numbers: Vec<String>,
     texts: Vec<String>,
     /// Qualified key column, with whether it is a number.
@@ -165,7 +164,6 @@ impl Generator {
                 numbers: vec![format!("{alias}.x")],
                 texts: Vec::new(),
                 key: Some((format!("{alias}.x"), true)),
-                alias: alias.clone(),
             };
             return (format!("({inner}) {alias}"), scope);
         }
@@ -492,7 +490,6 @@ impl Generator {
 
     fn table_and_scope(&mut self) -> (&'static Table, Scope) {
         let table = &TABLES[self.random.below(5)];
-        let alias = "t".to_string();
         let qualify = |list: &[&str]| {
             list.iter()
                 .map(|column| format!("t.{column}"))
@@ -504,7 +501,6 @@ impl Generator {
             key: table
                 .key
                 .map(|key| (format!("t.{key}"), table.numbers.contains(&key))),
-            alias,
         };
         (table, scope)
     }
