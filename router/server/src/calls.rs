@@ -16,7 +16,16 @@ pub async fn call(
     search_path: Option<Vec<String>>,
     call: Call,
 ) -> Result<Arc<Snapshot>, PgError> {
-    let caller = Caller { role: Some(role), search_path };
-    call_in(shared.follower.config(), &call, &caller).await.map_err(|error| pg_error(&error))?;
-    shared.follower.refresh(false).await.map_err(|error| pg_error(&error))
+    let caller = Caller {
+        role: Some(role),
+        search_path,
+    };
+    call_in(shared.follower.config(), &call, &caller)
+        .await
+        .map_err(|error| pg_error(&error))?;
+    shared
+        .follower
+        .refresh(false)
+        .await
+        .map_err(|error| pg_error(&error))
 }

@@ -69,7 +69,10 @@ async fn welcome(shared: &Arc<Shared>, arrival: Arrival, guest: Guest) -> Result
     } else if arrival.crowded {
         Err(PgError::error("53300", "sorry, too many clients already"))
     } else if who.database != shared.config.database.name {
-        Err(PgError::error("3D000", format!("database \"{}\" does not exist", who.database)))
+        Err(PgError::error(
+            "3D000",
+            format!("database \"{}\" does not exist", who.database),
+        ))
     } else {
         Ok(())
     };
@@ -79,13 +82,26 @@ async fn welcome(shared: &Arc<Shared>, arrival: Arrival, guest: Guest) -> Result
     let user: Arc<str> = who.user.as_str().into();
     let database: Arc<str> = who.database.as_str().into();
     let addresses = (arrival.address, local);
-    let registered = shared.clients.register(crate::random::secret(), addresses, Arc::clone(&user), database);
+    let registered = shared.clients.register(
+        crate::random::secret(),
+        addresses,
+        Arc::clone(&user),
+        database,
+    );
     let Some(registered) = registered else {
-        return refuse(arrival.stream, output, PgError::error("53300", "sorry, too many clients already"));
+        return refuse(
+            arrival.stream,
+            output,
+            PgError::error("53300", "sorry, too many clients already"),
+        );
     };
     // Whoever comes in while the router drains has missed the signal to all.
     if shared.is_draining() && !console {
-        return refuse(arrival.stream, output, PgError::error("57P03", "the router is shutting down"));
+        return refuse(
+            arrival.stream,
+            output,
+            PgError::error("57P03", "the router is shutting down"),
+        );
     }
     if console {
         Box::pin(talk(shared, arrival.stream, input, output, &registered)).await;
@@ -93,9 +109,23 @@ async fn welcome(shared: &Arc<Shared>, arrival: Arrival, guest: Guest) -> Result
     }
     let role = shared.pools.of_role(&user, who.keys);
     let options = options(shared, &registered, who.user, who.database, who.settings);
-    let session = Session::new(options, shared.follower.snapshot(), Arc::clone(&shared.planner));
+    let session = Session::new(
+        options,
+        shared.follower.snapshot(),
+        Arc::clone(&shared.planner),
+    );
     let client = Arc::clone(registered.client());
-    Drive::new(Arc::clone(shared), client, role, session, arrival.stream, arrival.accepted, (input, output)).run().await;
+    Drive::new(
+        Arc::clone(shared),
+        client,
+        role,
+        session,
+        arrival.stream,
+        arrival.accepted,
+        (input, output),
+    )
+    .run()
+    .await;
     Ok(())
 }
 
@@ -126,7 +156,13 @@ fn options(
 }
 
 /// The console, which ends when the client leaves, is killed, or the router shuts down.
-async fn talk(shared: &Arc<Shared>, mut stream: TcpStream, input: BytesMut, mut output: BytesMut, me: &Registered) {
+async fn talk(
+    shared: &Arc<Shared>,
+    mut stream: TcpStream,
+    input: BytesMut,
+    mut output: BytesMut,
+    me: &Registered,
+) {
     let client = me.client();
     client.show(Shown {
         state: "active",
@@ -138,12 +174,18 @@ async fn talk(shared: &Arc<Shared>, mut stream: TcpStream, input: BytesMut, mut 
     let secret = client.secret.to_be_bytes();
     let served = async {
         stream.write_all_buf(&mut output).await?;
-        Console::new(shared.admin_context()).serve(&mut stream, input, client.pid, &secret).await
+        Console::new(shared.admin_context())
+            .serve(&mut stream, input, client.pid, &secret)
+            .await
     };
     let ended = std::future::poll_fn(|context| {
         client.mailbox.register(context.waker());
         let signals = client.mailbox.take();
-        if signals.has(Signals::KILL) || shared.is_draining() { Poll::Ready(()) } else { Poll::Pending }
+        if signals.has(Signals::KILL) || shared.is_draining() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     });
     tokio::select! {
         // The client's own failures are its own business.
@@ -185,7 +227,10 @@ async fn log_in(shared: &Shared, stream: &mut TcpStream) -> std::io::Result<Opti
                     }
                     Err(error) => {
                         tracing::error!("clients cannot log in: {error}");
-                        let told = PgError::error("57P03", "the router cannot authenticate clients at the moment");
+                        let told = PgError::error(
+                            "57P03",
+                            "the router cannot authenticate clients at the moment",
+                        );
                         put::error(&mut output, &told.fatal());
                         close(stream, output).await?;
                         return Ok(None);
@@ -194,13 +239,27 @@ async fn log_in(shared: &Shared, stream: &mut TcpStream) -> std::io::Result<Opti
             }
             LoginAction::Cancel { pid, secret } => {
                 let known = shared.clients.cancel(pid, &secret);
-                let counter = if known { &shared.metrics.cancels } else { &shared.metrics.cancels_unknown };
+                let counter = if known {
+                    &shared.metrics.cancels
+                } else {
+                    &shared.metrics.cancels_unknown
+                };
                 counter.increment();
                 return Ok(None);
             }
-            LoginAction::Done(who) => return Ok(Some(Guest { who: *who, input, output })),
+            LoginAction::Done(who) => {
+                return Ok(Some(Guest {
+                    who: *who,
+                    input,
+                    output,
+                }));
+            }
             LoginAction::Close => {
-                let counter = if asked { &shared.metrics.logins_failed } else { &shared.metrics.protocol_violations };
+                let counter = if asked {
+                    &shared.metrics.logins_failed
+                } else {
+                    &shared.metrics.protocol_violations
+                };
                 counter.increment();
                 close(stream, output).await?;
                 return Ok(None);

@@ -56,13 +56,19 @@ impl Connections {
 
     fn stranger(self: &Arc<Self>, address: IpAddr) -> Option<Stranger> {
         let address = address.to_canonical();
-        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut strangers = self
+            .strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let count = strangers.entry(address).or_default();
         if *count >= STRANGERS_PER_ADDRESS_MAX {
             return None;
         }
         *count += 1;
-        Some(Stranger { connections: Arc::clone(self), address })
+        Some(Stranger {
+            connections: Arc::clone(self),
+            address,
+        })
     }
 }
 
@@ -76,7 +82,11 @@ impl Drop for Counted {
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        let mut strangers = self.connections.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut strangers = self
+            .connections
+            .strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = strangers.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -94,14 +104,20 @@ pub async fn bind(host: &str, port: u16) -> io::Result<Vec<TcpListener>> {
     if host == "*" {
         let any = listen(SocketAddr::from(([0u16; 8], port)));
         // A machine without IPv6 has the other one.
-        return Ok(vec![any.or_else(|_| listen(SocketAddr::from(([0u8; 4], port))))?]);
+        return Ok(vec![
+            any.or_else(|_| listen(SocketAddr::from(([0u8; 4], port))))?,
+        ]);
     }
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
     addresses.into_iter().map(listen).collect()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     // Connections of the last run that linger must not keep a restarted router from its port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -140,7 +156,11 @@ fn take(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
     let before = connections.count.fetch_add(1, Ordering::AcqRel);
     let counted = Counted(Arc::clone(connections));
     let limit = shared.config.listen.max_client_conn;
-    let stranger = if before >= limit + RESERVE { None } else { connections.stranger(address.ip()) };
+    let stranger = if before >= limit + RESERVE {
+        None
+    } else {
+        connections.stranger(address.ip())
+    };
     let Some(stranger) = stranger else {
         shared.metrics.clients_refused.increment();
         return;
@@ -150,7 +170,12 @@ fn take(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
         tracing::debug!("a client's socket cannot be set up: {error}");
         return;
     }
-    let arrival = Arrival { stream, address, accepted: Instant::now(), crowded: before >= limit };
+    let arrival = Arrival {
+        stream,
+        address,
+        accepted: Instant::now(),
+        crowded: before >= limit,
+    };
     if arrival.crowded {
         shared.metrics.clients_refused.increment();
     }
@@ -170,8 +195,9 @@ mod tests {
         let connections = Arc::new(Connections::default());
         let one: IpAddr = "192.0.2.1".parse().unwrap();
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        let mut all: Vec<Stranger> =
-            (0..STRANGERS_PER_ADDRESS_MAX).map(|_| connections.stranger(one).unwrap()).collect();
+        let mut all: Vec<Stranger> = (0..STRANGERS_PER_ADDRESS_MAX)
+            .map(|_| connections.stranger(one).unwrap())
+            .collect();
         assert!(connections.stranger(one).is_none());
         assert!(connections.stranger(mapped).is_none());
         assert!(connections.stranger("192.0.2.2".parse().unwrap()).is_some());

@@ -39,13 +39,25 @@ impl Signals {
 /// One answer.
 pub enum Letter {
     /// A connection for the check-out with this ticket.
-    Link { ticket: u64, link: Box<Link> },
+    Link {
+        ticket: u64,
+        link: Box<Link>,
+    },
     /// The check-out with this ticket has failed.
-    Refused { ticket: u64, refusal: Refusal },
+    Refused {
+        ticket: u64,
+        refusal: Refusal,
+    },
     /// The connection for a cancel request stands, or could not be made.
-    CancelOpen { ticket: u64, opened: std::io::Result<TcpStream> },
+    CancelOpen {
+        ticket: u64,
+        opened: std::io::Result<TcpStream>,
+    },
     /// The server has closed the connection of the cancel request (true), or it did not in time.
-    CancelDone { ticket: u64, closed: bool },
+    CancelDone {
+        ticket: u64,
+        closed: bool,
+    },
     Call(Result<Arc<Snapshot>, PgError>),
     Refreshed(Result<Arc<Snapshot>, PgError>),
 }
@@ -151,7 +163,14 @@ mod tests {
         mailbox.signal(Signals::CANCEL);
         mailbox.signal(Signals::CANCEL);
         for ticket in 0..2 {
-            assert!(mailbox.send(Letter::CancelDone { ticket, closed: true }).is_ok());
+            assert!(
+                mailbox
+                    .send(Letter::CancelDone {
+                        ticket,
+                        closed: true
+                    })
+                    .is_ok()
+            );
         }
         let signals = mailbox.take();
         assert!(signals.has(Signals::CANCEL) && !signals.has(Signals::DRAIN));
@@ -166,9 +185,19 @@ mod tests {
     #[test]
     fn a_closed_mailbox_gives_letters_back() {
         let mailbox = Mailbox::default();
-        assert!(mailbox.send(Letter::CancelDone { ticket: 1, closed: true }).is_ok());
+        assert!(
+            mailbox
+                .send(Letter::CancelDone {
+                    ticket: 1,
+                    closed: true
+                })
+                .is_ok()
+        );
         assert_eq!(mailbox.close().len(), 1);
-        let back = mailbox.send(Letter::CancelDone { ticket: 2, closed: true });
+        let back = mailbox.send(Letter::CancelDone {
+            ticket: 2,
+            closed: true,
+        });
         assert!(matches!(back, Err(Letter::CancelDone { ticket: 2, .. })));
     }
 

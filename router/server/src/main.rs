@@ -45,7 +45,9 @@ fn main() -> ExitCode {
     }
     let report = config::load(&path, std::env::vars_os());
     eprint!("{}", report.findings);
-    let Some(config) = report.config else { return ExitCode::FAILURE };
+    let Some(config) = report.config else {
+        return ExitCode::FAILURE;
+    };
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

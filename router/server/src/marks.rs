@@ -28,7 +28,11 @@ pub enum Deed {
 impl Marks {
     /// All zero for a shard that was not used yet.
     pub fn of(&self, shard: ShardId) -> ShardMarks {
-        self.shards.iter().find(|(id, _)| *id == shard).map(|(_, marks)| *marks).unwrap_or_default()
+        self.shards
+            .iter()
+            .find(|(id, _)| *id == shard)
+            .map(|(_, marks)| *marks)
+            .unwrap_or_default()
     }
 
     /// Notes a deed on `endpoint`. To be called when its last reply has arrived and before the client is told.
@@ -53,10 +57,28 @@ impl Marks {
 fn note(marks: &mut ShardMarks, endpoint: EndpointId, deed: Deed, tick: u64) {
     match deed {
         // What a transaction wrote it may have read as well.
-        Deed::Wrote => *marks = ShardMarks { write: tick, read: tick, read_on: Some(endpoint) },
-        Deed::Read => *marks = ShardMarks { read: tick, read_on: Some(endpoint), ..*marks },
+        Deed::Wrote => {
+            *marks = ShardMarks {
+                write: tick,
+                read: tick,
+                read_on: Some(endpoint),
+            }
+        }
+        Deed::Read => {
+            *marks = ShardMarks {
+                read: tick,
+                read_on: Some(endpoint),
+                ..*marks
+            }
+        }
         // The replica may be behind what was seen elsewhere, so it gets no privilege.
-        Deed::ReadAnyway => *marks = ShardMarks { read: tick, read_on: None, ..*marks },
+        Deed::ReadAnyway => {
+            *marks = ShardMarks {
+                read: tick,
+                read_on: None,
+                ..*marks
+            }
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 /// 24 random bytes as printable text: a nonce for SCRAM.
 pub fn nonce() -> String {
     let bytes: [u8; 24] = bytes();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// The secret of a cancel key of protocol 3.0.

@@ -29,7 +29,10 @@ async fn look(shared: &Shared) {
     match shardgate_catalog::recover(&mut home).await {
         Ok(resolved) => {
             for transaction in resolved {
-                tracing::warn!(?transaction, "a transaction over several shards was resolved");
+                tracing::warn!(
+                    ?transaction,
+                    "a transaction over several shards was resolved"
+                );
             }
         }
         Err(error) => tracing::warn!(%error, "recovery of transactions over several shards failed"),

@@ -30,7 +30,10 @@ pub struct Client {
 
 impl Client {
     pub fn shown(&self) -> Shown {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub fn show(&self, shown: Shown) {
@@ -87,7 +90,10 @@ impl Drop for Registered {
 impl Clients {
     /// `router` is the router's id, 0..=1023.
     pub fn new(router: u16) -> Self {
-        Clients { router: u32::from(router) & 0x3ff, slots: Mutex::default() }
+        Clients {
+            router: u32::from(router) & 0x3ff,
+            slots: Mutex::default(),
+        }
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -144,7 +150,10 @@ impl Clients {
             *entry = Some(Arc::clone(&client));
         }
         slots.count += 1;
-        Some(Registered { clients: Arc::clone(self), client })
+        Some(Registered {
+            clients: Arc::clone(self),
+            client,
+        })
     }
 
     fn remove(&self, pid: u32) {
@@ -188,8 +197,12 @@ impl Clients {
 
     /// A cancel request. False (and nothing happens) when the key is wrong; whoever sent it is not told.
     pub fn cancel(&self, pid: u32, secret: &[u8]) -> bool {
-        let Some(client) = self.find(pid) else { return false };
-        let Ok(secret) = <[u8; 4]>::try_from(secret) else { return false };
+        let Some(client) = self.find(pid) else {
+            return false;
+        };
+        let Ok(secret) = <[u8; 4]>::try_from(secret) else {
+            return false;
+        };
         // One comparison of one machine word takes the same time whatever the bytes are.
         if u32::from_be_bytes(secret) != client.secret {
             return false;
@@ -208,11 +221,13 @@ impl Clients {
             None => false,
         }
     }
-
 }
 
 /// Wakes all clients whenever a new snapshot comes, until the sender ends.
-pub async fn announce_snapshots(clients: Arc<Clients>, mut snapshots: tokio::sync::watch::Receiver<Arc<Snapshot>>) {
+pub async fn announce_snapshots(
+    clients: Arc<Clients>,
+    mut snapshots: tokio::sync::watch::Receiver<Arc<Snapshot>>,
+) {
     while snapshots.changed().await.is_ok() {
         clients.signal_all(Signals::SNAPSHOT);
     }
@@ -227,7 +242,14 @@ mod tests {
     }
 
     fn add(clients: &Arc<Clients>, secret: u32) -> Registered {
-        clients.register(secret, ("127.0.0.1:1".parse().unwrap(), None), "u".into(), "d".into()).unwrap()
+        clients
+            .register(
+                secret,
+                ("127.0.0.1:1".parse().unwrap(), None),
+                "u".into(),
+                "d".into(),
+            )
+            .unwrap()
     }
 
     #[test]
@@ -255,7 +277,13 @@ mod tests {
         let clients = clients();
         let one = add(&clients, 0x0102_0304);
         let pid = one.client().pid;
-        for (pid, secret) in [(pid, &[1, 2, 3, 5][..]), (pid, &[1, 2, 3]), (pid, &[]), (pid + 1, &[1, 2, 3, 4]), (1, &[1, 2, 3, 4])] {
+        for (pid, secret) in [
+            (pid, &[1, 2, 3, 5][..]),
+            (pid, &[1, 2, 3]),
+            (pid, &[]),
+            (pid + 1, &[1, 2, 3, 4]),
+            (1, &[1, 2, 3, 4]),
+        ] {
             assert!(!clients.cancel(pid, secret));
             assert!(!one.client().mailbox.take().has(Signals::CANCEL));
         }

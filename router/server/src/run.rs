@@ -27,7 +27,11 @@ const STATE_FILE: &str = "snapshot.json";
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("could not listen on {host}:{port}: {error}")]
-    Listen { host: String, port: u16, error: io::Error },
+    Listen {
+        host: String,
+        port: u16,
+        error: io::Error,
+    },
     #[error("could not make router.state_dir {path}: {error}")]
     StateDir { path: String, error: io::Error },
     #[error("could not watch for signals: {0}")]
@@ -72,7 +76,11 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 }
 
 async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, StartError> {
-    let failed = |error| StartError::Listen { host: host.to_owned(), port, error };
+    let failed = |error| StartError::Listen {
+        host: host.to_owned(),
+        port,
+        error,
+    };
     listener::bind(host, port).await.map_err(failed)
 }
 
@@ -82,14 +90,19 @@ async fn follow(config: &Config) -> Result<Follower, StartError> {
     for server in &database.home {
         home.host(&server.host).port(server.port);
     }
-    home.user(&database.admin_user).dbname(&database.name).application_name("shardgate catalog");
+    home.user(&database.admin_user)
+        .dbname(&database.name)
+        .application_name("shardgate catalog");
     home.connect_timeout(config.pool.server_connect_timeout);
     if let Some(password) = &database.admin_password {
         home.password(password.expose());
     }
     let state_file = match &config.router.state_dir {
         Some(folder) => {
-            let failed = |error| StartError::StateDir { path: folder.display().to_string(), error };
+            let failed = |error| StartError::StateDir {
+                path: folder.display().to_string(),
+                error,
+            };
             std::fs::create_dir_all(folder).map_err(failed)?;
             Some(folder.join(STATE_FILE))
         }
@@ -109,13 +122,23 @@ async fn follow(config: &Config) -> Result<Follower, StartError> {
 fn background(shared: &Arc<Shared>, http: Vec<TcpListener>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(tick(Arc::clone(shared)));
-    tasks.spawn(announce_snapshots(Arc::clone(&shared.clients), shared.follower.subscribe()));
+    tasks.spawn(announce_snapshots(
+        Arc::clone(&shared.clients),
+        shared.follower.subscribe(),
+    ));
     tasks.spawn(renew_backends(Arc::clone(shared)));
     tasks.spawn(recovery::run(Arc::clone(shared)));
     let source: Arc<dyn admin::Source> = Arc::clone(shared) as Arc<dyn admin::Source>;
-    let scrape =
-        Scrape { metrics: Arc::clone(&shared.metrics), health: shared.health.clone(), source: Arc::clone(&source) };
-    let pages = Arc::new(Pages { registry: registry(scrape), health: shared.health.clone(), source });
+    let scrape = Scrape {
+        metrics: Arc::clone(&shared.metrics),
+        health: shared.health.clone(),
+        source: Arc::clone(&source),
+    };
+    let pages = Arc::new(Pages {
+        registry: registry(scrape),
+        health: shared.health.clone(),
+        source,
+    });
     for socket in http {
         tasks.spawn(crate::http::serve(socket, Arc::clone(&pages)));
     }
@@ -153,7 +176,11 @@ async fn renew_backends(shared: Arc<Shared>) {
 /// Lets sessions end by themselves; a second signal, or `drain_timeout`, cuts the rest off.
 async fn drain(shared: &Arc<Shared>, signals: &mut Signals) {
     let limit = shared.config.limits.drain_timeout;
-    tracing::info!(clients = shared.connections.count(), "draining for at most {} ms", limit.as_millis());
+    tracing::info!(
+        clients = shared.connections.count(),
+        "draining for at most {} ms",
+        limit.as_millis()
+    );
     shared.drain();
     tokio::select! {
         () = shared.connections.wait_empty() => {}

@@ -44,7 +44,11 @@ impl Shared {
         let metrics = Arc::new(Metrics::default());
         let context = crate::pool::Context::new(&config, health.clone(), Arc::clone(&metrics));
         let cluster = follower.raw().cluster.clone();
-        let gid_prefix = format!("shardgate:{cluster}:{}:{:08x}:", config.router.id, crate::random::secret());
+        let gid_prefix = format!(
+            "shardgate:{cluster}:{}:{:08x}:",
+            config.router.id,
+            crate::random::secret()
+        );
         Shared {
             clients: Arc::new(Clients::new(config.router.id)),
             connections: Arc::default(),
@@ -85,7 +89,9 @@ impl Shared {
     /// The name of the database on a shard.
     pub fn database_on(&self, shard: ShardId) -> Arc<str> {
         let snapshot = self.follower.snapshot();
-        let name = snapshot.shard(shard).and_then(|shard| self.follower.dbname_of(shard));
+        let name = snapshot
+            .shard(shard)
+            .and_then(|shard| self.follower.dbname_of(shard));
         name.map_or_else(|| self.config.database.name.as_str().into(), Into::into)
     }
 
@@ -101,7 +107,10 @@ impl Shared {
 
     /// Loads a new snapshot because the schema was changed through this router.
     pub async fn refresh(&self) -> Result<Arc<Snapshot>, PgError> {
-        self.follower.refresh(true).await.map_err(|error| pg_error(&error))
+        self.follower
+            .refresh(true)
+            .await
+            .map_err(|error| pg_error(&error))
     }
 
     /// What the console prints from.

@@ -14,19 +14,30 @@ use std::time::Instant;
 impl Source for Shared {
     fn clients(&self) -> Vec<ClientView> {
         let snapshot = self.follower.snapshot();
-        self.clients.all().iter().map(|client| client_view(client, &snapshot)).collect()
+        self.clients
+            .all()
+            .iter()
+            .map(|client| client_view(client, &snapshot))
+            .collect()
     }
 
     fn pools(&self) -> Vec<PoolView> {
         let snapshot = self.follower.snapshot();
-        self.pools.facts().iter().map(|facts| pool_view(facts, &snapshot, self.config.pool.size)).collect()
+        self.pools
+            .facts()
+            .iter()
+            .map(|facts| pool_view(facts, &snapshot, self.config.pool.size))
+            .collect()
     }
 
     fn servers(&self) -> Vec<ServerView> {
         let snapshot = self.follower.snapshot();
         let facts = self.pools.facts();
-        let all = facts.iter().flat_map(|facts| facts.links.iter().map(move |info| (facts, info)));
-        all.map(|(facts, info)| server_view(facts, info, &snapshot)).collect()
+        let all = facts
+            .iter()
+            .flat_map(|facts| facts.links.iter().map(move |info| (facts, info)));
+        all.map(|(facts, info)| server_view(facts, info, &snapshot))
+            .collect()
     }
 
     fn catalog(&self) -> CatalogView {
@@ -54,12 +65,17 @@ impl Source for Shared {
     }
 
     fn reload(&self) -> Result<(), PgError> {
-        Err(PgError::error("0A000", "the configuration cannot be reloaded yet").hint("Restart the router."))
+        Err(
+            PgError::error("0A000", "the configuration cannot be reloaded yet")
+                .hint("Restart the router."),
+        )
     }
 }
 
 fn shard_name(snapshot: &Snapshot, id: ShardId) -> String {
-    snapshot.shard(id).map_or_else(|| id.0.to_string(), |shard| shard.name.clone())
+    snapshot
+        .shard(id)
+        .map_or_else(|| id.0.to_string(), |shard| shard.name.clone())
 }
 
 fn role(standby: bool) -> &'static str {
@@ -79,9 +95,16 @@ fn client_view(client: &Client, snapshot: &Snapshot) -> ClientView {
         local_addr: client.local,
         connect_time: client.connected,
         request_time: shown.requested,
-        wait: shown.waiting_since.map(|since| now.saturating_duration_since(since)).unwrap_or_default(),
+        wait: shown
+            .waiting_since
+            .map(|since| now.saturating_duration_since(since))
+            .unwrap_or_default(),
         prepared_statements: 0,
-        shards: shown.slots.iter().map(|(shard, _)| shard_name(snapshot, *shard)).collect(),
+        shards: shown
+            .slots
+            .iter()
+            .map(|(shard, _)| shard_name(snapshot, *shard))
+            .collect(),
         pinned: shown.slots.into_iter().find_map(|(_, pinned)| pinned),
     }
 }

@@ -36,7 +36,11 @@ pub struct Verifiers {
 impl Verifiers {
     /// `config` is that of the home shard, with the router's own role.
     pub fn new(config: Config) -> Self {
-        Verifiers { config, kept: Mutex::default(), connection: tokio::sync::Mutex::default() }
+        Verifiers {
+            config,
+            kept: Mutex::default(),
+            connection: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The verifier of a role; None when there is no such role or its password is none for SCRAM-SHA-256.
@@ -70,7 +74,9 @@ impl Verifiers {
             whom: "the home shard".to_owned(),
             why: format!("no answer in {} ms", ASK_TIMEOUT.as_millis()),
         };
-        tokio::time::timeout(ASK_TIMEOUT, self.ask_home(user)).await.unwrap_or_else(|_| Err(late()))
+        tokio::time::timeout(ASK_TIMEOUT, self.ask_home(user))
+            .await
+            .unwrap_or_else(|_| Err(late()))
     }
 
     async fn ask_home(&self, user: &str) -> Result<Option<Credential>, CatalogError> {
@@ -91,8 +97,13 @@ impl Verifiers {
                     tracing::debug!("the connection for verifiers has ended: {error}");
                 }
                 Err(error) => {
-                    let why = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
-                    return Err(CatalogError::Unreachable { whom: home.whom().to_owned(), why });
+                    let why = error
+                        .as_db_error()
+                        .map_or_else(|| error.to_string(), |db| db.message().to_owned());
+                    return Err(CatalogError::Unreachable {
+                        whom: home.whom().to_owned(),
+                        why,
+                    });
                 }
             }
         }
@@ -101,10 +112,16 @@ impl Verifiers {
 }
 
 async fn read(home: &Backend, user: &str) -> Result<Option<Credential>, tokio_postgres::Error> {
-    let Some(row) = home.query_opt(QUERY, &[&user]).await? else { return Ok(None) };
+    let Some(row) = home.query_opt(QUERY, &[&user]).await? else {
+        return Ok(None);
+    };
     let password: Option<String> = row.try_get(0)?;
     let can_login = row.try_get(1)?;
     let expired = row.try_get(2)?;
     let verifier = password.and_then(|text| Verifier::parse(&text).ok());
-    Ok(verifier.map(|verifier| Credential { verifier, can_login, expired }))
+    Ok(verifier.map(|verifier| Credential {
+        verifier,
+        can_login,
+        expired,
+    }))
 }

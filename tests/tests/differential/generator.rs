@@ -156,7 +156,7 @@ impl Generator {
         format!("a{}", self.aliases)
     }
 
-    fn from_item(&mut self, depth: usize) -> (String, Scope) {
+    fn pick_item(&mut self, depth: usize) -> (String, Scope) {
         if depth > 0 && self.random.chance(15) {
             let alias = self.alias();
             let inner = self.derived(depth - 1);
@@ -185,7 +185,6 @@ impl Generator {
             key: table
                 .key
                 .map(|key| (format!("{alias}.{key}"), table.numbers.contains(&key))),
-            alias: alias.clone(),
         };
         (format!("{} {alias}", table.name), scope)
     }
@@ -206,10 +205,10 @@ impl Generator {
     }
 
     fn from(&mut self, depth: usize) -> (String, Vec<Scope>) {
-        let (mut text, scope) = self.from_item(depth);
+        let (mut text, scope) = self.pick_item(depth);
         let mut scopes = vec![scope];
         while scopes.len() < 3 && self.random.chance(35) {
-            let (item, scope) = self.from_item(depth);
+            let (item, scope) = self.pick_item(depth);
             scopes.push(scope);
             if self.random.chance(15) {
                 text = format!("{text} CROSS JOIN {item}");

@@ -61,14 +61,19 @@ impl From<std::io::Error> for ConnectError {
 
 /// Credentials for the login: the keys of the client, if it has proven who it is with a password.
 pub fn credentials_of(keys: &ClientKeys) -> Credentials {
-    Credentials::Keys { client_key: keys.client_key.clone(), verifier: keys.verifier.clone() }
+    Credentials::Keys {
+        client_key: keys.client_key.clone(),
+        verifier: keys.verifier.clone(),
+    }
 }
 
 /// Connects and logs in. Cancel-safe: a dropped attempt closes its socket.
 pub async fn connect(target: Target<'_>) -> Result<Opened, ConnectError> {
     let timeout = target.timeout;
     let timed_out = || ConnectError::Network(format!("no answer in {} ms", timeout.as_millis()));
-    tokio::time::timeout(timeout, attempt(target)).await.unwrap_or_else(|_| Err(timed_out()))
+    tokio::time::timeout(timeout, attempt(target))
+        .await
+        .unwrap_or_else(|_| Err(timed_out()))
 }
 
 async fn attempt(target: Target<'_>) -> Result<Opened, ConnectError> {
@@ -78,8 +83,7 @@ async fn attempt(target: Target<'_>) -> Result<Opened, ConnectError> {
     let peer = stream.peer_addr()?;
     let local = stream.local_addr().ok();
     let mut socket = Socket::new(stream);
-    let params =
-        [("user", target.user), ("database", target.database)];
+    let params = [("user", target.user), ("database", target.database)];
     put::startup(&mut socket.output, &params);
     socket.flush().await?;
     authenticate(&mut socket, target.credentials, target.user).await?;
@@ -93,11 +97,17 @@ async fn attempt(target: Target<'_>) -> Result<Opened, ConnectError> {
         peer,
         local,
         connected: SystemTime::now(),
-        standby: params.get("in_hot_standby").is_some_and(|value| value == "on"),
+        standby: params
+            .get("in_hot_standby")
+            .is_some_and(|value| value == "on"),
         client: AtomicU32::new(0),
     };
     let stream = socket.into_stream()?;
-    Ok(Opened { stream, info, params })
+    Ok(Opened {
+        stream,
+        info,
+        params,
+    })
 }
 
 /// Small messages go out at once; a peer that is gone is noticed although nobody sends.
@@ -138,8 +148,13 @@ async fn authenticate(
     }
 }
 
-async fn scram(socket: &mut Socket, credentials: Credentials, user: &str) -> Result<(), ConnectError> {
-    let failed = |error: shardgate_wire::scram::ScramError| ConnectError::Unfit(scram_failed(user, &error));
+async fn scram(
+    socket: &mut Socket,
+    credentials: Credentials,
+    user: &str,
+) -> Result<(), ConnectError> {
+    let failed =
+        |error: shardgate_wire::scram::ScramError| ConnectError::Unfit(scram_failed(user, &error));
     let nonce = crate::random::nonce();
     let (exchange, first) = ClientExchange::start(credentials, "", &nonce).map_err(failed)?;
     put::sasl_initial(&mut socket.output, MECHANISM, &first);
@@ -174,7 +189,8 @@ async fn scram(socket: &mut Socket, credentials: Credentials, user: &str) -> Res
 }
 
 fn no_credentials(user: &str) -> ConnectError {
-    let message = format!("the server asks for a password of role \"{user}\", and the router has none");
+    let message =
+        format!("the server asks for a password of role \"{user}\", and the router has none");
     ConnectError::Unfit(
         PgError::error("28000", message)
             .detail("The client was let in without a password (auth.method = \"trust\").")
@@ -185,15 +201,19 @@ fn no_credentials(user: &str) -> ConnectError {
 fn other_method(user: &str) -> ConnectError {
     let message = format!("the server asks role \"{user}\" for something other than SCRAM-SHA-256");
     ConnectError::Unfit(
-        PgError::error("28000", message)
-            .hint("Use scram-sha-256 (or trust) for the router's address in the server's pg_hba.conf."),
+        PgError::error("28000", message).hint(
+            "Use scram-sha-256 (or trust) for the router's address in the server's pg_hba.conf.",
+        ),
     )
 }
 
 fn scram_failed(user: &str, error: &shardgate_wire::scram::ScramError) -> PgError {
-    PgError::error("28P01", format!("login to a server as role \"{user}\" has failed"))
-        .detail(error.to_string())
-        .hint("The role must have the same password verifier (pg_authid.rolpassword) on all shards.")
+    PgError::error(
+        "28P01",
+        format!("login to a server as role \"{user}\" has failed"),
+    )
+    .detail(error.to_string())
+    .hint("The role must have the same password verifier (pg_authid.rolpassword) on all shards.")
 }
 
 struct Ready {
@@ -202,7 +222,10 @@ struct Ready {
 }
 
 async fn wait_ready(socket: &mut Socket) -> Result<Ready, ConnectError> {
-    let mut ready = Ready { params: BTreeMap::new(), key: None };
+    let mut ready = Ready {
+        params: BTreeMap::new(),
+        key: None,
+    };
     loop {
         let message = socket.message().await?;
         match message.tag {
@@ -223,9 +246,13 @@ async fn wait_ready(socket: &mut Socket) -> Result<Ready, ConnectError> {
 /// An error ends the attempt, a notice does nothing, and everything else has no business here.
 pub(super) fn refuse_or_skip(message: &Message) -> Result<(), ConnectError> {
     match message.tag {
-        b'E' => Err(ConnectError::Server(ErrorFields::parse(&message.body)?.to_error())),
+        b'E' => Err(ConnectError::Server(
+            ErrorFields::parse(&message.body)?.to_error(),
+        )),
         b'N' | b'v' => Ok(()),
-        tag => Err(ConnectError::Network(format!("the server has sent message type {tag} during login"))),
+        tag => Err(ConnectError::Network(format!(
+            "the server has sent message type {tag} during login"
+        ))),
     }
 }
 
@@ -233,7 +260,10 @@ pub(super) fn refuse_or_skip(message: &Message) -> Result<(), ConnectError> {
 fn check_server(params: &BTreeMap<String, String>) -> Result<(), ConnectError> {
     let value = |name: &str| params.get(name).map_or("", String::as_str);
     let wrong = |name: &str, want: &str| {
-        let message = format!("the server has {name} = \"{}\", and the router needs \"{want}\"", value(name));
+        let message = format!(
+            "the server has {name} = \"{}\", and the router needs \"{want}\"",
+            value(name)
+        );
         ConnectError::Unfit(PgError::error("55000", message))
     };
     if value("server_encoding") != "UTF8" {

@@ -3,12 +3,12 @@
 //! A link is either in its pool or with one client's task, never in two places; dropping it closes the connection and
 //! gives its place in the pool free, whoever drops it and why.
 
-mod look;
 mod login;
+mod look;
 mod raw;
 
-pub use login::{ConnectError, Opened, Target, connect, credentials_of};
 pub(crate) use login::tune;
+pub use login::{ConnectError, Opened, Target, connect, credentials_of};
 
 use crate::pool::Place;
 use shardgate_session::Backend;

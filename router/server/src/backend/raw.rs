@@ -47,17 +47,24 @@ impl Socket {
         loop {
             if let Some(frame) = peek(&self.input, &self.limits).map_err(broken)? {
                 if self.received + frame.len > LOGIN_BYTES_MAX {
-                    return Err(ConnectError::Network("the server says too much during login".to_owned()));
+                    return Err(ConnectError::Network(
+                        "the server says too much during login".to_owned(),
+                    ));
                 }
                 if self.input.len() >= frame.len {
                     self.received += frame.len;
                     let mut body = self.input.split_to(frame.len);
                     body.advance(HEADER_BYTES);
-                    return Ok(Message { tag: frame.tag, body });
+                    return Ok(Message {
+                        tag: frame.tag,
+                        body,
+                    });
                 }
             }
             if self.stream.read_buf(&mut self.input).await? == 0 {
-                return Err(ConnectError::Network("the server has closed the connection during login".to_owned()));
+                return Err(ConnectError::Network(
+                    "the server has closed the connection during login".to_owned(),
+                ));
             }
         }
     }
@@ -78,7 +85,9 @@ impl Socket {
         if self.input.is_empty() {
             Ok(self.stream)
         } else {
-            Err(ConnectError::Network("the server has sent something behind ReadyForQuery".to_owned()))
+            Err(ConnectError::Network(
+                "the server has sent something behind ReadyForQuery".to_owned(),
+            ))
         }
     }
 }

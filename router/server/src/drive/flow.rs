@@ -26,7 +26,10 @@ impl Drive {
             return false;
         }
         let high_water = self.shared.config.limits.server_buffer_bytes;
-        self.out.backends.iter().all(|buffer| buffer.len() < high_water)
+        self.out
+            .backends
+            .iter()
+            .all(|buffer| buffer.len() < high_water)
     }
 
     /// The first message in the buffer is not complete. Whether it may be that long, the session decides.
@@ -89,9 +92,13 @@ impl Drive {
     }
 
     fn read_backend(&mut self, index: usize, context: &mut Context<'_>) -> bool {
-        let Ok(number) = u8::try_from(index) else { return false };
+        let Ok(number) = u8::try_from(index) else {
+            return false;
+        };
         let slot = Slot(number);
-        let Some(Place::Attached(attached)) = self.places.get_mut(index) else { return false };
+        let Some(Place::Attached(attached)) = self.places.get_mut(index) else {
+            return false;
+        };
         if !attached.told || attached.lost {
             return false;
         }
@@ -100,11 +107,13 @@ impl Drive {
             Poll::Pending => return false,
             Poll::Ready(Ok(count)) if count > 0 => {
                 read = count;
-                self.session.on_backend(slot, &mut attached.inbox.buffer, &mut self.out);
+                self.session
+                    .on_backend(slot, &mut attached.inbox.buffer, &mut self.out);
             }
             Poll::Ready(Ok(_)) | Poll::Ready(Err(_)) => {
                 attached.lost = true;
-                self.session.on_event(Event::BackendLost { slot }, &mut self.out);
+                self.session
+                    .on_event(Event::BackendLost { slot }, &mut self.out);
             }
         }
         self.feed_client();
@@ -118,7 +127,9 @@ impl Drive {
     pub(super) fn write_backends(&mut self, context: &mut Context<'_>) -> bool {
         let mut busy = false;
         for (buffer, place) in self.out.backends.iter_mut().zip(&mut self.places) {
-            let Place::Attached(attached) = place else { continue };
+            let Place::Attached(attached) = place else {
+                continue;
+            };
             if buffer.is_empty() || !attached.told {
                 continue;
             }
@@ -150,8 +161,15 @@ impl Drive {
         let before = self.out.client.len();
         match write(&mut self.stream, &mut self.out.client, context) {
             Written::Some => {
-                self.shared.metrics.client_bytes_sent.add((before - self.out.client.len()) as u64);
-                self.clock.stalled = if self.out.client.is_empty() { None } else { Some(Instant::now()) };
+                self.shared
+                    .metrics
+                    .client_bytes_sent
+                    .add((before - self.out.client.len()) as u64);
+                self.clock.stalled = if self.out.client.is_empty() {
+                    None
+                } else {
+                    Some(Instant::now())
+                };
                 true
             }
             Written::Nothing => {
@@ -172,7 +190,9 @@ impl Drive {
     /// cancelled, as a server does that cannot write to its client any more.
     fn count_dropped(&mut self, count: usize) {
         self.clock.dropped_bytes = self.clock.dropped_bytes.saturating_add(count);
-        if self.clock.dropped_bytes > DROPPED_BYTES_MAX && !std::mem::replace(&mut self.clock.gone_cancelled, true) {
+        if self.clock.dropped_bytes > DROPPED_BYTES_MAX
+            && !std::mem::replace(&mut self.clock.gone_cancelled, true)
+        {
             self.tell(Event::CancelRequested);
         }
     }

@@ -18,7 +18,10 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub fn new(buffer: BytesMut) -> Self {
-        Inbox { buffer, room: READ_BYTES_MIN }
+        Inbox {
+            buffer,
+            room: READ_BYTES_MIN,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -26,7 +29,11 @@ impl Inbox {
     }
 
     /// Reads once. Ok(0) is the end of the input.
-    pub fn poll_read(&mut self, stream: &mut TcpStream, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+    pub fn poll_read(
+        &mut self,
+        stream: &mut TcpStream,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<usize>> {
         if self.buffer.capacity() - self.buffer.len() < READ_BYTES_MIN / 2 {
             self.buffer.reserve(self.room);
         }

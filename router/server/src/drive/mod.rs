@@ -106,7 +106,10 @@ impl Drive {
             session,
             stream,
             inbox: Inbox::new(input),
-            out: Output { client: output, ..Output::default() },
+            out: Output {
+                client: output,
+                ..Output::default()
+            },
             places: Vec::new(),
             events: VecDeque::new(),
             cancels: Vec::new(),
@@ -173,7 +176,8 @@ impl Drive {
     /// Gives the session the client's bytes that it has not taken yet.
     fn feed_client(&mut self) {
         if !self.inbox.is_empty() && !self.state.closing {
-            self.session.on_client(&mut self.inbox.buffer, &mut self.out);
+            self.session
+                .on_client(&mut self.inbox.buffer, &mut self.out);
         }
     }
 
@@ -232,7 +236,10 @@ impl Drop for Drive {
 
 /// 57P01 in Postgres's words.
 pub(crate) fn terminated() -> PgError {
-    PgError::error("57P01", "terminating connection due to administrator command")
+    PgError::error(
+        "57P01",
+        "terminating connection due to administrator command",
+    )
 }
 
 #[cfg(test)]

@@ -26,7 +26,11 @@ pub(super) enum Place {
     /// The shard has no primary right now.
     Finding(Finding, Errand),
     /// In the queue of a pool.
-    Queued { pool: Arc<Pool>, ticket: u64, errand: Errand },
+    Queued {
+        pool: Arc<Pool>,
+        ticket: u64,
+        errand: Errand,
+    },
     Attached(Box<Attached>),
 }
 
@@ -74,12 +78,18 @@ impl Drive {
     }
 
     pub(super) fn take_place(&mut self, slot: Slot) -> Place {
-        self.place_mut(slot).map_or(Place::Empty, |place| std::mem::replace(place, Place::Empty))
+        self.place_mut(slot)
+            .map_or(Place::Empty, |place| std::mem::replace(place, Place::Empty))
     }
 
     /// `Step::Checkout`.
     pub(super) fn checkout(&mut self, slot: Slot, shard: ShardId, wanted: Wanted) {
-        let errand = Errand { shard, wanted, replica: false, attempts: 0 };
+        let errand = Errand {
+            shard,
+            wanted,
+            replica: false,
+            attempts: 0,
+        };
         self.seek(slot, errand);
     }
 
@@ -87,26 +97,49 @@ impl Drive {
     fn seek(&mut self, slot: Slot, errand: Errand) {
         let metrics = Arc::clone(&self.shared.metrics);
         let health = &self.shared.health;
-        let errand = Errand { attempts: errand.attempts + 1, ..errand };
+        let errand = Errand {
+            attempts: errand.attempts + 1,
+            ..errand
+        };
         let replica = match errand.wanted {
             Wanted::Primary => None,
             Wanted::Replica => {
                 let found = health.replica(errand.shard, &self.marks.of(errand.shard));
-                let counter = if found.is_some() { &metrics.reads_on_replica } else { &metrics.reads_on_primary_instead };
+                let counter = if found.is_some() {
+                    &metrics.reads_on_replica
+                } else {
+                    &metrics.reads_on_primary_instead
+                };
                 counter.increment();
                 found
             }
             Wanted::ReplicaOnly => match health.any_replica(errand.shard) {
                 Some(found) => Some(found),
                 None => {
-                    self.events.push_back(Event::CheckoutFailed { slot, error: no_replica(errand.shard) });
+                    self.events.push_back(Event::CheckoutFailed {
+                        slot,
+                        error: no_replica(errand.shard),
+                    });
                     return;
                 }
             },
         };
         match replica {
-            Some(endpoint) => self.ask(slot, &endpoint, Errand { replica: true, ..errand }),
-            None => self.seek_primary(slot, Errand { replica: false, ..errand }),
+            Some(endpoint) => self.ask(
+                slot,
+                &endpoint,
+                Errand {
+                    replica: true,
+                    ..errand
+                },
+            ),
+            None => self.seek_primary(
+                slot,
+                Errand {
+                    replica: false,
+                    ..errand
+                },
+            ),
         }
     }
 
@@ -139,7 +172,14 @@ impl Drive {
             Checkout::Link(link) => self.attach(slot, link, errand),
             Checkout::Queued(ticket) => {
                 self.clock.waiting.get_or_insert_with(Instant::now);
-                self.set_place(slot, Place::Queued { pool, ticket, errand });
+                self.set_place(
+                    slot,
+                    Place::Queued {
+                        pool,
+                        ticket,
+                        errand,
+                    },
+                );
             }
             Checkout::Refused(refusal) => self.refused(slot, errand, refusal),
         }
@@ -147,18 +187,31 @@ impl Drive {
 
     fn attach(&mut self, slot: Slot, link: Box<Link>, errand: Errand) {
         let inbox = Inbox::new(std::mem::take(&mut self.spare));
-        let attached = Attached { link, inbox, errand, told: false, lost: false, write_broken: false };
+        let attached = Attached {
+            link,
+            inbox,
+            errand,
+            told: false,
+            lost: false,
+            write_broken: false,
+        };
         self.set_place(slot, Place::Attached(Box::new(attached)));
     }
 
     fn pool(&mut self, endpoint: &Endpoint) -> Arc<Pool> {
-        if let Some(pool) = self.pools.iter().find(|pool| pool.endpoint.id == endpoint.id) {
+        if let Some(pool) = self
+            .pools
+            .iter()
+            .find(|pool| pool.endpoint.id == endpoint.id)
+        {
             return Arc::clone(pool);
         }
         // Those of servers that were left for good are not kept.
         let health = &self.shared.health;
         self.pools.retain(|pool| health.is_current(&pool.endpoint));
-        let pool = self.role.pool(endpoint, &self.shared.database_on(endpoint.shard));
+        let pool = self
+            .role
+            .pool(endpoint, &self.shared.database_on(endpoint.shard));
         self.pools.push(Arc::clone(&pool));
         pool
     }
@@ -169,19 +222,36 @@ impl Drive {
             Refusal::Moved if errand.attempts < ATTEMPTS_MAX => self.seek(slot, errand),
             // A read that need not go to a replica goes where it can.
             Refusal::Failed(_) if errand.replica && errand.wanted == Wanted::Replica => {
-                self.seek_primary(slot, Errand { replica: false, wanted: Wanted::Primary, ..errand });
+                self.seek_primary(
+                    slot,
+                    Errand {
+                        replica: false,
+                        wanted: Wanted::Primary,
+                        ..errand
+                    },
+                );
             }
             Refusal::Failed(error) => self.events.push_back(Event::CheckoutFailed { slot, error }),
-            Refusal::Moved => self.events.push_back(Event::CheckoutFailed { slot, error: no_primary(errand.shard) }),
+            Refusal::Moved => self.events.push_back(Event::CheckoutFailed {
+                slot,
+                error: no_primary(errand.shard),
+            }),
         }
     }
 
     /// The slot whose wait has this ticket.
     fn waiting_slot(&self, wanted: u64) -> Option<(Slot, Errand)> {
-        self.places.iter().enumerate().find_map(|(index, place)| match place {
-            Place::Queued { ticket, errand, .. } if *ticket == wanted => Some((Slot(u8::try_from(index).ok()?), *errand)),
-            Place::Queued { .. } | Place::Empty | Place::Finding(..) | Place::Attached(_) => None,
-        })
+        self.places
+            .iter()
+            .enumerate()
+            .find_map(|(index, place)| match place {
+                Place::Queued { ticket, errand, .. } if *ticket == wanted => {
+                    Some((Slot(u8::try_from(index).ok()?), *errand))
+                }
+                Place::Queued { .. } | Place::Empty | Place::Finding(..) | Place::Attached(_) => {
+                    None
+                }
+            })
     }
 
     /// A connection came by letter; one that is not waited for any more goes back.
@@ -212,7 +282,9 @@ impl Drive {
             }
             Place::Empty | Place::Finding(..) => {}
         }
-        self.events.retain(|event| !matches!(event, Event::CheckoutFailed { slot: failed, .. } if *failed == slot));
+        self.events.retain(
+            |event| !matches!(event, Event::CheckoutFailed { slot: failed, .. } if *failed == slot),
+        );
     }
 
     /// Leaves all queues.
@@ -228,9 +300,13 @@ impl Drive {
     pub(super) fn poll_places(&mut self, context: &mut Context<'_>) -> bool {
         let mut busy = false;
         for index in 0..self.places.len() {
-            let Ok(number) = u8::try_from(index) else { continue };
+            let Ok(number) = u8::try_from(index) else {
+                continue;
+            };
             let slot = Slot(number);
-            let Some(Place::Finding(finding, errand)) = self.places.get_mut(index) else { continue };
+            let Some(Place::Finding(finding, errand)) = self.places.get_mut(index) else {
+                continue;
+            };
             let errand = *errand;
             if let Poll::Ready(found) = finding.as_mut().poll(context) {
                 busy = true;
@@ -238,7 +314,10 @@ impl Drive {
                 match found {
                     Ok(endpoint) => self.ask(slot, &endpoint, errand),
                     Err(NoPrimary { .. }) => {
-                        self.events.push_back(Event::CheckoutFailed { slot, error: no_primary(errand.shard) });
+                        self.events.push_back(Event::CheckoutFailed {
+                            slot,
+                            error: no_primary(errand.shard),
+                        });
                     }
                 }
                 self.deliver();
@@ -249,11 +328,17 @@ impl Drive {
 }
 
 fn no_primary(shard: ShardId) -> PgError {
-    PgError::error("57P03", format!("shard {} has no primary at the moment", shard.0))
+    PgError::error(
+        "57P03",
+        format!("shard {} has no primary at the moment", shard.0),
+    )
 }
 
 fn no_replica(shard: ShardId) -> PgError {
-    PgError::error("57P03", format!("shard {} has no replica that can be read from", shard.0))
-        .detail("shardgate.role is \"replica\", and no replica is up and within the limits of lag.")
-        .hint("SET shardgate.role = 'auto' reads from the primary when there is no replica.")
+    PgError::error(
+        "57P03",
+        format!("shard {} has no replica that can be read from", shard.0),
+    )
+    .detail("shardgate.role is \"replica\", and no replica is up and within the limits of lag.")
+    .hint("SET shardgate.role = 'auto' reads from the primary when there is no replica.")
 }

@@ -43,14 +43,24 @@ impl Drive {
     fn announce(&mut self) {
         let mut told = false;
         for index in 0..self.places.len() {
-            let Ok(number) = u8::try_from(index) else { continue };
-            let Some(Place::Attached(attached)) = self.places.get_mut(index) else { continue };
+            let Ok(number) = u8::try_from(index) else {
+                continue;
+            };
+            let Some(Place::Attached(attached)) = self.places.get_mut(index) else {
+                continue;
+            };
             if !attached.told
                 && let Some(backend) = attached.link.state.take()
             {
                 attached.told = true;
                 told = true;
-                self.session.on_event(Event::Attached { slot: Slot(number), backend }, &mut self.out);
+                self.session.on_event(
+                    Event::Attached {
+                        slot: Slot(number),
+                        backend,
+                    },
+                    &mut self.out,
+                );
             }
         }
         while let Some(event) = self.events.pop_front() {
@@ -68,12 +78,20 @@ impl Drive {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Checkout { slot, shard, wanted } => self.checkout(slot, shard, wanted),
+            Step::Checkout {
+                slot,
+                shard,
+                wanted,
+            } => self.checkout(slot, shard, wanted),
             Step::AbandonCheckout { slot } => self.abandon(slot),
             Step::Release { slot, backend } => self.release(slot, backend),
             Step::Settled { slot, wrote } => self.settled(slot, wrote),
             Step::Cancel { slot } => self.cancel(slot),
-            Step::Call { call, role, search_path } => {
+            Step::Call {
+                call,
+                role,
+                search_path,
+            } => {
                 let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
                 tokio::spawn(async move {
                     let result = shared.call(role, search_path, call).await;
@@ -93,7 +111,9 @@ impl Drive {
 
     fn settled(&mut self, slot: Slot, wrote: bool) {
         self.shared.metrics.transactions.increment();
-        let Some(Place::Attached(attached)) = self.places.get(usize::from(slot.0)) else { return };
+        let Some(Place::Attached(attached)) = self.places.get(usize::from(slot.0)) else {
+            return;
+        };
         let errand = attached.errand;
         let deed = match (wrote, errand.wanted) {
             (true, _) => Deed::Wrote,
@@ -101,17 +121,34 @@ impl Drive {
             (false, Wanted::ReplicaOnly) => Deed::ReadAnyway,
         };
         let endpoint = attached.link.place.pool().endpoint.id;
-        self.marks.settled(errand.shard, endpoint, deed, &self.shared.health);
+        self.marks
+            .settled(errand.shard, endpoint, deed, &self.shared.health);
     }
 
     fn release(&mut self, slot: Slot, backend: Option<Box<Backend>>) {
         self.cancels.retain(|cancel| cancel.slot != slot);
-        let pending = self.out.backends.get_mut(usize::from(slot.0)).map(|buffer| {
-            if buffer.is_empty() { BytesMut::new() } else { buffer.split() }
-        });
+        let pending = self
+            .out
+            .backends
+            .get_mut(usize::from(slot.0))
+            .map(|buffer| {
+                if buffer.is_empty() {
+                    BytesMut::new()
+                } else {
+                    buffer.split()
+                }
+            });
         let pending = pending.unwrap_or_default();
-        let Place::Attached(attached) = self.take_place(slot) else { return };
-        let Attached { link, inbox, lost, write_broken, .. } = *attached;
+        let Place::Attached(attached) = self.take_place(slot) else {
+            return;
+        };
+        let Attached {
+            link,
+            inbox,
+            lost,
+            write_broken,
+            ..
+        } = *attached;
         let Some(state) = backend else {
             if pending.is_empty() && !lost && !write_broken {
                 say_goodbye(&link.stream);
@@ -133,35 +170,64 @@ impl Drive {
     }
 
     fn cancel(&mut self, slot: Slot) {
-        let Some(Place::Attached(attached)) = self.places.get(usize::from(slot.0)) else { return };
+        let Some(Place::Attached(attached)) = self.places.get(usize::from(slot.0)) else {
+            return;
+        };
         let ticket = self.shared.pools.context().ticket();
         let info = Arc::clone(&attached.link.info);
-        cancel::open(Arc::clone(&self.client), Arc::clone(&info), ticket, self.shared.config.limits.cancel_wait_timeout);
+        cancel::open(
+            Arc::clone(&self.client),
+            Arc::clone(&info),
+            ticket,
+            self.shared.config.limits.cancel_wait_timeout,
+        );
         self.cancels.push(Cancelling { ticket, slot, info });
     }
 
     /// The connection for a cancel request stands: is the statement still running?
     pub(super) fn cancel_open(&mut self, ticket: u64, opened: std::io::Result<TcpStream>) {
-        let Some(at) = self.cancels.iter().position(|cancel| cancel.ticket == ticket) else { return };
-        let Some(Cancelling { slot, info, .. }) = self.cancels.get(at) else { return };
+        let Some(at) = self
+            .cancels
+            .iter()
+            .position(|cancel| cancel.ticket == ticket)
+        else {
+            return;
+        };
+        let Some(Cancelling { slot, info, .. }) = self.cancels.get(at) else {
+            return;
+        };
         let slot = *slot;
         let sent = match opened {
-            Ok(stream) if self.session.cancel_is_wanted(slot) => cancel::write(&stream, info).then_some(stream),
+            Ok(stream) if self.session.cancel_is_wanted(slot) => {
+                cancel::write(&stream, info).then_some(stream)
+            }
             Ok(_) | Err(_) => None,
         };
         match sent {
             Some(stream) => {
-                cancel::wait(Arc::clone(&self.client), stream, ticket, self.shared.config.limits.cancel_wait_timeout);
+                cancel::wait(
+                    Arc::clone(&self.client),
+                    stream,
+                    ticket,
+                    self.shared.config.limits.cancel_wait_timeout,
+                );
             }
             None => {
                 self.cancels.swap_remove(at);
-                self.events.push_back(Event::CancelDone { slot, sent: false });
+                self.events
+                    .push_back(Event::CancelDone { slot, sent: false });
             }
         }
     }
 
     pub(super) fn cancel_done(&mut self, ticket: u64, closed: bool) {
-        let Some(at) = self.cancels.iter().position(|cancel| cancel.ticket == ticket) else { return };
+        let Some(at) = self
+            .cancels
+            .iter()
+            .position(|cancel| cancel.ticket == ticket)
+        else {
+            return;
+        };
         let slot = self.cancels.swap_remove(at).slot;
         if !closed {
             // The signal may still be on its way, so nobody can have this connection.
@@ -170,7 +236,8 @@ impl Drive {
             }
             self.events.push_back(Event::BackendLost { slot });
         }
-        self.events.push_back(Event::CancelDone { slot, sent: true });
+        self.events
+            .push_back(Event::CancelDone { slot, sent: true });
     }
 }
 

@@ -90,17 +90,26 @@ impl Drive {
 
     /// A client that does not take what it has asked for: its answer cannot be ended, so only closing is left.
     fn stalled(&mut self, now: Instant) -> bool {
-        let Some(since) = self.clock.stalled else { return false };
+        let Some(since) = self.clock.stalled else {
+            return false;
+        };
         let wanted = self.places.iter().any(|place| match place {
             Place::Attached(attached) => attached.link.place.pool().is_wanted(),
             Place::Empty | Place::Finding(..) | Place::Queued { .. } => false,
         });
         let limit = self.shared.config.limits.client_write_timeout;
-        let limit = if wanted { limit.min(WRITE_TIMEOUT_WANTED) } else { limit };
+        let limit = if wanted {
+            limit.min(WRITE_TIMEOUT_WANTED)
+        } else {
+            limit
+        };
         if now.saturating_duration_since(since) <= limit {
             return false;
         }
-        tracing::info!(client = self.client.pid, "closed: the client does not read what it has asked for");
+        tracing::info!(
+            client = self.client.pid,
+            "closed: the client does not read what it has asked for"
+        );
         self.state.output_broken = true;
         self.out.client.clear();
         self.clock.stalled = None;
@@ -129,15 +138,27 @@ impl Drive {
         };
         if !self.state.started {
             let limit = self.shared.config.listen.client_login_timeout;
-            return past(self.clock.accepted, Some(limit))
-                .then(|| PgError::error("57P05", "login was not finished in time (client_login_timeout)"));
+            return past(self.clock.accepted, Some(limit)).then(|| {
+                PgError::error(
+                    "57P05",
+                    "login was not finished in time (client_login_timeout)",
+                )
+            });
         }
         if self.session.is_idle() {
-            return past(self.clock.heard, limits.client_idle_timeout)
-                .then(|| PgError::error("57P05", "terminating connection due to idle-session timeout"));
+            return past(self.clock.heard, limits.client_idle_timeout).then(|| {
+                PgError::error(
+                    "57P05",
+                    "terminating connection due to idle-session timeout",
+                )
+            });
         }
         let waits_for_client = || self.session.describe().state == "idle in transaction";
-        (past(self.clock.heard, limits.idle_transaction_timeout) && waits_for_client())
-            .then(|| PgError::error("25P03", "terminating connection due to idle-in-transaction timeout"))
+        (past(self.clock.heard, limits.idle_transaction_timeout) && waits_for_client()).then(|| {
+            PgError::error(
+                "25P03",
+                "terminating connection due to idle-in-transaction timeout",
+            )
+        })
     }
 }

@@ -62,7 +62,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Context {
     /// To be called within the runtime.
     pub fn new(config: &Config, health: Health, metrics: Arc<Metrics>) -> Self {
-        let password = config.database.admin_password.as_ref().map(|secret| secret.expose().as_bytes().to_vec());
+        let password = config
+            .database
+            .admin_password
+            .as_ref()
+            .map(|secret| secret.expose().as_bytes().to_vec());
         Context {
             size: config.pool.size,
             query_wait_timeout: config.pool.query_wait_timeout,
@@ -85,7 +89,10 @@ impl Context {
 
 impl Pools {
     pub fn new(context: Context) -> Self {
-        Pools { context: Arc::new(context), roles: Mutex::default() }
+        Pools {
+            context: Arc::new(context),
+            roles: Mutex::default(),
+        }
     }
 
     pub fn context(&self) -> &Arc<Context> {
@@ -114,7 +121,10 @@ impl Pools {
 
     fn all(&self) -> Vec<Arc<Pool>> {
         let roles: Vec<Arc<RolePools>> = lock(&self.roles).values().cloned().collect();
-        roles.iter().flat_map(|role| lock(&role.pools).values().cloned().collect::<Vec<_>>()).collect()
+        roles
+            .iter()
+            .flat_map(|role| lock(&role.pools).values().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     /// What is due by time: waits that have lasted too long, idle connections that are old, dead or of a server that is
@@ -153,7 +163,12 @@ impl RolePools {
     pub fn pool(self: &Arc<Self>, endpoint: &Endpoint, database: &Arc<str>) -> Arc<Pool> {
         let mut pools = lock(&self.pools);
         let pool = pools.entry(endpoint.id).or_insert_with(|| {
-            Arc::new(Pool::new(Arc::clone(&self.context), Arc::clone(self), endpoint.clone(), Arc::clone(database)))
+            Arc::new(Pool::new(
+                Arc::clone(&self.context),
+                Arc::clone(self),
+                endpoint.clone(),
+                Arc::clone(database),
+            ))
         });
         Arc::clone(pool)
     }
@@ -171,6 +186,8 @@ impl RolePools {
             return Some(crate::backend::credentials_of(keys));
         }
         let (admin, password) = &self.context.admin;
-        (*self.role == **admin).then(|| password.clone().map(Credentials::Password)).flatten()
+        (*self.role == **admin)
+            .then(|| password.clone().map(Credentials::Password))
+            .flatten()
     }
 }

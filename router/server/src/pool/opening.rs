@@ -1,7 +1,7 @@
 //! Opening one connection for a pool, and what a failure means to those who wait.
 
-use super::state::{Place, Pool};
 use super::lock;
+use super::state::{Place, Pool};
 use crate::backend::{ConnectError, Link, Target, connect};
 use crate::mailbox::Refusal;
 use shardgate_session::Backend;
@@ -49,7 +49,9 @@ fn failed(pool: &Arc<Pool>, place: Place, error: ConnectError) {
     let failures = {
         let mut state = lock(&pool.state);
         state.failures = state.failures.saturating_add(1);
-        let wait = RETRY_MS_MIN.saturating_mul(1 << state.failures.min(10)).min(RETRY_MS_MAX);
+        let wait = RETRY_MS_MIN
+            .saturating_mul(1 << state.failures.min(10))
+            .min(RETRY_MS_MAX);
         state.retry_at = Some(Instant::now() + Duration::from_millis(wait));
         state.failures
     };
@@ -60,7 +62,10 @@ fn failed(pool: &Arc<Pool>, place: Place, error: ConnectError) {
     let (error, hopeless) = judge(pool, error);
     lock(&pool.state).last_error = Some(error.clone());
     // Before the place is freed: nobody of those who are refused needs another attempt.
-    pool.refuse(|waiter| hopeless || !waiter.is_patient(), || Refusal::Failed(error.clone()));
+    pool.refuse(
+        |waiter| hopeless || !waiter.is_patient(),
+        || Refusal::Failed(error.clone()),
+    );
     drop(place);
 }
 
@@ -70,12 +75,18 @@ fn judge(pool: &Pool, error: ConnectError) -> (PgError, bool) {
         ConnectError::Network(reason) => {
             pool.context.health.report_failure(&pool.endpoint);
             tracing::debug!(shard = pool.endpoint.shard.0, "no connection: {reason}");
-            let message = format!("could not connect to a server of shard {}", pool.endpoint.shard.0);
+            let message = format!(
+                "could not connect to a server of shard {}",
+                pool.endpoint.shard.0
+            );
             (PgError::error("08006", message), false)
         }
         // Its own words and code: who may not log in, or which database is missing, is the client's business.
         ConnectError::Server(error) => {
-            let hopeless = matches!(error.sqlstate.class(), "28" | "3D" | "42" | "22" | "0A" | "55");
+            let hopeless = matches!(
+                error.sqlstate.class(),
+                "28" | "3D" | "42" | "22" | "0A" | "55"
+            );
             (error, hopeless)
         }
         ConnectError::Unfit(error) => (error, true),

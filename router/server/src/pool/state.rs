@@ -28,7 +28,10 @@ pub struct Pool {
 #[derive(Default)]
 pub(super) struct State {
     /// The one used last is at the end and is taken first, so that those in excess grow old and are closed.
-    #[expect(clippy::vec_box, reason = "links move between pool, letters and sessions as boxes")]
+    #[expect(
+        clippy::vec_box,
+        reason = "links move between pool, letters and sessions as boxes"
+    )]
     pub idle: Vec<Box<Link>>,
     /// All connections, and all attempts to open one.
     pub total: usize,
@@ -93,7 +96,10 @@ impl Place {
             info.set_client(client);
         }
         if !std::mem::replace(&mut self.in_use, true) {
-            self.pool.context.health.endpoint_busy(&self.pool.endpoint, 1);
+            self.pool
+                .context
+                .health
+                .endpoint_busy(&self.pool.endpoint, 1);
         }
     }
 
@@ -102,7 +108,10 @@ impl Place {
             info.set_client(0);
         }
         if std::mem::replace(&mut self.in_use, false) {
-            self.pool.context.health.endpoint_busy(&self.pool.endpoint, -1);
+            self.pool
+                .context
+                .health
+                .endpoint_busy(&self.pool.endpoint, -1);
         }
     }
 
@@ -142,7 +151,11 @@ impl Drop for Place {
 impl State {
     /// The best idle connection: equal settings first, then the one used last.
     fn pick(&mut self, want: &Want<'_>) -> Option<Box<Link>> {
-        let state_of = |link: &Link| link.state.as_ref().map(|s| (s.fits(want.names), s.settings_hash()));
+        let state_of = |link: &Link| {
+            link.state
+                .as_ref()
+                .map(|s| (s.fits(want.names), s.settings_hash()))
+        };
         let mut best = None;
         for (at, link) in self.idle.iter().enumerate().rev() {
             match state_of(link) {
@@ -163,7 +176,10 @@ impl State {
 
     /// Takes the places for as many attempts as are wanted and allowed now; each must become a `Place`.
     fn openings_due(&mut self, size: usize) -> usize {
-        if self.retired || self.waiters.is_empty() || self.retry_at.is_some_and(|at| Instant::now() < at) {
+        if self.retired
+            || self.waiters.is_empty()
+            || self.retry_at.is_some_and(|at| Instant::now() < at)
+        {
             return 0;
         }
         let wanted = self.waiters.len().saturating_sub(self.opening);
@@ -175,8 +191,20 @@ impl State {
 }
 
 impl Pool {
-    pub(super) fn new(context: Arc<Context>, role: Arc<RolePools>, endpoint: Endpoint, database: Arc<str>) -> Self {
-        Pool { endpoint, role, database, context, state: Mutex::default(), waiting: AtomicUsize::new(0) }
+    pub(super) fn new(
+        context: Arc<Context>,
+        role: Arc<RolePools>,
+        endpoint: Endpoint,
+        database: Arc<str>,
+    ) -> Self {
+        Pool {
+            endpoint,
+            role,
+            database,
+            context,
+            state: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     /// Whether others wait for a connection of this pool. May be a moment old.
@@ -196,7 +224,11 @@ impl Pool {
                     state.retired = false;
                 }
                 // Whoever waits comes first, whatever would fit the newcomer.
-                let picked = if state.waiters.is_empty() { state.pick(want) } else { None };
+                let picked = if state.waiters.is_empty() {
+                    state.pick(want)
+                } else {
+                    None
+                };
                 match picked {
                     Some(link) => link,
                     None => return self.queue(state, want),
@@ -209,7 +241,11 @@ impl Pool {
         }
     }
 
-    fn queue(self: &Arc<Self>, mut state: std::sync::MutexGuard<'_, State>, want: &Want<'_>) -> Checkout {
+    fn queue(
+        self: &Arc<Self>,
+        mut state: std::sync::MutexGuard<'_, State>,
+        want: &Want<'_>,
+    ) -> Checkout {
         let ticket = self.context.ticket();
         state.waiters.push_back(Waiter {
             ticket,
@@ -220,7 +256,8 @@ impl Pool {
         });
         self.waiting.store(state.waiters.len(), Ordering::Relaxed);
         // The pool may be full of connections that do not fit; the one that was not used for longest makes room.
-        let spare = (state.total >= self.context.size && !state.idle.is_empty()).then(|| state.idle.remove(0));
+        let spare = (state.total >= self.context.size && !state.idle.is_empty())
+            .then(|| state.idle.remove(0));
         let due = state.openings_due(self.context.size);
         drop(state);
         drop(spare);
@@ -244,7 +281,9 @@ impl Pool {
         let now = Instant::now();
         loop {
             let mut state = lock(&self.state);
-            let stale = state.retired || link.place.generation != state.generation || self.is_old(&link, now);
+            let stale = state.retired
+                || link.place.generation != state.generation
+                || self.is_old(&link, now);
             if stale {
                 drop(state);
                 return;
@@ -263,12 +302,20 @@ impl Pool {
                 }
                 Some(_) => {}
             }
-            let Some(waiter) = state.waiters.pop_front() else { return };
+            let Some(waiter) = state.waiters.pop_front() else {
+                return;
+            };
             self.waiting.store(state.waiters.len(), Ordering::Relaxed);
             drop(state);
             link.place.take(waiter.client.pid);
-            self.context.metrics.wait_time.observe(waiter.since.elapsed());
-            match waiter.client.mailbox.send(Letter::Link { ticket: waiter.ticket, link }) {
+            self.context
+                .metrics
+                .wait_time
+                .observe(waiter.since.elapsed());
+            match waiter.client.mailbox.send(Letter::Link {
+                ticket: waiter.ticket,
+                link,
+            }) {
                 Ok(()) => return,
                 Err(Letter::Link { link: back, .. }) => link = back,
                 Err(_) => return,
@@ -280,8 +327,13 @@ impl Pool {
     /// Opens as many connections as places were taken for by `openings_due`.
     pub(super) fn open(self: &Arc<Self>, due: usize) {
         for _ in 0..due {
-            let place =
-                Place { pool: Arc::clone(self), generation: lock(&self.state).generation, info: None, opening: true, in_use: false };
+            let place = Place {
+                pool: Arc::clone(self),
+                generation: lock(&self.state).generation,
+                info: None,
+                opening: true,
+                in_use: false,
+            };
             self.context.runtime.spawn(super::opening::open(place));
         }
     }
@@ -313,13 +365,18 @@ impl Pool {
     pub(super) fn refuse(&self, whom: impl Fn(&Waiter) -> bool, refusal: impl Fn() -> Refusal) {
         let refused: VecDeque<Waiter> = {
             let mut state = lock(&self.state);
-            let (refused, kept) = std::mem::take(&mut state.waiters).into_iter().partition(whom);
+            let (refused, kept) = std::mem::take(&mut state.waiters)
+                .into_iter()
+                .partition(whom);
             state.waiters = kept;
             self.waiting.store(state.waiters.len(), Ordering::Relaxed);
             refused
         };
         for waiter in refused {
-            let letter = Letter::Refused { ticket: waiter.ticket, refusal: refusal() };
+            let letter = Letter::Refused {
+                ticket: waiter.ticket,
+                refusal: refusal(),
+            };
             // A client that has ended needs no answer.
             let _ = waiter.client.mailbox.send(letter);
         }
@@ -340,27 +397,41 @@ impl Pool {
         let (closing, due, error) = {
             let mut state = lock(&self.state);
             let idle = std::mem::take(&mut state.idle);
-            let (closing, kept): (Vec<_>, Vec<_>) = idle.into_iter().partition(|link| self.is_due(link, now));
+            let (closing, kept): (Vec<_>, Vec<_>) =
+                idle.into_iter().partition(|link| self.is_due(link, now));
             state.idle = kept;
             // Nothing is open and nothing can be opened: then those who have waited long enough are told why.
-            let error = if state.links.is_empty() { state.last_error.clone() } else { None };
+            let error = if state.links.is_empty() {
+                state.last_error.clone()
+            } else {
+                None
+            };
             (closing, state.openings_due(self.context.size), error)
         };
         drop(closing);
         self.open(due);
         if let Some(error) = error {
             let hold = self.context.server_connect_timeout;
-            self.refuse(|waiter| waiter.waits(now) > hold, || Refusal::Failed(error.clone()));
+            self.refuse(
+                |waiter| waiter.waits(now) > hold,
+                || Refusal::Failed(error.clone()),
+            );
         }
         let limit = self.context.query_wait_timeout;
         if self.is_wanted() {
-            self.refuse(|waiter| waiter.waits(now) > limit, || Refusal::Failed(waited_too_long(limit)));
+            self.refuse(
+                |waiter| waiter.waits(now) > limit,
+                || Refusal::Failed(waited_too_long(limit)),
+            );
         }
     }
 
     fn is_due(&self, link: &Link, now: Instant) -> bool {
         let unused = now.saturating_duration_since(link.idle_since);
-        self.context.server_idle_timeout.is_some_and(|limit| unused > limit) || self.is_old(link, now)
+        self.context
+            .server_idle_timeout
+            .is_some_and(|limit| unused > limit)
+            || self.is_old(link, now)
     }
 
     /// Closes idle connections that the server has ended.
@@ -368,7 +439,9 @@ impl Pool {
         let count = lock(&self.state).idle.len();
         // One at a time, so that the others can be used; after a whole round they are in their old order.
         for _ in 0..count {
-            let Some(mut link) = lock(&self.state).take_oldest() else { return };
+            let Some(mut link) = lock(&self.state).take_oldest() else {
+                return;
+            };
             if link.look() {
                 let since = link.idle_since;
                 self.put_back(link, since);
@@ -380,7 +453,10 @@ impl Pool {
     fn put_back(self: &Arc<Self>, mut link: Box<Link>, since: Instant) {
         {
             let mut state = lock(&self.state);
-            if state.waiters.is_empty() && link.place.generation == state.generation && !state.retired {
+            if state.waiters.is_empty()
+                && link.place.generation == state.generation
+                && !state.retired
+            {
                 link.idle_since = since;
                 state.idle.push(link);
                 return;

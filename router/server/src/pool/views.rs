@@ -23,9 +23,19 @@ impl Pools {
     /// All pools, by role and shard.
     pub fn facts(&self) -> Vec<PoolFacts> {
         let now = Instant::now();
-        let mut facts: Vec<PoolFacts> = self.all().into_iter().map(|pool| PoolFacts::of(pool, now)).collect();
+        let mut facts: Vec<PoolFacts> = self
+            .all()
+            .into_iter()
+            .map(|pool| PoolFacts::of(pool, now))
+            .collect();
         facts.sort_by(|a, b| {
-            let key = |f: &PoolFacts| (Arc::clone(&f.pool.role.role), f.pool.endpoint.shard, f.pool.endpoint.id);
+            let key = |f: &PoolFacts| {
+                (
+                    Arc::clone(&f.pool.role.role),
+                    f.pool.endpoint.shard,
+                    f.pool.endpoint.id,
+                )
+            };
             key(a).cmp(&key(b))
         });
         facts
@@ -43,11 +53,18 @@ impl PoolFacts {
     fn of(pool: Arc<Pool>, now: Instant) -> Self {
         let state = lock(&pool.state);
         let facts = PoolFacts {
-            in_use: state.total.saturating_sub(state.opening).saturating_sub(state.idle.len()),
+            in_use: state
+                .total
+                .saturating_sub(state.opening)
+                .saturating_sub(state.idle.len()),
             idle: state.idle.len(),
             opening: state.opening,
             waiting: state.waiters.len(),
-            waiting_longest: state.waiters.front().map(|w| now.saturating_duration_since(w.since)).unwrap_or_default(),
+            waiting_longest: state
+                .waiters
+                .front()
+                .map(|w| now.saturating_duration_since(w.since))
+                .unwrap_or_default(),
             links: state.links.clone(),
             pool: Arc::clone(&pool),
         };
