@@ -8,7 +8,7 @@ use crate::api::{Output, Slot};
 use crate::client::Flow;
 use crate::commands::{Doer, doer};
 use crate::owed::{Entry, Kind, Purpose};
-use crate::planner::Planned;
+use crate::planner::{Planned, Texts};
 use crate::route::{Aim, Reach};
 use crate::session::{Held, Session, Wait};
 use crate::simple::utf8;
@@ -20,7 +20,6 @@ use shardgate_sql::facts::{Command, Statement as Facts};
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::{Bind, Close, Describe, Execute, Parse, put};
 use shardgate_wire::{PgError, TxStatus};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Session {
@@ -72,16 +71,17 @@ impl Session {
                     .hint("Close statements that are no longer used, or raise limits.prepared_statements."));
             }
         }
-        let pieces =
-            shardgate_sql::split(text).map_err(|error| crate::simple::lex_error(&error))?;
-        if pieces.len() > 1 {
-            return Err(PgError::error(
-                "42601",
-                "cannot insert multiple commands into a prepared statement",
-            ));
-        }
         let types: Arc<[u32]> = parse.types.clone().into();
-        let planned = self.plan(text, &types);
+        let planned = match self.texts(text, &types)? {
+            Texts::One(planned) => planned,
+            Texts::Pieces(pieces) if pieces.is_empty() => self.plan(text, &types),
+            Texts::Pieces(_) => {
+                return Err(PgError::error(
+                    "42601",
+                    "cannot insert multiple commands into a prepared statement",
+                ));
+            }
+        };
         if let Facts::Command(Command::Copy(copy)) = &planned.facts.statement
             && copy.client
         {
@@ -112,7 +112,7 @@ impl Session {
             types,
             planned,
             settings: self.settings.parse_hash(),
-            set: Arc::new(self.settings.in_force()),
+            set: self.settings.in_force(),
             confirmed: None,
             told: None,
         };
@@ -224,8 +224,10 @@ impl Session {
             Reach::Later => return Ok(Flow::Later),
             Reach::Failed(error) => return Err(error),
         };
-        let text = self.statement_text(bind.statement);
-        self.keep_prelude(&text, &planned, doer)?;
+        if matches!(doer, Doer::Prelude | Doer::Look) {
+            let text = self.statement_text(bind.statement);
+            self.keep_prelude(&text, &planned, doer)?;
+        }
         self.open(slot, out);
         self.use_slot(slot);
         if !self.send_held_to(slot, out) || !self.confirm(slot, bind.statement, out)? {
@@ -239,10 +241,15 @@ impl Session {
         Ok(Flow::Consumed)
     }
 
+    /// The statement's text without what surrounds it.
     fn statement_text(&self, name: &[u8]) -> Arc<str> {
-        self.statements
-            .get(name)
-            .map_or_else(|| Arc::from(""), |statement| statement.text.clone())
+        let Some(statement) = self.statements.get(name) else {
+            return Arc::from("");
+        };
+        match statement.text.get(statement.planned.piece.clone()) {
+            Some(piece) if piece.len() < statement.text.len() => Arc::from(piece),
+            Some(_) | None => statement.text.clone(),
+        }
     }
 
     fn put_bind(&mut self, slot: Slot, bind: &Bind<'_>, out: &mut Output) {
@@ -285,7 +292,7 @@ impl Session {
         let in_force = if differs {
             self.settings.in_force()
         } else {
-            BTreeMap::new()
+            Arc::default()
         };
         // A failed block refuses the Parse, and a block with a snapshot of its own takes it there: no made reply then.
         let must_send = held.is_some()

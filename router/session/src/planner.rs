@@ -1,11 +1,13 @@
 //! Analysis and planning of statement texts, with a cache that all sessions share.
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_plan::{Compiled, Context, compile_text};
+use shardgate_sql::SqlError;
 use shardgate_sql::facts::Facts;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A statement analysed and compiled against one snapshot.
@@ -15,6 +17,8 @@ pub struct Planned {
     pub compiled: Compiled,
     /// The epoch of the snapshot.
     pub epoch: [u8; 16],
+    /// Where the statement stands in the text that was planned: without the blanks and semicolons around it.
+    pub piece: Range<usize>,
 }
 
 /// The shared cache of planned statements. It is bounded by the bytes of the texts (times a factor for what hangs on
@@ -33,20 +37,58 @@ impl std::fmt::Debug for Planner {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PlanKey {
-    text: Arc<str>,
-    user: Arc<str>,
-    search_path: Option<Arc<[String]>>,
-    declared: Arc<[u32]>,
+    text: Box<str>,
+    user: Box<str>,
+    search_path: Option<Box<[String]>>,
+    declared: Box<[u32]>,
     epoch: [u8; 16],
 }
 
-impl Hash for PlanKey {
+/// The key of a look-up; it borrows, and hashes as `PlanKey` does.
+#[derive(Clone, Copy, Debug)]
+struct PlanKeyRef<'a> {
+    text: &'a str,
+    user: &'a str,
+    search_path: Option<&'a [String]>,
+    declared: &'a [u32],
+    epoch: [u8; 16],
+}
+
+impl PlanKey {
+    fn as_ref(&self) -> PlanKeyRef<'_> {
+        PlanKeyRef {
+            text: &self.text,
+            user: &self.user,
+            search_path: self.search_path.as_deref(),
+            declared: &self.declared,
+            epoch: self.epoch,
+        }
+    }
+}
+
+impl Hash for PlanKeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
         self.user.hash(state);
         self.search_path.hash(state);
         self.declared.hash(state);
         self.epoch.hash(state);
+    }
+}
+
+impl Hash for PlanKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+impl Equivalent<PlanKey> for PlanKeyRef<'_> {
+    fn equivalent(&self, key: &PlanKey) -> bool {
+        *self.text == *key.text
+            && self.epoch == key.epoch
+            && *self.user == *key.user
+            && self.declared == &*key.declared
+            && self.search_path == key.search_path.as_deref()
     }
 }
 
@@ -62,6 +104,14 @@ impl Weighter<PlanKey, Arc<Planned>> for ByText {
     }
 }
 
+/// What a text holds.
+pub(crate) enum Texts {
+    /// One statement.
+    One(Arc<Planned>),
+    /// None, or several: where they stand.
+    Pieces(Vec<Range<usize>>),
+}
+
 impl Planner {
     pub fn new(cache_bytes: u64) -> Planner {
         let entries = usize::try_from(cache_bytes / 2048)
@@ -72,33 +122,62 @@ impl Planner {
         }
     }
 
-    /// The plan of one statement's text. Sessions with temporary objects have names of their own and are not cached.
-    pub fn plan(&self, text: &str, context: &Context<'_>, snapshot: &Snapshot) -> Arc<Planned> {
-        if !context.temporary.is_empty() || context.transform_null_equals {
-            return Arc::new(fresh(text, context, snapshot));
-        }
-        let key = PlanKey {
-            text: Arc::from(text),
-            user: Arc::from(context.user),
-            search_path: context.search_path.map(Arc::from),
-            declared: Arc::from(context.declared),
+    /// The plan of a text that holds one statement; else where its statements stand.
+    ///
+    /// # Errors
+    /// A text that Postgres's scanner would refuse.
+    pub(crate) fn texts(
+        &self,
+        text: &str,
+        context: &Context<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Texts, SqlError> {
+        let key = PlanKeyRef {
+            text,
+            user: context.user,
+            search_path: context.search_path,
+            declared: context.declared,
             epoch: snapshot.epoch.id,
         };
-        if let Some(planned) = self.cache.get(&key) {
-            return planned;
+        // Sessions with temporary objects have names of their own and are not cached.
+        let cached = context.temporary.is_empty() && !context.transform_null_equals;
+        if cached && let Some(planned) = self.cache.get(&key) {
+            return Ok(Texts::One(planned));
         }
-        let planned = Arc::new(fresh(text, context, snapshot));
-        self.cache.insert(key, planned.clone());
-        planned
+        let mut pieces = shardgate_sql::split(text)?;
+        if pieces.len() != 1 {
+            return Ok(Texts::Pieces(pieces));
+        }
+        let piece = pieces.pop().unwrap_or(0..text.len());
+        let planned = Arc::new(fresh(text, piece, context, snapshot));
+        if cached {
+            let key = PlanKey {
+                text: text.into(),
+                user: context.user.into(),
+                search_path: context.search_path.map(Into::into),
+                declared: context.declared.into(),
+                epoch: snapshot.epoch.id,
+            };
+            self.cache.insert(key, planned.clone());
+        }
+        Ok(Texts::One(planned))
     }
 }
 
-fn fresh(text: &str, context: &Context<'_>, snapshot: &Snapshot) -> Planned {
-    let facts = shardgate_sql::analyze(text);
-    let compiled = compile_text(&facts, text, snapshot, context);
+/// A plan that is not looked up: of the empty text, too.
+pub(crate) fn fresh(
+    text: &str,
+    piece: Range<usize>,
+    context: &Context<'_>,
+    snapshot: &Snapshot,
+) -> Planned {
+    let statement = text.get(piece.clone()).unwrap_or_default();
+    let facts = shardgate_sql::analyze(statement);
+    let compiled = compile_text(&facts, statement, snapshot, context);
     Planned {
         facts,
         compiled,
         epoch: snapshot.epoch.id,
+        piece,
     }
 }

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::local::Waiting;
 use crate::owed::Purpose;
 use crate::place::Place;
-use crate::planner::{Planned, Planner};
+use crate::planner::{Planned, Planner, Texts, fresh};
 use crate::settings::{Settings, canonical_name};
 use crate::settle::Settling;
 use crate::several::Several;
@@ -309,19 +309,38 @@ impl Session {
         }
     }
 
-    pub(crate) fn plan(&self, text: &str, types: &[u32]) -> Arc<Planned> {
+    fn context<'a>(&'a self, types: &'a [u32]) -> Context<'a> {
         let null_equals = self
             .settings
             .value("transform_null_equals")
             .is_some_and(|value| value == "on");
-        let context = Context {
+        Context {
             user: self.current_role(),
             search_path: self.settings.search_path(),
             declared: types,
             temporary: &self.settings.temporary,
             transform_null_equals: null_equals,
-        };
-        self.planner.plan(text, &context, &self.snapshot)
+        }
+    }
+
+    /// The statements of a text.
+    pub(crate) fn texts(&self, text: &str, types: &[u32]) -> Result<Texts, PgError> {
+        self.planner
+            .texts(text, &self.context(types), &self.snapshot)
+            .map_err(|error| PgError::error(error.sqlstate, error.to_string()))
+    }
+
+    /// The plan of a text that is known to hold at most one statement.
+    pub(crate) fn plan(&self, text: &str, types: &[u32]) -> Arc<Planned> {
+        match self.texts(text, types) {
+            Ok(Texts::One(planned)) => planned,
+            Ok(Texts::Pieces(_)) | Err(_) => Arc::new(fresh(
+                text,
+                0..text.len(),
+                &self.context(types),
+                &self.snapshot,
+            )),
+        }
     }
 
     /// The role of SET ROLE, or the login role.

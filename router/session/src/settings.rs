@@ -6,6 +6,7 @@
 use crate::backend::Backend;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// Which servers a session's statements prefer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,9 @@ pub(crate) struct Settings {
     /// `SET shardgate.pin`: the session keeps the connections that it uses.
     pub pin: bool,
     hash: u64,
+    /// Both with the open transaction's values.
+    in_force: Arc<BTreeMap<String, String>>,
+    in_force_hash: u64,
     search_path: Option<Vec<String>>,
 }
 
@@ -68,6 +72,8 @@ impl Settings {
             shard: None,
             pin: false,
             hash: 0,
+            in_force: Arc::default(),
+            in_force_hash: 0,
             search_path: None,
         };
         settings.changed();
@@ -77,6 +83,10 @@ impl Settings {
     /// To be called after `wanted` or `overlay` was changed.
     pub fn changed(&mut self) {
         self.hash = hash(&self.wanted);
+        let mut all = self.wanted.clone();
+        all.extend(self.overlay.clone());
+        self.in_force_hash = hash(&all);
+        self.in_force = Arc::new(all);
         self.search_path = self.value("search_path").map(split_list);
     }
 
@@ -93,17 +103,12 @@ impl Settings {
 
     /// A hash of all that can change what a text means when it is parsed.
     pub fn parse_hash(&self) -> u64 {
-        if self.overlay.is_empty() {
-            return self.hash;
-        }
-        hash(&self.in_force())
+        self.in_force_hash
     }
 
     /// All values in force, those of the open transaction included.
-    pub fn in_force(&self) -> BTreeMap<String, String> {
-        let mut all = self.wanted.clone();
-        all.extend(self.overlay.clone());
-        all
+    pub fn in_force(&self) -> Arc<BTreeMap<String, String>> {
+        self.in_force.clone()
     }
 
     pub fn search_path(&self) -> Option<&[String]> {

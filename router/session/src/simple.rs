@@ -4,7 +4,7 @@ use crate::api::{Output, Slot};
 use crate::client::Flow;
 use crate::commands::{Doer, changes_names, doer, note_deeds};
 use crate::owed::{Entry, Kind};
-use crate::planner::Planned;
+use crate::planner::{Planned, Texts};
 use crate::route::{Aim, Reach};
 use crate::session::{Session, Wait, block_failed};
 use crate::transaction::{PRELUDE_MAX, Transaction, merge_modes};
@@ -56,21 +56,25 @@ impl Session {
             }
         };
         let text = utf8(sql)?;
-        let pieces = shardgate_sql::split(text).map_err(|error| lex_error(&error))?;
+        let texts = self.texts(text, &[])?;
+        self.statements.remove(b"");
+        let pieces = match texts {
+            Texts::One(planned) => {
+                let piece = text.get(planned.piece.clone()).unwrap_or(text);
+                return self.one(piece, &planned, frame, out);
+            }
+            Texts::Pieces(pieces) => pieces,
+        };
+        if pieces.is_empty() {
+            reply::empty_query(&mut out.client);
+            return Ok(self.sync_now(out));
+        }
         let statements: Vec<(&str, Arc<Planned>)> = pieces
-            .iter()
-            .filter_map(|range| text.get(range.clone()))
+            .into_iter()
+            .filter_map(|range| text.get(range))
             .map(|piece| (piece, self.plan(piece, &[])))
             .collect();
-        self.statements.remove(b"");
-        match statements.as_slice() {
-            [] => {
-                reply::empty_query(&mut out.client);
-                Ok(self.sync_now(out))
-            }
-            [(piece, planned)] => self.one(piece, planned, frame, out),
-            several => self.many(several, frame, out),
-        }
+        self.many(&statements, frame, out)
     }
 
     fn in_pipeline(&self) -> bool {
@@ -297,10 +301,6 @@ pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, PgError> {
             ),
         )
     })
-}
-
-pub(crate) fn lex_error(error: &shardgate_sql::SqlError) -> PgError {
-    PgError::error(error.sqlstate, error.to_string())
 }
 
 fn shorten(text: &str) -> String {
