@@ -2,6 +2,7 @@
 //!
 //! Contradictions are errors: a router goes on with the snapshot that it has rather than with a guess.
 
+use crate::blind::Blind;
 use crate::error::CatalogError;
 use crate::function_class::Classes;
 use crate::key_text;
@@ -37,7 +38,8 @@ impl RawSnapshot {
             );
         }
         let classes = Classes::conclude(self);
-        let relations = self.build_relations(&classes, &distributions)?;
+        let blind = Blind::conclude(self);
+        let relations = self.build_relations(&classes, &blind, &distributions)?;
         Ok(Snapshot {
             epoch: Epoch {
                 number: self.epoch.number,
@@ -69,6 +71,9 @@ impl RawSnapshot {
                 .collect(),
             search_paths: search_path::defaults(&self.path_settings, &self.server_path),
             schemas: self.schemas.iter().cloned().collect(),
+            blind_functions: blind.by_name,
+            blind_of_row: blind.of_row,
+            blind_operators: blind.operators,
         })
     }
 
@@ -102,6 +107,7 @@ impl RawSnapshot {
     fn build_relations(
         &self,
         classes: &Classes,
+        blind: &Blind,
         distributions: &HashMap<DistributionId, Distribution>,
     ) -> Result<HashMap<String, HashMap<String, Arc<Relation>>>, CatalogError> {
         let code = self.code_by_relation(classes);
@@ -110,12 +116,17 @@ impl RawSnapshot {
             .iter()
             .map(|table| (table.relation, table))
             .collect();
+        let by_id: HashMap<u32, &RawRelation> = self.relations.iter().map(|r| (r.oid, r)).collect();
+        let unlogged = self.unlogged();
         let mut relations: HashMap<String, HashMap<String, Arc<Relation>>> = HashMap::new();
         for raw in &self.relations {
-            let placement = match placements.get(&raw.oid) {
+            // An index is where its table is.
+            let owner = raw.table.and_then(|table| by_id.get(&table)).copied();
+            let placed = owner.unwrap_or(raw);
+            let placement = match placements.get(&placed.oid) {
                 None => Placement::Home,
                 Some(table) if table.kind == "reference" => Placement::Reference,
-                Some(table) => distributed(raw, table, distributions)?,
+                Some(table) => distributed(placed, table, distributions)?,
             };
             let relation = Relation {
                 oid: raw.oid,
@@ -136,6 +147,9 @@ impl RawSnapshot {
                     .and_then(view::analyse)
                     .map(Arc::new),
                 row_security: raw.row_security,
+                blind_code: blind.written.get(&raw.oid).cloned(),
+                blind_read: blind.read.get(&raw.oid).cloned(),
+                unlogged: unlogged.contains(&raw.oid),
             };
             relations
                 .entry(raw.schema.clone())
@@ -143,6 +157,23 @@ impl RawSnapshot {
                 .insert(raw.name.clone(), Arc::new(relation));
         }
         Ok(relations)
+    }
+
+    /// Unlogged relations, and parents of such.
+    fn unlogged(&self) -> HashSet<u32> {
+        let unlogged = self.relations.iter().filter(|relation| relation.unlogged);
+        let mut found: HashSet<u32> = unlogged.map(|relation| relation.oid).collect();
+        loop {
+            let before = found.len();
+            for (child, parent) in &self.inherits {
+                if found.contains(child) {
+                    found.insert(*parent);
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
     }
 
     /// Why a statement on a relation may run code that planning does not see. A foreign key that changes its child

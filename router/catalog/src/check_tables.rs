@@ -99,7 +99,9 @@ fn spread(snapshot: &Snapshot) -> impl Iterator<Item = &Relation> {
         .values()
         .flat_map(|relations| relations.values())
         .map(AsRef::as_ref)
-        .filter(|relation| relation.placement != Placement::Home)
+        .filter(|relation| {
+            relation.placement != Placement::Home && relation.kind != RelationKind::Index
+        })
         .collect();
     all.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
     all.into_iter()

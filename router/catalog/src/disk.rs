@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The first word of the header and the version of the format.
-const MAGIC: &str = "shardgate-snapshot 1";
+const MAGIC: &str = "shardgate-snapshot 2";
 /// A larger file is not read: no catalog comes near it.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
@@ -123,7 +123,7 @@ mod tests {
             &good[..good.len() - 1],
             b"",
             b"\n",
-            b"shardgate-snapshot 2 2 x\n{}",
+            b"shardgate-snapshot 1 2 x\n{}",
         ] {
             fs::write(&path, damage).unwrap();
             let error = read(&path).unwrap_err();

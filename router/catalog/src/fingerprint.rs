@@ -77,6 +77,11 @@ fn sql() -> String {
          WHERE setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))",
         sum("t.setdatabase, t.setrole", "t.xmin")
     ));
+    // What is declared of functions decides what may call them.
+    parts.push(format!(
+        "SELECT 'function_class', {} FROM shardgate.function_class t",
+        sum("t.function::oid", "t.xmin")
+    ));
     parts.push(
         "SELECT 'search_path', reset_val || ' ' || current_setting('server_version_num') \
          FROM pg_catalog.pg_settings WHERE name = 'search_path'"

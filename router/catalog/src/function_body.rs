@@ -180,14 +180,14 @@ pub(crate) fn read(language: &str, definer: bool, config: bool, body: &str) -> R
     }
 }
 
-enum Token {
+pub(crate) enum Token {
     Word { text: String, quoted: bool },
     Other(char),
 }
 
 /// Splits text into words and single other characters; strings, comments and numbers are left out. None: a quote or a
 /// comment does not end, or a form of quoting that is not modelled was met.
-fn tokens(body: &str) -> Option<Vec<Token>> {
+pub(crate) fn tokens(body: &str) -> Option<Vec<Token>> {
     let mut out = Vec::new();
     let mut rest = body;
     while let Some(first) = rest.chars().next() {

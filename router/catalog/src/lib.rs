@@ -3,6 +3,7 @@
 //! It must not know clients or their sessions. Nothing in the path of a query reads the catalog: routers hold an
 //! immutable snapshot and swap it whole.
 
+mod blind;
 mod build;
 mod call;
 mod check;
@@ -22,6 +23,7 @@ mod follow_home;
 mod follow_task;
 mod function_body;
 mod function_class;
+mod function_reach;
 mod guard;
 mod key_text;
 mod load;
@@ -56,8 +58,8 @@ pub use follow::{Follower, FollowerOptions, FollowerState};
 pub use guard::GUARD;
 pub use load::{Held, load};
 pub use raw::{
-    RawBody, RawColumn, RawDistribution, RawEpoch, RawExpression, RawForeignKey, RawFunction,
-    RawOperator, RawPathSetting, RawRelation, RawShard, RawSnapshot, RawSystemFunction, RawTable,
+    RawBody, RawCode, RawColumn, RawDistribution, RawEpoch, RawExpression, RawForeignKey, RawFunction,
+    RawOperator, RawPathSetting, RawReach, RawRelation, RawShard, RawSnapshot, RawSystemFunction, RawTable,
     RawType,
 };
 pub use recover::{Recovered, recover};

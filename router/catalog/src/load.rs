@@ -94,6 +94,7 @@ async fn read(
         distributions: load_catalog::distributions(tx).await?,
         tables: load_catalog::tables(tx).await?,
         foreign_keys: load_relations::foreign_keys(tx).await?,
+        inherits: load_relations::inherits(tx).await?,
         relations,
         system_functions: load_code::system_functions(tx, &called, &functions).await?,
         functions,

@@ -1,6 +1,7 @@
 //! Reading what statements may call or name besides relations: functions, operators, types, schemas, search paths.
 
 use crate::function_body;
+use crate::function_reach;
 use crate::load_relations::domain_checks;
 use crate::raw::{RawBody, RawFunction, RawOperator, RawPathSetting, RawSystemFunction, RawType};
 use std::collections::BTreeSet;
@@ -14,7 +15,14 @@ pub(crate) async fn functions(tx: &Transaction<'_>) -> PgResult<Vec<RawFunction>
             "SELECT p.oid, n.nspname::text, p.proname::text, l.lanname::text, p.prosecdef, p.proconfig IS NOT NULL, \
              coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc, '') \
                  || ' ' || coalesce(pg_catalog.pg_get_expr(p.proargdefaults, 0), ''), \
-             f.class, p.prokind = 'f' \
+             f.class, p.prokind = 'f', \
+             CASE WHEN p.prokind <> 'a' THEN coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc, '') \
+                 ELSE (SELECT concat_ws(' ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, \
+                     a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn) FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid) END, \
+             coalesce(pg_catalog.pg_get_expr(p.proargdefaults, 0), ''), \
+             p.pronargs > 0 AND p.pronargs - p.pronargdefaults <= 1 AND EXISTS (SELECT FROM pg_catalog.pg_type t \
+                 WHERE t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'd', 'p')), \
+             p.prokind = 'a' \
              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
              JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
              LEFT JOIN shardgate.function_class f ON f.function::oid = p.oid \
@@ -30,12 +38,22 @@ pub(crate) async fn functions(tx: &Transaction<'_>) -> PgResult<Vec<RawFunction>
             } else {
                 RawBody::Opaque("it is a procedure, an aggregate or a window function".to_owned())
             };
+            let name: String = row.get(2);
+            let text: String = row.get(9);
+            let reach = function_reach::read(
+                if row.get(12) { "sql" } else { row.get(3) },
+                &name,
+                &text,
+                row.get(10),
+            );
             RawFunction {
                 oid: row.get(0),
                 schema: row.get(1),
-                name: row.get(2),
+                name,
                 declared: row.get(7),
                 body,
+                reach,
+                of_row: row.get(11),
             }
         })
         .collect())

@@ -1,7 +1,8 @@
 //! Reading the user's relations: columns, expressions, triggers, rules, view texts, foreign keys.
 
 use crate::expression;
-use crate::raw::{RawColumn, RawExpression, RawForeignKey, RawRelation};
+use crate::function_reach;
+use crate::raw::{RawCode, RawColumn, RawExpression, RawForeignKey, RawRelation};
 use std::collections::HashMap;
 use tokio_postgres::{Row, Transaction};
 
@@ -18,7 +19,8 @@ pub(crate) async fn relations(tx: &Transaction<'_>) -> PgResult<Vec<RawRelation>
                 "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relrowsecurity, \
                  c.relispartition OR c.relkind = 'p' OR EXISTS (SELECT FROM pg_catalog.pg_inherits i \
                      WHERE i.inhrelid = c.oid OR i.inhparent = c.oid), \
-                 CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END \
+                 CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END, c.relpersistence = 'u', \
+                 (SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = c.oid) \
                  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                  WHERE {USER} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'i', 'I', 'c') ORDER BY c.oid"
             ),
@@ -48,22 +50,42 @@ pub(crate) async fn relations(tx: &Transaction<'_>) -> PgResult<Vec<RawRelation>
             names.push(row.get(2));
         }
     }
+    for row in unseen_code(tx).await? {
+        if let Some(one) = index.get(&row.get(0)).and_then(|i| all.get_mut(*i)) {
+            one.code.push(RawCode {
+                what: row.get(1),
+                reads: row.get(2),
+                function: row.get(3),
+                words: function_reach::words(row.get(4)),
+            });
+        }
+    }
     Ok(all)
 }
 
 fn relation(row: &Row) -> RawRelation {
+    let kind = row.get::<_, String>(3).chars().next().unwrap_or('?');
+    let definition: Option<String> = row.get(6);
     RawRelation {
         oid: row.get(0),
         schema: row.get(1),
         name: row.get(2),
-        kind: row.get::<_, String>(3).chars().next().unwrap_or('?'),
+        kind,
         row_security: row.get(4),
         inherits: row.get(5),
         columns: Vec::new(),
         triggers: Vec::new(),
         rules: Vec::new(),
         expressions: Vec::new(),
-        definition: row.get(6),
+        words: definition
+            .as_deref()
+            .map(function_reach::words)
+            .unwrap_or_default(),
+        // A materialized view is read as it is stored; only REFRESH runs its query.
+        definition: definition.filter(|_| kind == 'v'),
+        unlogged: row.get(7),
+        table: row.get(8),
+        code: Vec::new(),
     }
 }
 
@@ -124,6 +146,34 @@ async fn code(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
         &[],
     )
     .await
+}
+
+/// Triggers, rules and policies with what they run: a trigger's function by id, all else as text.
+async fn unseen_code(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
+    tx.query(
+        "SELECT tgrelid, 'trigger \"' || tgname || '\"', false, tgfoid, \
+             CASE WHEN tgqual IS NULL THEN '' ELSE pg_catalog.pg_get_triggerdef(oid) END FROM pg_catalog.pg_trigger \
+         WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgname !~ '^~?shardgate_' \
+         UNION ALL SELECT ev_class, 'rule \"' || rulename || '\"', false, 0::oid, pg_catalog.pg_get_ruledef(oid) \
+         FROM pg_catalog.pg_rewrite WHERE rulename <> '_RETURN' AND ev_enabled <> 'D' \
+         UNION ALL SELECT polrelid, 'policy \"' || polname || '\"', polcmd <> 'a', 0::oid, concat_ws(' ', \
+             pg_catalog.pg_get_expr(polqual, polrelid), pg_catalog.pg_get_expr(polwithcheck, polrelid)) \
+         FROM pg_catalog.pg_policy ORDER BY 1, 2",
+        &[],
+    )
+    .await
+}
+
+/// Children and parents of inheritance and partitioning, indexes left out.
+pub(crate) async fn inherits(tx: &Transaction<'_>) -> PgResult<Vec<(u32, u32)>> {
+    let rows = tx
+        .query(
+            "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid \
+             WHERE c.relkind NOT IN ('i', 'I') ORDER BY 1, 2",
+            &[],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 pub(crate) async fn foreign_keys(tx: &Transaction<'_>) -> PgResult<Vec<RawForeignKey>> {

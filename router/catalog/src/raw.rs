@@ -21,6 +21,8 @@ pub struct RawSnapshot {
     pub tables: Vec<RawTable>,
     pub relations: Vec<RawRelation>,
     pub foreign_keys: Vec<RawForeignKey>,
+    /// Children (partitions too) and their parents.
+    pub inherits: Vec<(u32, u32)>,
     pub functions: Vec<RawFunction>,
     /// Functions of pg_catalog that expressions of this schema call.
     pub system_functions: Vec<RawSystemFunction>,
@@ -95,6 +97,14 @@ pub struct RawRelation {
     pub expressions: Vec<(String, RawExpression)>,
     /// Text of a view, all names qualified.
     pub definition: Option<String>,
+    /// The words of the query of a view or materialized view: see `function_reach`.
+    pub words: Vec<String>,
+    /// relpersistence = 'u'
+    pub unlogged: bool,
+    /// The table of an index.
+    pub table: Option<u32>,
+    /// Triggers, rules and policies, and what they may run.
+    pub code: Vec<RawCode>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +133,19 @@ pub struct RawExpression {
     pub strange: bool,
 }
 
+/// A trigger, a rule or a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawCode {
+    /// As messages name it.
+    pub what: String,
+    /// Reading the relation runs it too.
+    pub reads: bool,
+    /// A trigger's function; 0: none.
+    pub function: u32,
+    /// The words of its conditions and statements: see `function_reach`.
+    pub words: Vec<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawForeignKey {
     pub name: String,
@@ -140,6 +163,18 @@ pub struct RawFunction {
     /// The class that its owner declared.
     pub declared: Option<String>,
     pub body: RawBody,
+    pub reach: RawReach,
+    /// It may be called as `row.function`: its only argument is a row, or may be one.
+    pub of_row: bool,
+}
+
+/// What a function may read or write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RawReach {
+    /// Anything; the text says why.
+    Blind(String),
+    /// What these words of its text name.
+    Words(Vec<String>),
 }
 
 /// What was concluded from a function's text; the text itself is not kept.

@@ -2,6 +2,7 @@
 //! own and have no route.
 
 use crate::alter::is_spread;
+use crate::blind;
 use crate::decision::{Compiled, Context, Refusal, Route, Traits};
 use crate::path::SearchPath;
 use crate::query;
@@ -86,6 +87,21 @@ fn compile_copy(
         },
         None => {
             let path = SearchPath::effective(snapshot, context);
+            let blind = names.iter().find_map(|name| match path.relation(name, snapshot, context) {
+                crate::path::Target::Known(relation) | crate::path::Target::Ambiguous(relation) => {
+                    blind::of_relation(relation, copy.from)
+                }
+                crate::path::Target::Temporary
+                | crate::path::Target::System
+                | crate::path::Target::Unknown => None,
+            });
+            if let Some(refusal) = blind.filter(|_| snapshot.shards.len() > 1) {
+                return Compiled {
+                    route: Route::Refused(refusal),
+                    traits: Traits::default(),
+                    because: Vec::new(),
+                };
+            }
             let temporary = names.iter().any(|name| {
                 matches!(
                     path.relation(name, snapshot, context),

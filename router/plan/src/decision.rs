@@ -38,6 +38,9 @@ pub struct Traits {
     pub read_only: bool,
     /// It may leave state on the connection: the session is pinned to it. The text is the reason.
     pub taints: Option<String>,
+    /// It reads what an earlier statement of the session left on its connection (`currval`, `lastval`): on a connection
+    /// to which the session is not pinned, it would see another client's. The text is the reason.
+    pub needs_pin: Option<String>,
     /// Settings that calls of `set_config` in the select list change; such calls are no taint.
     pub sets: Vec<SetConfig>,
     /// It names temporary objects or creates them.

@@ -5,6 +5,7 @@
 mod alter;
 mod atoms;
 mod bind;
+mod blind;
 mod calls;
 mod change;
 mod command;

@@ -71,6 +71,11 @@ pub(crate) fn compile(
 pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compiled {
     let traits = Traits {
         taints: Some(format!("statement not understood: {why}")),
+        needs_pin: facts
+            .identifiers
+            .iter()
+            .find(|word| traits::reads_session(&bare(word)))
+            .map(|word| format!("function {word}")),
         ddl: true,
         ..Traits::default()
     };
@@ -87,7 +92,7 @@ pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compi
             because: Vec::new(),
         };
     }
-    let suspect = |word: &&String| reach::names_spread(word, snapshot) || runs_text(word, snapshot);
+    let suspect = |word: &&String| reach::names_unsafe(word, snapshot) || runs_text(word, snapshot);
     let named = facts.identifiers.iter().find(suspect);
     let route = match named {
         Some(word) if snapshot.shards.len() > 1 => Route::Refused(Refusal::unsupported(
@@ -104,28 +109,34 @@ pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compi
     }
 }
 
-/// A function that reads tables by text, or one of the router's own, in a statement that is not understood.
-fn runs_text(word: &str, snapshot: &Snapshot) -> bool {
-    let name = Name {
+fn bare(word: &str) -> Name {
+    Name {
         schema: None,
         name: word.to_owned(),
-    };
+    }
+}
+
+/// A function that reads tables by its own or by given text, or one of the router's own, in a statement that is not understood.
+fn runs_text(word: &str, snapshot: &Snapshot) -> bool {
+    let name = bare(word);
     calls::is_own(&name)
+        || snapshot.blind_functions.contains_key(word)
         || (class(&name, snapshot) == Class::Dynamic && reach::any_distributed(snapshot))
 }
 
 pub(crate) struct Planned<'p, 'a> {
     pub(crate) resolver: &'p Resolver<'a>,
-    facts: &'p Facts,
-    snapshot: &'p Snapshot,
+    pub(crate) facts: &'p Facts,
+    pub(crate) snapshot: &'p Snapshot,
 }
 
-type Checked = Result<(), Refusal>;
+pub(crate) type Checked = Result<(), Refusal>;
 
 impl Planned<'_, '_> {
     fn route(&self, scoped: &Scoped, because: &mut Vec<String>) -> Result<Route, Refusal> {
         self.all_names_understood()?;
         self.no_hidden_tables()?;
+        self.nothing_blind()?;
         let leaves = &self.resolver.leaves;
         let distributed = leaves.iter().any(is_distributed);
         let reference = leaves.iter().any(is_reference);

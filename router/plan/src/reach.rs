@@ -129,13 +129,26 @@ fn plain_context<'c>(temporary: &'c HashSet<String>) -> Context<'c> {
 
 /// The word is the name of a distributed or reference table in some schema, or of a view over one.
 pub(crate) fn names_spread(word: &str, snapshot: &Snapshot) -> bool {
-    let relations = snapshot
-        .relations
-        .values()
-        .filter_map(|names| names.get(word));
-    relations
-        .into_iter()
-        .any(|relation| !of_relation(relation, snapshot).is_home_only())
+    // Queries name indexes too (ON CONFLICT ON CONSTRAINT), and read nothing by that.
+    named(word, snapshot).any(|relation| {
+        relation.kind != RelationKind::Index && !of_relation(relation, snapshot).is_home_only()
+    })
+}
+
+/// The word is the name of a relation of any kind that home has not whole, or whose change runs code that may reach
+/// such a one: what a statement that is not understood may not name.
+pub(crate) fn names_unsafe(word: &str, snapshot: &Snapshot) -> bool {
+    named(word, snapshot).any(|relation| {
+        relation.blind_code.is_some() || !of_relation(relation, snapshot).is_home_only()
+    })
+}
+
+/// The relations of this name in all schemas.
+fn named<'s>(word: &str, snapshot: &'s Snapshot) -> impl Iterator<Item = &'s Relation> {
+    let schemas = snapshot.relations.values();
+    schemas
+        .filter_map(move |names| names.get(word))
+        .map(AsRef::as_ref)
 }
 
 /// The database has a distributed table.

@@ -42,6 +42,14 @@ pub struct Snapshot {
     pub search_paths: HashMap<Option<String>, Vec<String>>,
     /// Schemas that exist: `$user` counts only if there is one.
     pub schemas: HashSet<String>,
+    /// Functions outside of pg_catalog, by bare name, that may read or write a relation that is not a home relation, and
+    /// why: on the home shard they would see only a part of the rows. Types whose checks call such a function are
+    /// among them. Empty if there are only home relations.
+    pub blind_functions: HashMap<String, String>,
+    /// Those of them that may be called as `row.function`.
+    pub blind_of_row: HashSet<String>,
+    /// Operators outside of pg_catalog whose function is one of them, and why.
+    pub blind_operators: HashMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +92,14 @@ pub struct Relation {
     pub view: Option<Arc<Query>>,
     /// Row level security is enabled.
     pub row_security: bool,
+    /// Set if changing the relation may run code (a trigger, rule, policy, default, check, or an action of a foreign
+    /// key) that reads or writes a relation that is not a home relation. The text says which. For a materialized view:
+    /// its query may, and REFRESH runs it.
+    pub blind_code: Option<String>,
+    /// The same for reading the relation: its policies.
+    pub blind_read: Option<String>,
+    /// It, or one of its partitions or children, is unlogged: a standby has none of its rows.
+    pub unlogged: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +116,11 @@ pub enum RelationKind {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// On the home shard alone.
+    /// On the home shard alone. (An index is where its table is.)
     Home,
     /// A full copy on every shard.
     Reference,
-    /// Spread by the column `columns[key]`.
+    /// Spread by the column `columns[key]`; of an index: by its table's.
     Distributed {
         distribution: DistributionId,
         key: usize,

@@ -31,6 +31,11 @@ pub(crate) fn of_query(resolver: &Resolver<'_>, facts: &Facts) -> Traits {
         replica_safe,
         read_only,
         taints: taint(resolver, !sets.is_empty()),
+        needs_pin: seen
+            .functions
+            .iter()
+            .find(|name| reads_session(name))
+            .map(|name| format!("function {}", name.name)),
         sets,
         temporary: seen.into_temporary
             || resolver
@@ -56,6 +61,8 @@ fn reads_plainly(leaf: &Leaf) -> bool {
 /// them; a sequence's last value is written ahead; temporary relations are not there.
 fn same_on_standby(leaf: &Leaf) -> bool {
     match &leaf.relation {
+        // A standby has no rows of an unlogged table.
+        LeafRelation::Known(relation) if relation.unlogged => false,
         LeafRelation::Known(relation) => match relation.kind {
             RelationKind::Table
             | RelationKind::PartitionedTable
@@ -110,6 +117,12 @@ fn taint(resolver: &Resolver<'_>, sets_known: bool) -> Option<String> {
             }
             LeafRelation::System | LeafRelation::Temporary | LeafRelation::Unknown => None,
         })
+}
+
+/// `currval` and `lastval`: they answer what an earlier statement of the session drew.
+pub(crate) fn reads_session(name: &Name) -> bool {
+    matches!(name.name.as_str(), "currval" | "lastval")
+        && name.schema.as_deref().is_none_or(|schema| schema == "pg_catalog")
 }
 
 fn is_set_config(name: &Name) -> bool {

@@ -7,7 +7,7 @@ use crate::decision::{Compiled, Context, Refusal, Route, Traits};
 use crate::path::{SearchPath, Target};
 use crate::reach::{self, Reach};
 use crate::resolve::Resolver;
-use crate::snapshot::{DistributionId, Placement, Relation, RelationKind, Snapshot};
+use crate::snapshot::{DistributionId, Placement, Relation, Snapshot};
 use crate::{alter, traits};
 use shardgate_sql::facts::{Facts, Name, Scope, Utility};
 
@@ -85,6 +85,7 @@ impl Planned<'_> {
             replica_safe: false,
             read_only: false,
             taints,
+            needs_pin: by_query.as_ref().and_then(|traits| traits.needs_pin.clone()),
             temporary: temporary || by_query.is_some_and(|traits| traits.temporary),
             ddl: !NO_DDL.contains(&utility.tag),
             no_transaction: utility.no_transaction,
@@ -159,7 +160,7 @@ impl Planned<'_> {
         self.path.relation(name, self.snapshot, self.context)
     }
 
-    fn targets(&self) -> Vec<Target<'_>> {
+    pub(crate) fn targets(&self) -> Vec<Target<'_>> {
         self.utility
             .targets
             .iter()
@@ -208,6 +209,7 @@ impl Planned<'_> {
                     "Create the table first, and insert the rows through the application.",
                 ));
             }
+            self.nothing_blind()?;
             return Ok(Route::Home);
         }
         let distributed = self
@@ -249,6 +251,7 @@ impl Planned<'_> {
 
     /// ALTER, DROP, CREATE INDEX, TRUNCATE, VACUUM and all else that names existing relations.
     fn on_relations(&self, because: &mut Vec<String>) -> Result<Route, Refusal> {
+        self.nothing_blind()?;
         let targets = self.targets();
         let spread: Vec<&Relation> = targets
             .iter()
@@ -293,30 +296,7 @@ impl Planned<'_> {
         }
     }
 
-    /// DROP INDEX and its kin name an index without its table. The snapshot does not tell which table that is, so the
-    /// index may be one that every shard has.
-    fn no_index_alone(&self) -> Result<(), Refusal> {
-        let index = self.targets().into_iter().find_map(|target| match target {
-            Target::Known(relation) | Target::Ambiguous(relation) => {
-                (relation.kind == RelationKind::Index).then(|| relation.name.clone())
-            }
-            Target::Temporary | Target::System | Target::Unknown => None,
-        });
-        match index.filter(|_| reach::any_spread(self.snapshot)) {
-            Some(name) => Err(Refusal::unsupported(
-                format!(
-                    "{} of index \"{name}\" is not supported yet",
-                    self.utility.tag
-                ),
-                "It may belong to a table that is on every shard, and would be changed on the home shard alone.",
-                "Choose each shard by hand with SET shardgate.shard.",
-            )),
-            None => Ok(()),
-        }
-    }
-
     fn on_home_relations(&self) -> Result<Route, Refusal> {
-        self.no_index_alone()?;
         let adds = matches!(self.utility.tag, "ALTER TABLE");
         let distributed = self
             .utility

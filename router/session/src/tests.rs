@@ -41,6 +41,9 @@ fn snapshot() -> Arc<Snapshot> {
             inherits: false,
             view: None,
             row_security: false,
+            blind_code: None,
+            blind_read: None,
+            unlogged: false,
         })
     };
     let distribution = DistributionId(1);
@@ -97,6 +100,9 @@ fn snapshot() -> Arc<Snapshot> {
         types: HashSet::new(),
         search_paths: HashMap::from([(None, vec!["$user".to_string(), "public".to_string()])]),
         schemas: HashSet::from(["public".to_string()]),
+        blind_functions: Default::default(),
+        blind_of_row: Default::default(),
+        blind_operators: Default::default(),
     })
 }
 

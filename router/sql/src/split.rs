@@ -7,8 +7,8 @@ use crate::error::SqlError;
 use crate::lexer::{Kind, Token, lex};
 use std::ops::Range;
 
-/// The byte ranges of the statements of a text, without their semicolons. Each runs from its first token to its
-/// last one and takes the comments before it along, so that a hint in a comment stays with its statement. Pieces
+/// The byte ranges of the statements of a text, without their semicolons and the blanks around them. Each takes its
+/// comments along, so that a hint in a comment stays with its statement. Pieces
 /// without a token are dropped: a text of blanks and comments has no statement.
 ///
 /// Fails with Postgres's own message and 42601 where its scanner would refuse the text; nothing of it may run then.
@@ -20,23 +20,23 @@ pub fn split(text: &str) -> Result<Vec<Range<usize>>, SqlError> {
 pub(crate) fn pieces(text: &str, tokens: &[Token]) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut state = Depth::default();
-    // Where the piece begins, and where its last token ends.
+    // Where the piece begins, and whether it has a token.
     let mut start = 0;
-    let mut end = None;
+    let mut begun = false;
     for (index, token) in tokens.iter().enumerate() {
         if token.kind == Kind::Semicolon && state.outside() {
-            if let Some(end) = end.take() {
-                pieces.push(start..end);
+            if begun {
+                pieces.push(start..token.start);
             }
+            begun = false;
             start = token.end;
             state = Depth::default();
             continue;
         }
-        end = Some(token.end);
+        begun = true;
         state.see(text, tokens, index, token);
     }
-    // A comment behind the last token belongs to the last statement, as it may carry a hint.
-    if end.is_some() {
+    if begun {
         pieces.push(start..text.len());
     }
     for piece in &mut pieces {

@@ -6,6 +6,10 @@ use show::check;
 #[test]
 fn selects() {
     check(&[
+        (
+            "select @ -5, |/ 4.0, ~ 1",
+            "select[(@ -5), (|/ 4.0), (~ 1)]",
+        ),
         ("select 1", "select[1]"),
         (
             "select * from users where id = 5",
@@ -611,7 +615,6 @@ fn not_understood() {
             "unparsed SELECT A FROM",
         ),
         ("select 5 !, 2", "unparsed SELECT"),
-        ("select @ -5, |/ 4.0, ~ 1", "unparsed SELECT"),
         ("select @ a + b", "unparsed SELECT"),
         ("select a, b from t limit 5, 2", "unparsed SELECT A"),
         ("select top 5 a from t", "unparsed SELECT TOP"),

@@ -7,7 +7,7 @@ use crate::output::{Report, table};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use shardgate_catalog::{BUCKETS, NewDistribution, NewMethod, create_distribution};
-use shardgate_plan::snapshot::{Distribution, Placement, Snapshot};
+use shardgate_plan::snapshot::{Distribution, Placement, RelationKind, Snapshot};
 use shardgate_shard_map::{KeyType, Method, ShardId};
 use std::collections::BTreeSet;
 
@@ -231,7 +231,8 @@ fn tables(snapshot: &Snapshot, wanted: &Distribution) -> Vec<String> {
         .values()
         .flat_map(|tables| tables.values());
     let own = all.filter(|relation| {
-        matches!(relation.placement, Placement::Distributed { distribution, .. } if distribution == wanted.id)
+        relation.kind != RelationKind::Index
+            && matches!(relation.placement, Placement::Distributed { distribution, .. } if distribution == wanted.id)
     });
     let mut names: Vec<String> = own
         .map(|relation| format!("{}.{}", relation.schema, relation.name))

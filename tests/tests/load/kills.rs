@@ -137,8 +137,8 @@ pub async fn a_killed_client(running: &Running) -> Result<()> {
     home.batch_execute("SET lock_timeout = '10s'").await?;
     let cases = [
         (format!("BEGIN; {}; SELECT 'marked';\n", by_key(keys.first)), "idle in transaction", "marked"),
-        ("SELECT pg_sleep(60) /* marked */;\n".to_owned(), "active", "marked"),
-        ("SELECT repeat('marked', 1000) FROM generate_series(1, 100000000);\n".to_owned(), "active", "marked"),
+        ("SET shardgate.role = 'primary'; SELECT pg_sleep(60), 'marked';\n".to_owned(), "active", "marked"),
+        ("SET shardgate.role = 'primary'; SELECT repeat('marked', 1000) FROM generate_series(1, 100000000);\n".to_owned(), "active", "marked"),
     ];
     for (script, state, mark) in cases {
         let others = Load::start(running, &read_key(keys.first));

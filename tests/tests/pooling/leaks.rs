@@ -110,16 +110,16 @@ pub async fn settings(running: &Running) -> Result<()> {
 /// Names of the application's own: the value, and that a name was never set.
 pub async fn custom_settings(running: &Running) -> Result<()> {
     let (a, b) = (running.connect().await?, running.connect().await?);
-    let value = "SELECT current_setting('app.user', true)";
+    let value = "SELECT current_setting('app.who', true)";
     is(&b, value, None).await?;
-    run(&a, "SET app.user = 'ann'").await?;
+    run(&a, "SET app.who = 'ann'").await?;
     is(&b, value, None).await?;
     is(&a, value, Some("ann")).await?;
-    fails(&b, "SELECT current_setting('app.user')", "42704").await?;
-    run(&b, "SELECT set_config('app.user', 'bob', false)").await?;
+    fails(&b, "SELECT current_setting('app.who')", "42704").await?;
+    run(&b, "SELECT set_config('app.who', 'bob', false)").await?;
     is(&a, value, Some("ann")).await?;
     is(&b, value, Some("bob")).await?;
-    run(&a, "RESET app.user").await?;
+    run(&a, "RESET app.who").await?;
     // As in Postgres: after RESET a custom name is empty, and no longer unknown.
     is(&a, value, Some("")).await?;
     is(&b, value, Some("bob")).await?;

@@ -4,7 +4,8 @@
 //! hash by int8: `users(id)`, `orders(user_id)`, `payments(user_id)`, `tiny(id int4)`, `serials(user_id)`,
 //! `odd(user_id)`; by text: `names(code varchar(5))`, `tags(tag text)`; by uuid: `docs(id)`; by bytea: `blobs(h)`;
 //! by timestamptz: `stamps(at)`; range by date: `events(day)`; list by text: `sites(region)`;
-//! reference: `countries`; home: `notes`, `other.users`.
+//! reference: `countries`; home: `notes`, `other.users`, `counted` and `policed` (whose trigger and policy call
+//! `count_users`), `fleeting` (unlogged). `count_users()` and `row_count(row)` read `users`.
 
 use shardgate_plan::snapshot::*;
 use shardgate_plan::{Compiled, Context, Decision, Param, Refusal, compile_text};
@@ -59,6 +60,9 @@ fn table(name: &str, placement: Placement, columns: &[(&str, u32)]) -> Relation 
         inherits: false,
         view: None,
         row_security: false,
+        blind_code: None,
+        blind_read: None,
+        unlogged: false,
     }
 }
 
@@ -203,6 +207,11 @@ fn tables() -> Vec<Relation> {
         table("home_coded", Placement::Home, &[("id", INT8)]),
         table("users_seq", Placement::Home, &[]),
         table("some_index", Placement::Home, &[]),
+        table("users_name_idx", by(1, 0), &[]),
+        table("countries_idx", Placement::Reference, &[]),
+        table("counted", Placement::Home, &[("id", INT8)]),
+        table("policed", Placement::Home, &[("id", INT8)]),
+        table("fleeting", Placement::Home, &[("id", INT8)]),
     ];
     for table in &mut tables {
         match table.name.as_str() {
@@ -213,7 +222,18 @@ fn tables() -> Vec<Relation> {
             "secured" => table.row_security = true,
             "parent" => table.inherits = true,
             "fuzzy" => table.columns[0].deterministic = false,
-            "some_index" => table.kind = RelationKind::Index,
+            "some_index" | "users_name_idx" | "countries_idx" => {
+                table.kind = RelationKind::Index;
+                table.columns.clear();
+            }
+            "counted" => table.blind_code = Some("trigger \"t\" calls count_users".into()),
+            "policed" => {
+                table.row_security = true;
+                table.runs_code = Some("row security policies".into());
+                table.blind_code = Some("policy \"p\" calls count_users".into());
+                table.blind_read = table.blind_code.clone();
+            }
+            "fleeting" => table.unlogged = true,
             "users_seq" => table.kind = RelationKind::Sequence,
             _ => {}
         }
@@ -278,6 +298,11 @@ const VIEWS: &[(&str, &[&str], Option<&str>)] = &[
         Some(" SELECT countries.code FROM public.countries;"),
     ),
     ("blind", &["id"], None),
+    (
+        "counting",
+        &["n"],
+        Some(" SELECT public.count_users() AS n FROM public.notes;"),
+    ),
 ];
 
 pub fn snapshot() -> Snapshot {
@@ -319,6 +344,8 @@ pub fn snapshot() -> Snapshot {
             ("tax", FunctionClass::Pure),
             ("clean_fn", FunctionClass::Clean),
             ("opaque_fn", FunctionClass::Opaque),
+            ("count_users", FunctionClass::Clean),
+            ("row_count", FunctionClass::Clean),
         ]
         .map(|(name, class)| (name.to_owned(), class))
         .into(),
@@ -326,6 +353,11 @@ pub fn snapshot() -> Snapshot {
         types: HashSet::from(["mood".to_owned()]),
         search_paths: HashMap::new(),
         schemas: ["public", "other"].map(str::to_owned).into(),
+        blind_functions: ["count_users", "row_count"]
+            .map(|name| (name.to_owned(), "its text reads users".to_owned()))
+            .into(),
+        blind_of_row: HashSet::from(["row_count".to_owned()]),
+        blind_operators: Default::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod fixture;
 
+mod blind;
 mod calls;
 mod ctes;
 mod ddl;

@@ -50,6 +50,8 @@ fn replica_safe() {
         "SELECT * FROM users_seq",
         "SELECT pg_current_wal_lsn()",
         "SELECT * FROM notes WHERE (SELECT clean_fn())",
+        "SELECT * FROM fleeting",
+        "SELECT * FROM notes WHERE EXISTS (SELECT FROM fleeting)",
     ] {
         assert!(!traits(sql).replica_safe, "{sql}");
     }
@@ -87,6 +89,10 @@ fn taints() {
         "SELECT lo_open(1, 2)",
         "SELECT dblink_connect('x')",
         "SELECT currval('s'), lastval()",
+        "SELECT nextval('s')",
+        "SELECT setval('s', 1)",
+        "INSERT INTO notes (id) VALUES (nextval('s'))",
+        "CREATE TABLE x AS SELECT nextval('s')",
         "SELECT opaque_fn()",
         "SELECT nowhere.f()",
         "INSERT INTO home_coded (id) VALUES (1)",
@@ -101,7 +107,6 @@ fn taints() {
     }
     for sql in [
         "SELECT 1",
-        "SELECT nextval('s')",
         "SELECT pg_advisory_xact_lock(1)",
         "SELECT pg_notify('a', 'b')",
         "SELECT clean_fn()",
@@ -115,6 +120,26 @@ fn taints() {
         "SELECT * FROM notes WHERE body = 'x' AND id = 3",
     ] {
         assert_eq!(traits(sql).taints, None, "{sql}");
+    }
+}
+
+/// What an earlier statement of the session drew is on its connection alone.
+#[test]
+fn needs_pin() {
+    for (sql, expect) in [
+        ("SELECT currval('s')", Some("function currval")),
+        ("SELECT 1 FROM notes WHERE id = pg_catalog.lastval()", Some("function lastval")),
+        ("INSERT INTO notes (id) VALUES (LastVal())", Some("function lastval")),
+        ("CREATE TABLE x AS SELECT currval('s')", Some("function currval")),
+        ("COPY (SELECT lastval()) TO STDOUT", Some("function lastval")),
+        ("EXPLAIN ANALYZE SELECT lastval()", Some("function lastval")),
+        ("NOTHING KNOWN lastval", Some("function lastval")),
+        ("SELECT nextval('s')", None),
+        ("SELECT other.currval('s')", None),
+        ("SELECT 'lastval'", None),
+        ("INSERT INTO notes (id) VALUES (1)", None),
+    ] {
+        assert_eq!(traits(sql).needs_pin.as_deref(), expect, "{sql}");
     }
 }
 

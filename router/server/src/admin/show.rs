@@ -197,6 +197,7 @@ fn distributions(snapshot: &Snapshot) -> Vec<Row> {
         .relations
         .values()
         .flat_map(|s| s.values())
+        .filter(|r| r.kind != RelationKind::Index)
         .map(|r| r.placement.clone())
         .collect();
     let row = |d: &shardgate_plan::snapshot::Distribution| {

@@ -142,6 +142,9 @@ fn snapshot() -> Snapshot {
             inherits: false,
             view: None,
             row_security: false,
+            blind_code: None,
+            blind_read: None,
+            unlogged: false,
         };
         (name.to_owned(), Arc::new(relation))
     };
@@ -170,6 +173,9 @@ fn snapshot() -> Snapshot {
         types: Default::default(),
         search_paths: HashMap::new(),
         schemas: Default::default(),
+        blind_functions: Default::default(),
+        blind_of_row: Default::default(),
+        blind_operators: Default::default(),
     }
 }
 

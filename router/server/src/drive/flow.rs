@@ -107,6 +107,7 @@ impl Drive {
             Poll::Pending => return false,
             Poll::Ready(Ok(count)) if count > 0 => {
                 read = count;
+                attached.heard = true;
                 self.session
                     .on_backend(slot, &mut attached.inbox.buffer, &mut self.out);
             }

@@ -50,6 +50,8 @@ pub(super) struct Attached {
     pub errand: Errand,
     /// The session knows of it.
     pub told: bool,
+    /// Something was read from it since the session's marks were last raised for it.
+    pub heard: bool,
     /// Its end of file was read.
     pub lost: bool,
     pub write_broken: bool,
@@ -96,7 +98,6 @@ impl Drive {
     /// Chooses a server and asks its pool.
     fn seek(&mut self, slot: Slot, errand: Errand) {
         let metrics = Arc::clone(&self.shared.metrics);
-        let health = &self.shared.health;
         let errand = Errand {
             attempts: errand.attempts + 1,
             ..errand
@@ -104,7 +105,9 @@ impl Drive {
         let replica = match errand.wanted {
             Wanted::Primary => None,
             Wanted::Replica => {
-                let found = health.replica(errand.shard, &self.marks.of(errand.shard));
+                self.mark_what_was_seen(errand.shard);
+                let marks = self.marks.of(errand.shard);
+                let found = self.shared.health.replica(errand.shard, &marks);
                 let counter = if found.is_some() {
                     &metrics.reads_on_replica
                 } else {
@@ -113,7 +116,7 @@ impl Drive {
                 counter.increment();
                 found
             }
-            Wanted::ReplicaOnly => match health.any_replica(errand.shard) {
+            Wanted::ReplicaOnly => match self.shared.health.any_replica(errand.shard) {
                 Some(found) => Some(found),
                 None => {
                     self.events.push_back(Event::CheckoutFailed {
@@ -192,6 +195,7 @@ impl Drive {
             inbox,
             errand,
             told: false,
+            heard: false,
             lost: false,
             write_broken: false,
         };

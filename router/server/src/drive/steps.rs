@@ -4,10 +4,12 @@ use super::Drive;
 use super::slots::{Attached, Cancelling, Place};
 use crate::backend::Link;
 use crate::cancel;
+use crate::health::Health;
 use crate::mailbox::Letter;
-use crate::marks::Deed;
+use crate::marks::{Deed, Marks};
 use bytes::BytesMut;
 use shardgate_session::{Backend, Event, Slot, Step, Wanted};
+use shardgate_shard_map::ShardId;
 use shardgate_wire::frontend::put;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,18 +113,22 @@ impl Drive {
 
     fn settled(&mut self, slot: Slot, wrote: bool) {
         self.shared.metrics.transactions.increment();
-        let Some(Place::Attached(attached)) = self.places.get(usize::from(slot.0)) else {
-            return;
-        };
-        let errand = attached.errand;
-        let deed = match (wrote, errand.wanted) {
-            (true, _) => Deed::Wrote,
-            (false, Wanted::Primary | Wanted::Replica) => Deed::Read,
-            (false, Wanted::ReplicaOnly) => Deed::ReadAnyway,
-        };
-        let endpoint = attached.link.place.pool().endpoint.id;
-        self.marks
-            .settled(errand.shard, endpoint, deed, &self.shared.health);
+        if let Some(Place::Attached(attached)) = self.places.get_mut(usize::from(slot.0)) {
+            mark(&mut self.marks, attached, wrote, &self.shared.health);
+        }
+    }
+
+    /// A transaction that has failed, or is still open, was read from all the same: the client has seen its rows, and a
+    /// replica must not show it an earlier state.
+    pub(super) fn mark_what_was_seen(&mut self, shard: ShardId) {
+        for place in &mut self.places {
+            if let Place::Attached(attached) = place
+                && attached.heard
+                && attached.errand.shard == shard
+            {
+                mark(&mut self.marks, attached, false, &self.shared.health);
+            }
+        }
     }
 
     fn release(&mut self, slot: Slot, backend: Option<Box<Backend>>) {
@@ -139,9 +145,16 @@ impl Drive {
                 }
             });
         let pending = pending.unwrap_or_default();
-        let Place::Attached(attached) = self.take_place(slot) else {
+        let Place::Attached(mut attached) = self.take_place(slot) else {
             return;
         };
+        // The first backend was asked for no more than whether the start-up settings are right.
+        let started = std::mem::replace(&mut self.state.started, true);
+        if started && attached.heard {
+            // What was lost may have been committed.
+            let wrote = backend.is_none();
+            mark(&mut self.marks, &mut attached, wrote, &self.shared.health);
+        }
         let Attached {
             link,
             inbox,
@@ -239,6 +252,19 @@ impl Drive {
         self.events
             .push_back(Event::CancelDone { slot, sent: true });
     }
+}
+
+/// Raises the session's marks for what was done on a backend so far.
+fn mark(marks: &mut Marks, attached: &mut Attached, wrote: bool, health: &Health) {
+    attached.heard = false;
+    let errand = attached.errand;
+    let deed = match (wrote, errand.wanted) {
+        (true, _) => Deed::Wrote,
+        (false, Wanted::Primary | Wanted::Replica) => Deed::Read,
+        (false, Wanted::ReplicaOnly) => Deed::ReadAnyway,
+    };
+    let endpoint = attached.link.place.pool().endpoint.id;
+    marks.settled(errand.shard, endpoint, deed, health);
 }
 
 fn give_back(link: Box<Link>) {

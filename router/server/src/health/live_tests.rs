@@ -203,6 +203,9 @@ pub(crate) fn snapshot(hosts: Vec<Host>) -> Arc<Snapshot> {
         types: Default::default(),
         search_paths: HashMap::default(),
         schemas: Default::default(),
+        blind_functions: Default::default(),
+        blind_of_row: Default::default(),
+        blind_operators: Default::default(),
     })
 }
 

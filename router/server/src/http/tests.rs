@@ -87,6 +87,9 @@ fn snapshot(port: u16) -> Snapshot {
         types: Default::default(),
         search_paths: HashMap::new(),
         schemas: Default::default(),
+        blind_functions: Default::default(),
+        blind_of_row: Default::default(),
+        blind_operators: Default::default(),
     }
 }
 

@@ -125,6 +125,7 @@ async fn connections_are_shared_and_never_lost() {
         metrics: Arc::default(),
         runtime: tokio::runtime::Handle::current(),
         tickets: AtomicU64::new(1),
+        crowded: Mutex::default(),
     };
     let pools = Pools::new(context);
     let role = pools.of_role(&"postgres".into(), None);

@@ -19,7 +19,7 @@ use crate::health::{Endpoint, EndpointId, Health};
 use crate::metrics::Metrics;
 use shardgate_session::ClientKeys;
 use shardgate_wire::scram::Credentials;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub struct Context {
     /// Connections are opened by tasks of their own, also when one is dropped outside of a task.
     runtime: tokio::runtime::Handle,
     tickets: AtomicU64,
+    /// Servers that have refused a connection because they have too many (53300).
+    crowded: Mutex<HashSet<EndpointId>>,
 }
 
 /// All pools of all roles.
@@ -78,6 +80,7 @@ impl Context {
             metrics,
             runtime: tokio::runtime::Handle::current(),
             tickets: AtomicU64::new(1),
+            crowded: Mutex::default(),
         }
     }
 
@@ -130,9 +133,14 @@ impl Pools {
     /// What is due by time: waits that have lasted too long, idle connections that are old, dead or of a server that is
     /// no longer used, and pools that nobody needs.
     pub fn tick(&self, now: Instant) {
-        for pool in self.all() {
+        let all = self.all();
+        for endpoint in std::mem::take(&mut *lock(&self.context.crowded)) {
+            make_room(&all, endpoint);
+        }
+        for pool in &all {
             pool.tick(now);
         }
+        drop(all);
         let mut roles = lock(&self.roles);
         roles.retain(|_, role| {
             let mut pools = lock(&role.pools);
@@ -155,6 +163,17 @@ impl Pools {
         for pool in self.all() {
             pool.renew();
         }
+    }
+}
+
+/// Closes the connection to a server that was not used for longest, whatever its role, for another role has none left.
+fn make_room(pools: &[Arc<Pool>], endpoint: EndpointId) {
+    let there = pools.iter().filter(|pool| pool.endpoint.id == endpoint);
+    let oldest = there
+        .filter_map(|pool| Some((pool.idle_since()?, pool)))
+        .min_by_key(|(since, _)| *since);
+    if let Some((_, pool)) = oldest {
+        pool.close_oldest();
     }
 }
 

@@ -83,6 +83,10 @@ fn judge(pool: &Pool, error: ConnectError) -> (PgError, bool) {
         }
         // Its own words and code: who may not log in, or which database is missing, is the client's business.
         ConnectError::Server(error) => {
+            // With connections of its own the pool can wait for one of them.
+            if error.sqlstate == "53300" && lock(&pool.state).links.is_empty() {
+                lock(&pool.context.crowded).insert(pool.endpoint.id);
+            }
             let hopeless = matches!(
                 error.sqlstate.class(),
                 "28" | "3D" | "42" | "22" | "0A" | "55"

@@ -356,6 +356,16 @@ impl Pool {
         drop(idle);
     }
 
+    /// Since when the connection is idle that was not used for longest.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        lock(&self.state).idle.first().map(|link| link.idle_since)
+    }
+
+    pub(super) fn close_oldest(&self) {
+        let oldest = lock(&self.state).take_oldest();
+        drop(oldest);
+    }
+
     pub(super) fn is_disused(&self) -> bool {
         let state = lock(&self.state);
         state.total == 0 && state.waiters.is_empty()

@@ -9,9 +9,12 @@ mod dml;
 mod expr;
 mod from;
 mod function;
+mod operator;
+mod queries;
 mod select;
 mod syntax;
 mod types;
+mod value;
 
 use crate::facts::Name;
 use crate::keywords;
@@ -99,9 +102,12 @@ fn unsupported<T>(what: &str) -> Lowered<T> {
 /// A name that may be any word: a column's label, a part behind a dot.
 fn label(ident: Ident) -> Lowered<String> {
     match ident.quote_style {
-        // The parser takes `$1` for a name behind a dot.
-        None if ident.value.starts_with('$') => {
-            Err("a parameter stands where a name should".to_owned())
+        // The parser takes `$1` behind a dot, or `@x`, for a name.
+        None if ident
+            .value
+            .starts_with(|c: char| c.is_ascii() && c != '_' && !c.is_ascii_alphabetic()) =>
+        {
+            Err(format!("\"{}\" stands where a name should", ident.value))
         }
         None | Some('"') => Ok(ident.value),
         // The parser takes strings for names: `'a' 'b'` is a constant with an alias to it.

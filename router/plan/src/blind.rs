@@ -1,0 +1,139 @@
+//! Code that planning does not see into and that may reach a table of which the home shard has only a part: functions,
+//! operators and types of the user, and triggers, policies, defaults and checks of home tables. It is refused.
+//!
+//! Which code that is, the catalog concludes; see `Snapshot::blind_functions`. A database of home tables has none.
+
+use crate::decision::Refusal;
+use crate::ir::LeafRelation;
+use crate::path::Target;
+use crate::query::{Checked, Planned};
+use crate::snapshot::{Relation, Snapshot};
+use crate::utility;
+
+const HINT_DECLARE: &str = "If it needs only home tables, declare that: INSERT INTO shardgate.function_class VALUES ('name(types)', 'clean'). Otherwise choose the shard by hand with SET shardgate.shard.";
+
+impl Planned<'_, '_> {
+    /// Functions, operators and types of the statement and of its views, and the code of its relations.
+    pub(crate) fn nothing_blind(&self) -> Checked {
+        let seen = &self.resolver.seen;
+        let snapshot = self.snapshot;
+        let mut called = seen
+            .functions
+            .iter()
+            .filter(|name| name.schema.as_deref() != Some("pg_catalog"));
+        if let Some(refusal) = called.find_map(|name| of_function(&name.name, snapshot)) {
+            return Err(refusal);
+        }
+        // `row.f` may be a call of f(row): wherever the word stands.
+        let mut words = self.facts.identifiers.iter();
+        if let Some(word) = words.find(|word| snapshot.blind_of_row.contains(*word))
+            && let Some(refusal) = of_function(word, snapshot)
+        {
+            return Err(refusal);
+        }
+        // Only the first operator or type of the user is noted, so any of them may be met.
+        if let Some(op) = &seen.user_operator
+            && let Some((name, why)) = either(op, &snapshot.blind_operators)
+        {
+            return Err(refuse(format!("operator {name}"), why));
+        }
+        if seen.user_type.is_some() {
+            let mut types = snapshot.types.iter();
+            if let Some(refusal) = types.find_map(|ty| of_function(ty, snapshot)) {
+                return Err(refusal);
+            }
+        }
+        for leaf in &self.resolver.leaves {
+            if let LeafRelation::Known(relation) = &leaf.relation
+                && let Some(refusal) = of_relation(relation, leaf.written)
+            {
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The operator itself if it is among them, else any of them.
+fn either<'s>(
+    op: &str,
+    blind: &'s std::collections::HashMap<String, String>,
+) -> Option<(&'s String, &'s String)> {
+    blind
+        .get_key_value(op)
+        .or_else(|| blind.iter().min_by_key(|(name, _)| name.as_str()))
+}
+
+/// Statements that run expressions which they hold, or code that is stored with a relation.
+const RUN_EXPRESSIONS: &[&str] = &[
+    "ALTER DOMAIN",
+    "ALTER TABLE",
+    "CREATE INDEX",
+    "CREATE MATERIALIZED VIEW",
+    "CREATE TABLE AS",
+];
+const RUN_STORED_CODE: &[&str] = &["REFRESH MATERIALIZED VIEW", "TRUNCATE TABLE"];
+
+impl utility::Planned<'_> {
+    /// DDL and TRUNCATE run no code that may reach other tables.
+    pub(crate) fn nothing_blind(&self) -> Checked {
+        let targets = self.targets();
+        let relations: Vec<&Relation> = targets
+            .iter()
+            .filter_map(|target| match target {
+                Target::Known(relation) | Target::Ambiguous(relation) => Some(relation.as_ref()),
+                Target::Temporary | Target::System | Target::Unknown => None,
+            })
+            .collect();
+        if RUN_STORED_CODE.contains(&self.utility.tag) {
+            let mut relations = relations.iter();
+            return relations
+                .find_map(|relation| of_relation(relation, true))
+                .map_or(Ok(()), Err);
+        }
+        if !RUN_EXPRESSIONS.contains(&self.utility.tag) {
+            return Ok(());
+        }
+        // The expressions of DDL are not modelled: every word may be a call that is no column of the table.
+        let is_column = |word: &String| {
+            let mut columns = relations.iter().flat_map(|relation| &relation.columns);
+            columns.any(|column| column.name == *word)
+        };
+        let mut words = self.facts.identifiers.iter().filter(|word| !is_column(word));
+        words
+            .find_map(|word| of_function(word, self.snapshot))
+            .map_or(Ok(()), Err)
+    }
+}
+
+/// The refusal to call a function, if it may reach more than home tables.
+fn of_function(name: &str, snapshot: &Snapshot) -> Option<Refusal> {
+    let why = snapshot.blind_functions.get(name)?;
+    Some(refuse(format!("function {name}"), why))
+}
+
+/// The refusal to change or read a relation, if that runs such code.
+pub(crate) fn of_relation(relation: &Relation, written: bool) -> Option<Refusal> {
+    let (verb, why) = match (&relation.blind_code, &relation.blind_read) {
+        (Some(why), _) if written => ("changed", why),
+        (_, Some(why)) => ("read", why),
+        (Some(_) | None, None) => return None,
+    };
+    Some(Refusal::unsupported(
+        format!("table \"{}\" cannot be {verb} here", relation.name),
+        format!(
+            "{why}; on the home shard that would see only a part of the rows of distributed tables."
+        ),
+        HINT_DECLARE,
+    ))
+}
+
+fn refuse(what: String, why: &str) -> Refusal {
+    Refusal::unsupported(
+        format!("{what} cannot be called here"),
+        format!(
+            "{why}; on the home shard that would see only a part of the rows of distributed tables."
+        ),
+        HINT_DECLARE,
+    )
+}
