@@ -23,7 +23,7 @@ pub(crate) struct Blind {
     pub(crate) written: HashMap<u32, String>,
     /// Relations that run such code when they are read: policies.
     pub(crate) read: HashMap<u32, String>,
-    /// By bare name: functions, and types whose values are checked by such functions.
+    /// By bare name: functions, and types whose values are checked or cast by such functions.
     pub(crate) by_name: HashMap<String, String>,
     /// Names of those functions that may be called as `row.name`.
     pub(crate) of_row: HashSet<String>,
@@ -60,7 +60,9 @@ impl Suspect {
                 .iter()
                 .any(|run| self.words.iter().any(|operator| run.contains(operator)));
         }
-        self.words.iter().all(|word| text.words.contains(word.as_str()))
+        self.words
+            .iter()
+            .all(|word| text.words.contains(word.as_str()))
     }
 }
 
@@ -115,7 +117,10 @@ impl Blind {
 
     /// Why an expression may reach more than home tables.
     fn code_in(&self, expression: &RawExpression) -> Option<&str> {
-        let function = expression.functions.iter().find_map(|id| self.functions.get(id));
+        let function = expression
+            .functions
+            .iter()
+            .find_map(|id| self.functions.get(id));
         let ty = || expression.types.iter().find_map(|id| self.types.get(id));
         // A part that is not understood may call any of them.
         let strange = || {
@@ -198,18 +203,27 @@ impl<'r> Search<'r> {
                     words: vec![operator.name.clone()],
                     operator: true,
                     if_written: false,
-                    reason: format!("uses operator {}, whose function may reach other tables", operator.name),
+                    reason: format!(
+                        "uses operator {}, whose function may reach other tables",
+                        operator.name
+                    ),
                 });
             }
         }
         for ty in &self.raw.types {
-            let own = ty.checks.iter().find_map(|check| blind.code_in(check).map(str::to_owned));
+            // A cast is made by whoever owns one of its types, so one of them is not of pg_catalog.
+            let cast = ty.casts.iter().find_map(|id| blind.functions.get(id));
+            let check = || ty.checks.iter().find_map(|check| blind.code_in(check));
+            let own = cast.map(String::as_str).or_else(check).map(str::to_owned);
             let Some(why) = own.or_else(|| blind.types.get(&ty.base).cloned()) else {
                 continue;
             };
             if blind.types.insert(ty.oid, why.clone()).is_none() {
                 blind.by_name.insert(ty.name.clone(), why);
-                let reason = format!("uses type {}, whose checks may reach other tables", ty.name);
+                let reason = format!(
+                    "uses type {}, whose checks or casts may reach other tables",
+                    ty.name
+                );
                 found.push(Suspect::of(&ty.name, false, reason));
             }
         }
@@ -219,7 +233,12 @@ impl<'r> Search<'r> {
     /// A view over suspects is one itself, and so is what changes a table through a view.
     fn views(&mut self, fresh: &[Suspect], blind: &mut Blind) -> Vec<Suspect> {
         let mut found = Vec::new();
-        for view in self.raw.relations.iter().filter(|r| matches!(r.kind, 'v' | 'm')) {
+        for view in self
+            .raw
+            .relations
+            .iter()
+            .filter(|r| matches!(r.kind, 'v' | 'm'))
+        {
             let reason = |why: &str| format!("uses view {}, which {why}", full_name(view));
             let mut text = Text::of(&view.words);
             text.writes = false;
@@ -250,7 +269,11 @@ impl<'r> Search<'r> {
             if !blind.read.contains_key(&relation.oid)
                 && let Some(why) = code_of(relation, true, fresh, blind)
             {
-                found.push(Suspect::of(&relation.name, false, table_reason(relation, &why)));
+                found.push(Suspect::of(
+                    &relation.name,
+                    false,
+                    table_reason(relation, &why),
+                ));
                 blind.read.insert(relation.oid, why);
             }
             if !blind.written.contains_key(&relation.oid)
@@ -258,7 +281,11 @@ impl<'r> Search<'r> {
                     .or_else(|| expressions_of(relation, blind))
                     .or_else(|| blind.read.get(&relation.oid).cloned())
             {
-                found.push(Suspect::of(&relation.name, true, table_reason(relation, &why)));
+                found.push(Suspect::of(
+                    &relation.name,
+                    true,
+                    table_reason(relation, &why),
+                ));
                 blind.written.insert(relation.oid, why);
             }
         }
@@ -331,9 +358,12 @@ fn expressions_of(relation: &RawRelation, blind: &Blind) -> Option<String> {
         let why = blind.code_in(column.default.as_ref()?)?;
         Some(format!("the default of column \"{}\" {why}", column.name))
     });
-    let checks = relation.expressions.iter().filter_map(|(what, expression)| {
-        blind.code_in(expression).map(|why| format!("{what} {why}"))
-    });
+    let checks = relation
+        .expressions
+        .iter()
+        .filter_map(|(what, expression)| {
+            blind.code_in(expression).map(|why| format!("{what} {why}"))
+        });
     let written = matches!(relation.kind, 'r' | 'p' | 'f');
     let domains = relation.columns.iter().filter_map(|column| {
         let why = blind.types.get(&column.ty).filter(|_| written)?;

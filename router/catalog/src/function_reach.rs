@@ -55,7 +55,10 @@ pub(crate) fn read(language: &str, name: &str, text: &str, defaults: &str) -> Ra
 }
 
 fn is_dynamic(name: &str) -> bool {
-    DYNAMIC.contains(&name) || DYNAMIC_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    DYNAMIC.contains(&name)
+        || DYNAMIC_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 fn runs_text(name: &str) -> String {
@@ -135,11 +138,19 @@ mod tests {
         check("sql", "select E'\\'' || users", "1 e g select users ||");
         check("plpgsql", "do 'select users'", "1 do g select users");
         check("plpgsql", "execute 'x'", "! it runs SQL that it makes");
-        check("plpgsql", "EXECUTE $q$ x $q$", "! it runs SQL that it makes");
+        check(
+            "plpgsql",
+            "EXECUTE $q$ x $q$",
+            "! it runs SQL that it makes",
+        );
         check("sql", "select u&\"\\0075sers\"", "! its text hides names");
         check("sql", "select query_to_xml('x')", "! query_to_xml reads");
         check("plpython3u", "pass", "! it is written in plpython3u");
-        check("internal", "query_to_xmlschema", "! query_to_xmlschema reads");
+        check(
+            "internal",
+            "query_to_xmlschema",
+            "! query_to_xmlschema reads",
+        );
         check("c", "crosstab", "! crosstab reads");
         check("c", "users", "g");
     }

@@ -58,9 +58,9 @@ pub use follow::{Follower, FollowerOptions, FollowerState};
 pub use guard::GUARD;
 pub use load::{Held, load};
 pub use raw::{
-    RawBody, RawCode, RawColumn, RawDistribution, RawEpoch, RawExpression, RawForeignKey, RawFunction,
-    RawOperator, RawPathSetting, RawReach, RawRelation, RawShard, RawSnapshot, RawSystemFunction, RawTable,
-    RawType,
+    RawBody, RawCode, RawColumn, RawDistribution, RawEpoch, RawExpression, RawForeignKey,
+    RawFunction, RawOperator, RawPathSetting, RawReach, RawRelation, RawShard, RawSnapshot,
+    RawSystemFunction, RawTable, RawType,
 };
 pub use recover::{Recovered, recover};
 pub use schema::{InitOptions, Initialised, VERSION, init};

@@ -119,7 +119,9 @@ pub(crate) async fn types(tx: &Transaction<'_>) -> PgResult<Vec<RawType>> {
         .query(
             "SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, \
              t.typsubscript = 'pg_catalog.array_subscript_handler'::regproc, \
-             CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END \
+             CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END, \
+             ARRAY(SELECT c.castfunc FROM pg_catalog.pg_cast c \
+                 WHERE c.castfunc <> 0 AND t.oid IN (c.castsource, c.casttarget) ORDER BY 1) \
              FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
              WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
              AND n.nspname !~ '^pg_(toast_)?temp_' ORDER BY t.oid",
@@ -136,6 +138,7 @@ pub(crate) async fn types(tx: &Transaction<'_>) -> PgResult<Vec<RawType>> {
             array: row.get(4),
             base: row.get(5),
             checks: checks.remove(&row.get(0)).unwrap_or_default(),
+            casts: row.get(6),
         })
         .collect())
 }

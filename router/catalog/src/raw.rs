@@ -221,6 +221,8 @@ pub struct RawType {
     pub base: u32,
     /// Checks of a domain.
     pub checks: Vec<RawExpression>,
+    /// Functions of casts from and to it.
+    pub casts: Vec<u32>,
 }
 
 /// `ALTER ROLE .. SET search_path` and its kin; None stands for all roles, or all databases.

@@ -38,7 +38,9 @@ impl InDoubt {
     /// The key of its decision row.
     fn decision(&self) -> &str {
         // The last part is the shard's.
-        self.gid.rsplit_once(':').map_or(self.gid.as_str(), |(decision, _)| decision)
+        self.gid
+            .rsplit_once(':')
+            .map_or(self.gid.as_str(), |(decision, _)| decision)
     }
 
     /// Its maker may still be about to decide.

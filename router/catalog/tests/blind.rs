@@ -38,9 +38,7 @@ async fn what_may_reach_a_distributed_table_is_known() {
         ..DistributeRequest::default()
     };
     let caller = Caller::default();
-    distribute_table(&mut cluster.home, &request)
-        .await
-        .unwrap();
+    distribute_table(&mut cluster.home, &request).await.unwrap();
     reference_table(&mut cluster.home, "public.countries", &caller)
         .await
         .unwrap();
@@ -91,15 +89,35 @@ fn functions(snapshot: &Snapshot) {
         ),
         (
             "reads_view",
-            Some("its text uses view public.old_users, which reads or writes distributed table public.users"),
+            Some(
+                "its text uses view public.old_users, which reads or writes distributed table public.users",
+            ),
         ),
         ("dynamic", Some("it runs SQL that it makes (EXECUTE)")),
-        ("by_text", Some("query_to_xml reads tables that it is told by name or by a query's text")),
-        ("renamed_builtin", Some("query_to_xml reads tables that it is told by name or by a query's text")),
-        ("aggregated", Some("its text calls add_count, which may reach other tables")),
-        ("uses_operator", Some("its text uses operator <##>, whose function may reach other tables")),
-        ("changes_country", Some("its text changes reference table public.countries")),
-        ("fires", Some("its text uses table public.triggered, where trigger \"tr\" calls note_count")),
+        (
+            "by_text",
+            Some("query_to_xml reads tables that it is told by name or by a query's text"),
+        ),
+        (
+            "renamed_builtin",
+            Some("query_to_xml reads tables that it is told by name or by a query's text"),
+        ),
+        (
+            "aggregated",
+            Some("its text calls add_count, which may reach other tables"),
+        ),
+        (
+            "uses_operator",
+            Some("its text uses operator <##>, whose function may reach other tables"),
+        ),
+        (
+            "changes_country",
+            Some("its text changes reference table public.countries"),
+        ),
+        (
+            "fires",
+            Some("its text uses table public.triggered, where trigger \"tr\" calls note_count"),
+        ),
         ("in_comment", None),
         ("reads_country", None),
         ("reads_home", None),
@@ -112,8 +130,11 @@ fn functions(snapshot: &Snapshot) {
         assert_eq!(why, expect, "{name}");
     }
     assert!(snapshot.blind_functions.contains_key("counted"), "a domain");
-    let of_row: Vec<&String> = snapshot.blind_of_row.iter().collect();
-    assert_eq!(of_row, ["orders_of"]);
+    assert!(snapshot.blind_functions.contains_key("pair"), "a cast");
+    assert!(!snapshot.blind_functions.contains_key("plain"), "a type");
+    let mut of_row: Vec<&String> = snapshot.blind_of_row.iter().collect();
+    of_row.sort();
+    assert_eq!(of_row, ["from_pair", "orders_of"]);
     let operators: Vec<&String> = snapshot.blind_operators.keys().collect();
     assert_eq!(operators, ["<##>"]);
 }
@@ -123,19 +144,55 @@ fn tables_with_code(snapshot: &Snapshot) {
         ("notes", None, None),
         ("quiet", None, None),
         ("triggered", Some("trigger \"tr\" calls note_count"), None),
-        ("conditional", Some("trigger \"tr\" calls count_users, which"), None),
-        ("ruled", Some("rule \"r\" reads or writes distributed table"), None),
-        ("policed", Some("policy \"p\" reads or writes"), Some("policy \"p\" reads or writes")),
+        (
+            "conditional",
+            Some("trigger \"tr\" calls count_users, which"),
+            None,
+        ),
+        (
+            "ruled",
+            Some("rule \"r\" reads or writes distributed table"),
+            None,
+        ),
+        (
+            "policed",
+            Some("policy \"p\" reads or writes"),
+            Some("policy \"p\" reads or writes"),
+        ),
         ("policed_off", Some("policy \"p\" reads or writes"), None),
         ("policed_home", None, None),
-        ("defaulted", Some("the default of column \"n\" calls count_users"), None),
-        ("checked", Some("check constraint \"c\" calls count_users"), None),
-        ("of_domain", Some("the type of column \"n\" calls count_users"), None),
-        ("owner", Some("its changes reach table public.owned: trigger \"tr\""), None),
+        (
+            "defaulted",
+            Some("the default of column \"n\" calls count_users"),
+            None,
+        ),
+        (
+            "checked",
+            Some("check constraint \"c\" calls count_users"),
+            None,
+        ),
+        (
+            "of_domain",
+            Some("the type of column \"n\" calls count_users"),
+            None,
+        ),
+        (
+            "owner",
+            Some("its changes reach table public.owned: trigger \"tr\""),
+            None,
+        ),
         ("owned", Some("trigger \"tr\" calls note_count"), None),
-        ("whole", Some("its changes reach table public.part: trigger \"tr\""), None),
+        (
+            "whole",
+            Some("its changes reach table public.part: trigger \"tr\""),
+            None,
+        ),
         ("stored", Some("its query calls count_users, which"), None),
-        ("triggered_view", Some("the view uses table public.triggered"), None),
+        (
+            "triggered_view",
+            Some("the view uses table public.triggered"),
+            None,
+        ),
     ] {
         let relation = snapshot.relation("public", name).unwrap();
         for (what, found, expect) in [
@@ -221,6 +278,10 @@ const SAMPLE: &str = "SET search_path = public;
     CREATE TABLE checked (n int8 CONSTRAINT c CHECK (count_users() > n));
     CREATE DOMAIN counted AS int8 CHECK (count_users() > VALUE);
     CREATE TABLE of_domain (n counted);
+    CREATE TYPE pair AS (a int, b int);
+    CREATE TYPE plain AS (a int, b int);
+    CREATE FUNCTION from_pair(pair) RETURNS int8 LANGUAGE sql AS 'SELECT count_users()';
+    CREATE CAST (pair AS int8) WITH FUNCTION from_pair(pair);
     CREATE TABLE owner (id int PRIMARY KEY);
     CREATE TABLE owned (id int REFERENCES owner ON DELETE CASCADE);
     CREATE TRIGGER tr BEFORE DELETE ON owned FOR EACH ROW EXECUTE FUNCTION note_count();

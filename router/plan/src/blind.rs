@@ -99,7 +99,11 @@ impl utility::Planned<'_> {
             let mut columns = relations.iter().flat_map(|relation| &relation.columns);
             columns.any(|column| column.name == *word)
         };
-        let mut words = self.facts.identifiers.iter().filter(|word| !is_column(word));
+        let mut words = self
+            .facts
+            .identifiers
+            .iter()
+            .filter(|word| !is_column(word));
         words
             .find_map(|word| of_function(word, self.snapshot))
             .map_or(Ok(()), Err)

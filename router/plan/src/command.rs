@@ -87,14 +87,18 @@ fn compile_copy(
         },
         None => {
             let path = SearchPath::effective(snapshot, context);
-            let blind = names.iter().find_map(|name| match path.relation(name, snapshot, context) {
-                crate::path::Target::Known(relation) | crate::path::Target::Ambiguous(relation) => {
-                    blind::of_relation(relation, copy.from)
-                }
-                crate::path::Target::Temporary
-                | crate::path::Target::System
-                | crate::path::Target::Unknown => None,
-            });
+            let blind =
+                names
+                    .iter()
+                    .find_map(|name| match path.relation(name, snapshot, context) {
+                        crate::path::Target::Known(relation)
+                        | crate::path::Target::Ambiguous(relation) => {
+                            blind::of_relation(relation, copy.from)
+                        }
+                        crate::path::Target::Temporary
+                        | crate::path::Target::System
+                        | crate::path::Target::Unknown => None,
+                    });
             if let Some(refusal) = blind.filter(|_| snapshot.shards.len() > 1) {
                 return Compiled {
                     route: Route::Refused(refusal),

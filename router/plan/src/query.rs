@@ -150,10 +150,9 @@ impl Planned<'_, '_> {
         let passive =
             !self.resolver.seen.writes && !self.resolver.seen.into && !self.resolver.seen.locking;
         let only_copies = leaves.iter().all(is_reference);
-        let modelled =
-            self.resolver.seen.opaque.is_none()
-                && self.resolver.seen.user_operator.is_none()
-                && self.resolver.seen.catalog_type.is_none();
+        let modelled = self.resolver.seen.opaque.is_none()
+            && self.resolver.seen.user_operator.is_none()
+            && self.resolver.seen.catalog_type.is_none();
         if only_copies && passive && modelled && self.resolver.seen.user_type.is_none() {
             let everywhere = |name| class(name, self.snapshot).anywhere();
             if self.resolver.seen.functions.iter().all(everywhere) {
@@ -292,7 +291,9 @@ impl Planned<'_, '_> {
             bound,
             home_relation: home.map(|leaf| leaf.label.clone()).or_else(|| {
                 let ty = self.resolver.seen.catalog_type.as_ref()?;
-                Some(format!("a value of type {ty}, which is a number of the home shard's catalog,"))
+                Some(format!(
+                    "a value of type {ty}, which is a number of the home shard's catalog,"
+                ))
             }),
         };
         if !keyed.is_constant() {

@@ -43,8 +43,8 @@ pub struct Snapshot {
     /// Schemas that exist: `$user` counts only if there is one.
     pub schemas: HashSet<String>,
     /// Functions outside of pg_catalog, by bare name, that may read or write a relation that is not a home relation, and
-    /// why: on the home shard they would see only a part of the rows. Types whose checks call such a function are
-    /// among them. Empty if there are only home relations.
+    /// why: on the home shard they would see only a part of the rows. Types whose checks or casts
+    /// call such a function are among them. Empty if there are only home relations.
     pub blind_functions: HashMap<String, String>,
     /// Those of them that may be called as `row.function`.
     pub blind_of_row: HashSet<String>,

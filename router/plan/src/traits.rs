@@ -122,11 +122,18 @@ fn taint(resolver: &Resolver<'_>, sets_known: bool) -> Option<String> {
 /// `currval` and `lastval`: they answer what an earlier statement of the session drew.
 pub(crate) fn reads_session(name: &Name) -> bool {
     matches!(name.name.as_str(), "currval" | "lastval")
-        && name.schema.as_deref().is_none_or(|schema| schema == "pg_catalog")
+        && name
+            .schema
+            .as_deref()
+            .is_none_or(|schema| schema == "pg_catalog")
 }
 
 fn is_set_config(name: &Name) -> bool {
-    name.name == "set_config" && name.schema.as_deref().is_none_or(|schema| schema == "pg_catalog")
+    name.name == "set_config"
+        && name
+            .schema
+            .as_deref()
+            .is_none_or(|schema| schema == "pg_catalog")
 }
 
 /// The settings that the statement changes by set_config, if each call is an item of a select list without FROM and
@@ -149,13 +156,23 @@ fn set_configs(resolver: &Resolver<'_>, facts: &Facts) -> Vec<SetConfig> {
     let calls = if sets.is_empty() {
         0
     } else {
-        format!("{:?}", facts.statement).matches("name: \"set_config\"").count()
+        format!("{:?}", facts.statement)
+            .matches("name: \"set_config\"")
+            .count()
     };
-    if sets.len() == calls { sets } else { Vec::new() }
+    if sets.len() == calls {
+        sets
+    } else {
+        Vec::new()
+    }
 }
 
 fn set_config(item: &Item) -> Option<SetConfig> {
-    let Item::Expr { expr: Expr::Function(call), .. } = item else {
+    let Item::Expr {
+        expr: Expr::Function(call),
+        ..
+    } = item
+    else {
         return None;
     };
     let [Expr::Literal(Literal::String(name)), value, local] = call.args.as_slice() else {

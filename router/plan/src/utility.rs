@@ -85,7 +85,9 @@ impl Planned<'_> {
             replica_safe: false,
             read_only: false,
             taints,
-            needs_pin: by_query.as_ref().and_then(|traits| traits.needs_pin.clone()),
+            needs_pin: by_query
+                .as_ref()
+                .and_then(|traits| traits.needs_pin.clone()),
             temporary: temporary || by_query.is_some_and(|traits| traits.temporary),
             ddl: !NO_DDL.contains(&utility.tag),
             no_transaction: utility.no_transaction,

@@ -198,7 +198,8 @@ impl<'a> Resolver<'a> {
                 .user_type
                 .get_or_insert_with(|| ty.name.name.clone());
         }
-        if ty.name.name.starts_with("reg") || ["oid", "oidvector"].contains(&ty.name.name.as_str()) {
+        if ty.name.name.starts_with("reg") || ["oid", "oidvector"].contains(&ty.name.name.as_str())
+        {
             self.seen
                 .catalog_type
                 .get_or_insert_with(|| ty.name.name.clone());

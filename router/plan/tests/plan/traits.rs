@@ -128,10 +128,22 @@ fn taints() {
 fn needs_pin() {
     for (sql, expect) in [
         ("SELECT currval('s')", Some("function currval")),
-        ("SELECT 1 FROM notes WHERE id = pg_catalog.lastval()", Some("function lastval")),
-        ("INSERT INTO notes (id) VALUES (LastVal())", Some("function lastval")),
-        ("CREATE TABLE x AS SELECT currval('s')", Some("function currval")),
-        ("COPY (SELECT lastval()) TO STDOUT", Some("function lastval")),
+        (
+            "SELECT 1 FROM notes WHERE id = pg_catalog.lastval()",
+            Some("function lastval"),
+        ),
+        (
+            "INSERT INTO notes (id) VALUES (LastVal())",
+            Some("function lastval"),
+        ),
+        (
+            "CREATE TABLE x AS SELECT currval('s')",
+            Some("function currval"),
+        ),
+        (
+            "COPY (SELECT lastval()) TO STDOUT",
+            Some("function lastval"),
+        ),
         ("EXPLAIN ANALYZE SELECT lastval()", Some("function lastval")),
         ("NOTHING KNOWN lastval", Some("function lastval")),
         ("SELECT nextval('s')", None),
