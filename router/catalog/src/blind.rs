@@ -305,11 +305,12 @@ impl<'r> Search<'r> {
             ) else {
                 continue;
             };
-            if !blind.written.contains_key(&parent.oid) {
-                let why = format!("its changes reach table {}: {why}", full_name(child));
-                found.push(Suspect::of(&parent.name, true, table_reason(parent, &why)));
-                blind.written.insert(parent.oid, why);
+            if blind.written.contains_key(&parent.oid) {
+                continue;
             }
+            let why = format!("its changes reach table {}: {why}", full_name(child));
+            found.push(Suspect::of(&parent.name, true, table_reason(parent, &why)));
+            blind.written.insert(parent.oid, why);
         }
         found
     }

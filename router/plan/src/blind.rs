@@ -125,9 +125,7 @@ pub(crate) fn of_relation(relation: &Relation, written: bool) -> Option<Refusal>
     };
     Some(Refusal::unsupported(
         format!("table \"{}\" cannot be {verb} here", relation.name),
-        format!(
-            "{why}; on the home shard that would see only a part of the rows of distributed tables."
-        ),
+        detail(why),
         HINT_DECLARE,
     ))
 }
@@ -135,9 +133,13 @@ pub(crate) fn of_relation(relation: &Relation, written: bool) -> Option<Refusal>
 fn refuse(what: String, why: &str) -> Refusal {
     Refusal::unsupported(
         format!("{what} cannot be called here"),
-        format!(
-            "{why}; on the home shard that would see only a part of the rows of distributed tables."
-        ),
+        detail(why),
         HINT_DECLARE,
+    )
+}
+
+fn detail(why: &str) -> String {
+    format!(
+        "It may reach more than home tables: {why}. On the home shard it would see only a part of the rows of distributed tables."
     )
 }

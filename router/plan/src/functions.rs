@@ -299,8 +299,8 @@ const READS_PREFIXES: &[&str] = &[
 #[rustfmt::skip]
 const STATEFUL: &[&str] = &[
     "set_config", "setseed", "pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock",
-    "pg_try_advisory_lock_shared", "pg_advisory_unlock", "pg_advisory_unlock_shared", "pg_advisory_unlock_all",
-    "nextval", "currval", "lastval", "setval", "loread", "lowrite", "pg_backup_start", "pg_backup_stop", "pg_start_backup",
+    "pg_try_advisory_lock_shared", "pg_advisory_unlock", "pg_advisory_unlock_shared",
+    "currval", "lastval", "loread", "lowrite", "pg_backup_start", "pg_backup_stop", "pg_start_backup",
     "pg_stop_backup",
 ];
 

@@ -48,6 +48,15 @@ pub use explain::explain;
 use shardgate_sql::facts::{Facts, Statement};
 use snapshot::Snapshot;
 
+/// Whether an identifier of the statement is the name of a distributed or reference table, or of a view over one, in any
+/// schema.
+pub fn mentions_spread(facts: &Facts, snapshot: &Snapshot) -> bool {
+    facts
+        .identifiers
+        .iter()
+        .any(|word| reach::names_spread(word, snapshot))
+}
+
 /// Compiles one statement against one snapshot: where it goes, whatever its parameters.
 ///
 /// A statement inside of another (EXPLAIN, PREPARE, DECLARE) is compiled as if it stood alone.

@@ -35,7 +35,8 @@ pub(crate) fn of_query(resolver: &Resolver<'_>, facts: &Facts) -> Traits {
             .functions
             .iter()
             .find(|name| reads_session(name))
-            .map(|name| format!("function {}", name.name)),
+            .map(|name| format!("function {}", name.name))
+            .or_else(|| shows_connection(facts)),
         sets,
         temporary: seen.into_temporary
             || resolver
@@ -126,6 +127,15 @@ pub(crate) fn reads_session(name: &Name) -> bool {
             .schema
             .as_deref()
             .is_none_or(|schema| schema == "pg_catalog")
+}
+
+/// A view of what lives on the connection, where other clients' things may lie.
+fn shows_connection(facts: &Facts) -> Option<String> {
+    let view = facts
+        .identifiers
+        .iter()
+        .find(|word| word.as_str() == "pg_prepared_statements" || *word == "pg_prepared_statement")?;
+    Some(format!("view {view}"))
 }
 
 fn is_set_config(name: &Name) -> bool {

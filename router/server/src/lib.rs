@@ -16,6 +16,7 @@ pub mod listener;
 pub mod mailbox;
 pub mod marks;
 pub mod metrics;
+mod passwords;
 pub mod pool;
 mod random;
 mod recovery;

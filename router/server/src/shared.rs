@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::listener::Connections;
 use crate::metrics::Metrics;
+use crate::passwords::Passwords;
 use crate::pool::Pools;
 use crate::registry::Clients;
 use crate::verifier::Verifiers;
@@ -29,6 +30,7 @@ pub struct Shared {
     pub connections: Arc<Connections>,
     pub planner: Arc<Planner>,
     pub verifiers: Verifiers,
+    passwords: Passwords,
     /// What a client may send.
     pub client_limits: Limits,
     /// Prefix of global transaction ids: unique for the cluster, this router, and this run of it.
@@ -53,6 +55,7 @@ impl Shared {
             clients: Arc::new(Clients::new(config.router.id)),
             connections: Arc::default(),
             planner: Arc::new(Planner::new(config.limits.plan_cache_bytes as u64)),
+            passwords: Passwords::default(),
             verifiers: Verifiers::new(follower.config().clone()),
             client_limits: Limits::frontend(config.limits.message_bytes),
             pools: Pools::new(context),
@@ -105,12 +108,11 @@ impl Shared {
         crate::calls::call(self, role, search_path, call).await
     }
 
-    /// Loads a new snapshot because the schema was changed through this router.
+    /// Loads a new snapshot because the schema, or a role, was changed through this router.
     pub async fn refresh(&self) -> Result<Arc<Snapshot>, PgError> {
-        self.follower
-            .refresh(true)
-            .await
-            .map_err(|error| pg_error(&error))
+        let snapshot = self.follower.refresh(true).await;
+        self.passwords.level(self).await;
+        snapshot.map_err(|error| pg_error(&error))
     }
 
     /// What the console prints from.

@@ -48,6 +48,11 @@ impl Backend {
         self.custom_names.is_subset(own)
     }
 
+    /// RESET ALL was run here: all but the role is as it was after login.
+    pub(crate) fn was_reset(&mut self) {
+        self.applied.retain(|name, _| name == "role");
+    }
+
     /// Numbers a statement that is about to be parsed here; the oldest one makes room.
     pub(crate) fn remember(&mut self, key: Key, max: usize, out: &mut BytesMut) -> u64 {
         while self.prepared.len() >= max.max(1) {

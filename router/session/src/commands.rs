@@ -6,6 +6,7 @@ use crate::transaction::{Deeds, Transaction};
 use shardgate_plan::{Refusal, Route};
 use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::PgError;
+use std::collections::BTreeMap;
 
 /// Who carries out one statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,13 +107,16 @@ pub(crate) fn doer(
                 Doer::Follow
             }
         }
-        Command::ResetAll | Command::DiscardAll => {
-            if block_is_ours && !waiting_block {
-                Doer::Router
-            } else {
-                prelude
-            }
+        Command::DiscardAll if waiting_block => {
+            return Err(PgError::error(
+                "25001",
+                "DISCARD ALL cannot run inside a transaction block",
+            ));
         }
+        // In a block of the server it fails there.
+        Command::DiscardAll | Command::ResetAll if block_is_ours => Doer::Router,
+        Command::DiscardAll => Doer::Follow,
+        Command::ResetAll => return Err(reset_in_block("RESET ALL")),
         Command::Deallocate(_) | Command::Unlisten(_) => Doer::Router,
         Command::Discard(_) | Command::Fetch { .. } | Command::Close(_) | Command::Notify(_) => {
             Doer::Follow
@@ -180,6 +184,57 @@ fn setting_doer(planned: &Planned, transaction: &Transaction) -> Result<Doer, Pg
     })
 }
 
+/// RESET goes back to what the client sent at its start, which the server does not know; where the server could undo it,
+/// only the server could do it.
+fn reset_in_block(what: &str) -> PgError {
+    unsupported(&format!("{what} inside of a transaction or pipeline is not supported yet"))
+        .detail("The values of the client's start-up are the router's, and the server would have to undo them.")
+        .hint("Run it outside of transactions, or SET the values that you want.")
+}
+
+/// A RESET (or SET .. TO DEFAULT) of a setting that the client had sent at its start.
+pub(crate) fn resets_startup(
+    planned: &Planned,
+    startup: &BTreeMap<String, String>,
+    alone: bool,
+) -> Result<bool, PgError> {
+    let (name, local) = match &planned.facts.statement {
+        Statement::Command(Command::Reset(name)) => (name, false),
+        Statement::Command(Command::Set {
+            name,
+            value: None,
+            local,
+        }) => (name, *local),
+        Statement::Command(_)
+        | Statement::Empty
+        | Statement::Query(_)
+        | Statement::Explain { .. }
+        | Statement::Utility(_)
+        | Statement::Unparsed { .. } => return Ok(false),
+    };
+    if !startup.contains_key(&canonical_name(name)) {
+        return Ok(false);
+    }
+    if alone && !local {
+        Ok(true)
+    } else {
+        Err(reset_in_block(&format!("RESET {name}")))
+    }
+}
+
+/// Whether the meaning of names may be another for the statements behind it: schema changes, temporary objects, code that
+/// is not seen through.
+pub(crate) fn changes_schema(planned: &Planned) -> bool {
+    let traits = &planned.compiled.traits;
+    traits.ddl
+        || traits.temporary
+        || traits.taints.is_some()
+        || matches!(
+            planned.facts.statement,
+            Statement::Command(Command::Discard(_))
+        )
+}
+
 fn keeps_settings(transaction: &Transaction) -> bool {
     match transaction {
         Transaction::Virtual(block) => !block.failed && !block.touched.is_empty(),
@@ -207,7 +262,7 @@ pub(crate) fn check_setting(name: &str, values: &[String]) -> Result<(), PgError
         .map(|value| value.to_ascii_lowercase())
         .unwrap_or_default();
     match name {
-        "standard_conforming_strings" if ["off", "false", "no", "0", "f", "n", "of", "fa"].contains(&value.as_str()) => {
+        "standard_conforming_strings" if is_false(&value) => {
             Err(unsupported("standard_conforming_strings = off is not supported")
                 .detail("Backslashes in plain string constants would mean something else to the server than to the router."))
         }
@@ -227,6 +282,14 @@ pub(crate) fn check_setting(name: &str, values: &[String]) -> Result<(), PgError
     }
 }
 
+/// Postgres takes every prefix that is clear.
+fn is_false(value: &str) -> bool {
+    let value = value.trim();
+    value == "0"
+        || (!value.is_empty() && ("false".starts_with(value) || "no".starts_with(value)))
+        || (value.len() > 1 && "off".starts_with(value))
+}
+
 /// Notes what a statement that goes to a server will have done to the session.
 pub(crate) fn note_deeds(planned: &Planned, deeds: &mut Deeds, in_block: bool) {
     let traits = &planned.compiled.traits;
@@ -243,10 +306,7 @@ pub(crate) fn note_deeds(planned: &Planned, deeds: &mut Deeds, in_block: bool) {
     };
     match command {
         Command::Set { local, name, .. } => touch(deeds, canonical_name(name), *local && in_block),
-        Command::Reset(name) => {
-            deeds.reset.insert(canonical_name(name));
-            touch(deeds, canonical_name(name), false);
-        }
+        Command::Reset(name) => touch(deeds, canonical_name(name), false),
         Command::SetTransaction { session: true, .. } => {
             for name in [
                 "default_transaction_isolation",
@@ -256,7 +316,12 @@ pub(crate) fn note_deeds(planned: &Planned, deeds: &mut Deeds, in_block: bool) {
                 touch(deeds, name.to_string(), false);
             }
         }
-        Command::ResetAll | Command::DiscardAll => deeds.reset_all = true,
+        // Only as the last statement of a Query outside of a block.
+        Command::ResetAll => deeds.reset_all = true,
+        Command::Discard(_) => {
+            deeds.anything = true;
+            deeds.unread = true;
+        }
         Command::RollbackTo(_) => {
             deeds.rolled_back_to = true;
             deeds.unread |=
@@ -273,7 +338,7 @@ pub(crate) fn note_deeds(planned: &Planned, deeds: &mut Deeds, in_block: bool) {
         | Command::SetConstraints
         | Command::Show(_)
         | Command::ShowAll
-        | Command::Discard(_)
+        | Command::DiscardAll
         | Command::Prepare { .. }
         | Command::Execute { .. }
         | Command::Deallocate(_)

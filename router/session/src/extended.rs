@@ -6,7 +6,7 @@
 
 use crate::api::{Output, Slot};
 use crate::client::Flow;
-use crate::commands::{Doer, doer};
+use crate::commands::Doer;
 use crate::owed::{Entry, Kind, Purpose};
 use crate::planner::{Planned, Texts};
 use crate::route::{Aim, Reach};
@@ -93,7 +93,7 @@ impl Session {
         }
         self.refuse_if_failed(&planned)?;
         let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
-        let doer = doer(&planned, &self.transaction, in_pipeline)?;
+        let doer = self.doer(&planned, in_pipeline)?;
         if let shardgate_plan::Route::Refused(refusal) = &planned.compiled.route
             && doer == Doer::Planned
             && self.settings.shard.is_none()
@@ -177,7 +177,7 @@ impl Session {
         };
         self.refuse_if_failed(&planned)?;
         let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
-        let doer = doer(&planned, &self.transaction, in_pipeline)?;
+        let doer = self.doer(&planned, in_pipeline)?;
         if self.batch.path_changed && doer == Doer::Planned && self.snapshot.shards.len() > 1 {
             return Err(PgError::error(
                 "0A000",
@@ -206,6 +206,9 @@ impl Session {
                 .insert(Bytes::copy_from_slice(bind.portal), portal);
             self.made(reply::bind_complete, out);
             return Ok(Flow::Consumed);
+        }
+        if self.batch.schema_changed && doer == Doer::Planned && self.mentions_spread(&planned) {
+            return Err(crate::simple::schema_in_doubt());
         }
         let params: Vec<Param<'_>> = bind
             .params()
@@ -493,7 +496,7 @@ impl Session {
             return Flow::Consumed;
         };
         let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
-        match doer(&planned, &self.transaction, in_pipeline) {
+        match self.doer(&planned, in_pipeline) {
             Ok(Doer::Router) => {
                 let count = planned.facts.params;
                 self.made(
@@ -589,6 +592,7 @@ impl Session {
                     self.note(slot, &planned);
                 }
                 self.batch.path_changed |= crate::commands::changes_names(&planned);
+                self.batch.schema_changed |= crate::commands::changes_schema(&planned);
                 self.forward_portal(frame, kind, out);
                 self.batch.executed = true;
             }

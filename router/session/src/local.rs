@@ -127,7 +127,10 @@ impl Session {
             Command::Rollback { chain } => self.end_block("ROLLBACK", *chain),
             Command::Set { name, value, .. } => {
                 let name = canonical_name(name);
-                let own = name.strip_prefix("shardgate.").unwrap_or(&name).to_string();
+                let Some(own) = name.strip_prefix("shardgate.").map(str::to_string) else {
+                    self.reset_one(&name);
+                    return Ok(tag("SET"));
+                };
                 let value = value
                     .as_ref()
                     .and_then(|value| value.items.first())
@@ -137,7 +140,10 @@ impl Session {
             }
             Command::Reset(name) => {
                 let name = canonical_name(name);
-                self.set_own(name.strip_prefix("shardgate.").unwrap_or(&name), None)?;
+                match name.strip_prefix("shardgate.") {
+                    Some(own) => self.set_own(own, None)?,
+                    None => self.reset_one(&name),
+                }
                 Ok(tag("RESET"))
             }
             Command::Show(name) => self.show_own(&canonical_name(name)),
@@ -147,6 +153,8 @@ impl Session {
             }
             Command::DiscardAll => {
                 self.reset_all(out);
+                self.settings.wanted.remove("role");
+                self.settings.changed();
                 self.statements.clear();
                 self.portals.clear();
                 self.settings.temporary.clear();
@@ -302,6 +310,15 @@ impl Session {
         Ok(rows(name, TEXT, vec![value], "SHOW".to_string()))
     }
 
+    /// A setting goes back to the value of the client's start-up; the next backend is told so.
+    fn reset_one(&mut self, name: &str) {
+        self.settings.reset(name);
+        self.compare_params = true;
+        for place in self.places.iter_mut().flatten() {
+            place.prepared = false;
+        }
+    }
+
     fn reset_all(&mut self, out: &mut Output) {
         self.settings.reset_all();
         self.settings.role = self.options.default_role;
@@ -319,7 +336,7 @@ impl Session {
                 place.query("RESET ALL", crate::owed::Purpose::Prelude, buffer);
                 place.prepared = false;
                 if let Some(backend) = place.backend.as_mut() {
-                    backend.applied.clear();
+                    backend.was_reset();
                 }
             }
         }
@@ -340,7 +357,7 @@ impl Session {
     fn explain_route(&mut self, inner: &str) -> LocalResult {
         let planned = self.plan(inner, &[]);
         let in_pipeline = false;
-        let mut lines = match crate::commands::doer(&planned, &self.transaction, in_pipeline) {
+        let mut lines = match self.doer(&planned, in_pipeline) {
             Err(error) => vec![format!("Refused: {}", error.message)],
             Ok(crate::commands::Doer::Planned) => {
                 let by_hand = planned

@@ -14,6 +14,8 @@ pub(crate) struct Place {
     pub backend: Option<Box<Backend>>,
     /// Why the session must keep this very connection.
     pub pinned: Option<String>,
+    /// The pin was made for an Execute that has not begun: if it is skipped, there is no reason for the pin.
+    pub pin_pending: bool,
     pub cancel_pending: bool,
     /// Transaction status of the last ReadyForQuery.
     pub status: TxStatus,
@@ -37,6 +39,7 @@ impl Place {
             shard,
             backend: None,
             pinned: None,
+            pin_pending: false,
             cancel_pending: false,
             status: TxStatus::Idle,
             unsynced: false,

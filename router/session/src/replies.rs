@@ -63,7 +63,6 @@ impl Session {
 
     /// The rest of a long row. True: all input was taken and more is to come.
     fn pass_on(&mut self, slot: Slot, input: &mut BytesMut, out: &mut Output) -> bool {
-        let gone = self.client_gone;
         let Some(place) = self.place_mut(slot) else {
             return true;
         };
@@ -73,10 +72,8 @@ impl Session {
         let length = place.passing.min(input.len());
         place.passing -= length;
         let more = place.passing > 0;
-        if !gone {
-            out.client
-                .extend_from_slice(input.get(..length).unwrap_or_default());
-        }
+        out.client
+            .extend_from_slice(input.get(..length).unwrap_or_default());
         input.advance(length);
         more
     }
@@ -128,10 +125,8 @@ impl Session {
             }
             return false;
         }
-        if !self.client_gone {
-            out.client
-                .extend_from_slice(input.get(..end).unwrap_or_default());
-        }
+        out.client
+            .extend_from_slice(input.get(..end).unwrap_or_default());
         input.advance(end);
         if let Some(place) = self.place_mut(slot) {
             place.passing = part;
@@ -219,9 +214,7 @@ impl Session {
     }
 
     pub(crate) fn forward(&mut self, bytes: &[u8], out: &mut Output) {
-        if !self.client_gone {
-            out.client.extend_from_slice(bytes);
-        }
+        out.client.extend_from_slice(bytes);
     }
 
     /// ParameterDescription comes first, then RowDescription or NoData.
@@ -278,8 +271,14 @@ impl Session {
         status: Option<TxStatus>,
         out: &mut Output,
     ) {
-        if let (Some(status), Some(place)) = (status, self.place_mut(slot)) {
-            place.status = status;
+        if let Some(place) = self.place_mut(slot) {
+            place.pin_pending &= !matches!(entry.kind, Kind::Execute { .. });
+            if let Some(status) = status {
+                place.status = status;
+                if std::mem::take(&mut place.pin_pending) {
+                    place.pinned = None;
+                }
+            }
         }
         match (&entry.origin, status) {
             (Origin::Client, Some(status)) => self.server_ready(slot, status, out),
@@ -332,6 +331,7 @@ impl Session {
         }
         if let Some(place) = self.place_mut(slot) {
             place.unnamed = None;
+            place.pin_pending &= !matches!(entry.kind, Kind::Execute { .. });
         }
         self.verified = None;
         for entry in skipped {

@@ -10,8 +10,8 @@ use crate::settings::Role;
 use crate::transaction::{Transaction, opening};
 use shardgate_plan::{Decision, Param};
 use shardgate_shard_map::ShardId;
-use shardgate_wire::PgError;
 use shardgate_wire::frontend::put;
+use shardgate_wire::{PgError, TxStatus};
 
 /// Where a statement may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,20 @@ impl Session {
             aim.replica_safe = false;
             aim.replica_only = false;
             return Ok(aim);
+        }
+        if self.deeds.ddl && !self.transaction.is_none() && self.mentions_spread(planned) {
+            return Err(crate::simple::schema_in_doubt());
+        }
+        if let Some(reason) = &planned.compiled.traits.needs_pin
+            && !self
+                .places
+                .iter()
+                .flatten()
+                .any(|place| place.pinned.is_some())
+        {
+            return Err(PgError::error("55000", format!("{reason} needs a connection of the session's own"))
+                .detail("Its answer lives on the connection, and the session's connections change.")
+                .hint("SET shardgate.pin = on before the statements that belong together, or use RETURNING."));
         }
         let decision = planned.compiled.decide(params, &self.snapshot);
         if let Some(name) = hint.shard.as_ref().or(self.settings.shard.as_ref()) {
@@ -153,6 +167,10 @@ impl Session {
                 "the transaction has lost its backend",
             ));
         };
+        if place.status == TxStatus::Failed {
+            // The server itself says that the block has failed.
+            return Reach::Ready(slot);
+        }
         if aim.shard.is_some_and(|shard| shard != place.shard) {
             return Reach::Failed(self.second_shard(place.shard, aim, "transaction"));
         }
@@ -209,7 +227,12 @@ impl Session {
         if aim.replica_only && aim.shard.is_some() {
             return Wanted::ReplicaOnly;
         }
-        if aim.replica_safe && (!in_block || self.transaction.may_use_replica()) {
+        let serializable = self
+            .settings
+            .value("default_transaction_isolation")
+            .is_some_and(|level| level.eq_ignore_ascii_case("serializable"));
+        // A standby has no serializable transactions.
+        if aim.replica_safe && !serializable && (!in_block || self.transaction.may_use_replica()) {
             Wanted::Replica
         } else {
             Wanted::Primary

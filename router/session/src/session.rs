@@ -67,6 +67,8 @@ pub(crate) struct Batch {
     pub held: Vec<Held>,
     /// Names of settings that planning depends on were changed in it.
     pub path_changed: bool,
+    /// The schema was changed in it, or code ran that may have.
+    pub schema_changed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -91,7 +93,7 @@ pub struct Session {
     pub(crate) backend_limits: Limits,
     pub(crate) planner: Arc<Planner>,
     pub(crate) snapshot: Arc<Snapshot>,
-    /// The newest snapshot; taken over between transactions.
+    /// The newest snapshot; taken over between statements, since Postgres too looks names up anew for each.
     pub(crate) newest: Arc<Snapshot>,
     pub(crate) phase: Phase,
     pub(crate) places: Vec<Option<Place>>,
@@ -301,8 +303,7 @@ impl Session {
 
     /// A newer snapshot is taken over where no statement is under way.
     pub(crate) fn take_snapshot(&mut self) {
-        let quiet = self.transaction.is_none()
-            && self.batch.slot.is_none()
+        let quiet = self.batch.slot.is_none()
             && matches!(self.wait, Wait::Nothing | Wait::Settle | Wait::Work);
         if quiet && !Arc::ptr_eq(&self.snapshot, &self.newest) {
             self.snapshot = self.newest.clone();

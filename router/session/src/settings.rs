@@ -155,10 +155,22 @@ impl Settings {
         Some(sql)
     }
 
-    /// Back to the values of start-up: RESET ALL and DISCARD ALL.
+    /// Back to the values of start-up, as RESET ALL does: the role stays.
     pub fn reset_all(&mut self) {
+        let role = self.wanted.remove("role");
         self.wanted = self.startup.clone();
+        if let Some(role) = role {
+            self.wanted.insert("role".to_string(), role);
+        }
         self.changed();
+    }
+
+    /// Back to the value of start-up.
+    pub fn reset(&mut self, name: &str) {
+        if let Some(value) = self.startup.get(name) {
+            self.wanted.insert(name.to_string(), value.clone());
+            self.changed();
+        }
     }
 }
 

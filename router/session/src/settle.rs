@@ -2,6 +2,7 @@
 //! asked about is undone, a changed schema is loaded, and the backend goes back to the pool.
 
 use crate::api::{Output, Slot, Step};
+use crate::commands::check_setting;
 use crate::owed::Purpose;
 use crate::session::{Batch, Session, Wait};
 use crate::settings::quote_literal;
@@ -100,6 +101,10 @@ impl Session {
         match settling.stage {
             Stage::Reading => {
                 settling.stage = Stage::Prelude;
+                if let Err(error) = self.check_values() {
+                    self.fatal(&error, out);
+                    return;
+                }
                 self.take_values();
             }
             Stage::Undoing => settling.stage = Stage::Refresh,
@@ -119,14 +124,14 @@ impl Session {
             self.settings.overlay.clear();
             self.settings.changed();
         }
-        if self.deeds.reset_all && !self.deeds.failed {
+        if self.deeds.reset_all && !self.deeds.failed && idle {
             self.settings.reset_all();
             self.compare_params = true;
             if let Some(backend) = self
                 .place_mut(settling.slot)
                 .and_then(|place| place.backend.as_mut())
             {
-                backend.applied.clear();
+                backend.was_reset();
             }
         }
         let due =
@@ -210,6 +215,20 @@ impl Session {
         }
     }
 
+    /// However it was brought about, a setting under which the router would read statements otherwise than the server does
+    /// ends the session.
+    fn check_values(&self) -> Result<(), PgError> {
+        let Some(settling) = &self.settling else {
+            return Ok(());
+        };
+        for name in ["client_encoding", "standard_conforming_strings"] {
+            if let Some(value) = settling.values.get(name) {
+                check_setting(name, std::slice::from_ref(value))?;
+            }
+        }
+        Ok(())
+    }
+
     fn take_values(&mut self) {
         let Some(settling) = self.settling.as_mut() else {
             return;
@@ -225,15 +244,7 @@ impl Session {
             self.settings.changed();
             return;
         }
-        for (name, value) in &values {
-            let back = if self.deeds.reset.contains(name) {
-                self.settings.startup.get(name)
-            } else {
-                None
-            };
-            let wanted = back.unwrap_or(value).clone();
-            self.settings.wanted.insert(name.clone(), wanted);
-        }
+        self.settings.wanted.extend(values.clone());
         self.settings.changed();
         if let Some(backend) = self
             .place_mut(slot)

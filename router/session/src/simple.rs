@@ -2,7 +2,7 @@
 
 use crate::api::{Output, Slot};
 use crate::client::Flow;
-use crate::commands::{Doer, changes_names, doer, note_deeds};
+use crate::commands::{Doer, changes_names, changes_schema, doer, note_deeds, resets_startup};
 use crate::owed::{Entry, Kind};
 use crate::planner::{Planned, Texts};
 use crate::route::{Aim, Reach};
@@ -77,6 +77,21 @@ impl Session {
         self.many(&statements, frame, out)
     }
 
+    /// Who carries out the statement, in this session.
+    pub(crate) fn doer(&self, planned: &Planned, in_pipeline: bool) -> Result<Doer, PgError> {
+        let alone = self.transaction.is_none() && !in_pipeline;
+        if resets_startup(planned, &self.settings.startup, alone)? {
+            return Ok(Doer::Router);
+        }
+        doer(planned, &self.transaction, in_pipeline)
+    }
+
+    /// The statement names something that is distributed, under any schema.
+    pub(crate) fn mentions_spread(&self, planned: &Planned) -> bool {
+        self.snapshot.shards.len() > 1
+            && shardgate_plan::mentions_spread(&planned.facts, &self.snapshot)
+    }
+
     fn in_pipeline(&self) -> bool {
         self.batch.slot.is_some() && self.batch.executed
     }
@@ -88,7 +103,7 @@ impl Session {
         frame: &[u8],
         out: &mut Output,
     ) -> Result<Flow, PgError> {
-        let doer = doer(planned, &self.transaction, self.in_pipeline())?;
+        let doer = self.doer(planned, self.in_pipeline())?;
         self.refuse_if_failed(planned)?;
         if doer == Doer::Router {
             if let Some(result) = self.run_locally(text, planned, &[], out)? {
@@ -120,22 +135,35 @@ impl Session {
     ) -> Result<Flow, PgError> {
         let mut aim = Aim::anywhere();
         let mut names_changed = false;
-        for (text, planned) in statements {
+        let mut schema_changed = false;
+        let last = statements.len().saturating_sub(1);
+        let begins = statements.iter().any(|(_, planned)| {
+            matches!(
+                planned.facts.statement,
+                Statement::Command(Command::Begin(_))
+            )
+        });
+        for (index, (text, planned)) in statements.iter().enumerate() {
+            // At the end of an implicit transaction it holds if nothing failed, and is undone with all else if not.
+            let resets_at_end = index == last && self.transaction.is_none() && !begins;
             let opens_block = matches!(
                 planned.facts.statement,
                 Statement::Command(
                     Command::Begin(_)
                         | Command::Commit { .. }
                         | Command::Rollback { .. }
-                        | Command::ResetAll
                         | Command::DiscardAll
                         | Command::Unlisten(_)
                 )
-            );
+            ) || (resets_at_end
+                && matches!(
+                    planned.facts.statement,
+                    Statement::Command(Command::ResetAll)
+                ));
             let doer = if opens_block {
                 Doer::Follow
             } else {
-                doer(planned, &self.transaction, true)?
+                self.doer(planned, true)?
             };
             self.refuse_if_failed(planned)?;
             if doer == Doer::Router {
@@ -153,7 +181,11 @@ impl Session {
                 return Err(PgError::error("0A000", "a change of search_path or role must be sent before the statements that depend on it")
                     .hint("Send the SET as a message of its own."));
             }
+            if schema_changed && doer == Doer::Planned && self.mentions_spread(planned) {
+                return Err(schema_in_doubt());
+            }
             names_changed |= changes_names(planned);
+            schema_changed |= changes_schema(planned);
             match (aim.shard, one.shard) {
                 (Some(first), Some(second)) if first != second => {
                     return Err(PgError::error(
@@ -194,6 +226,8 @@ impl Session {
         if let Some((place, buffer)) = self.reach(slot, out) {
             buffer.extend_from_slice(frame);
             place.push(Entry::client(Kind::Query));
+            // A Query may have run a part before it fails.
+            place.pin_pending = false;
             place.unnamed = None;
             place.unsynced = false;
         }
@@ -217,6 +251,7 @@ impl Session {
             && place.pinned.is_none()
         {
             place.pinned = Some(reason);
+            place.pin_pending = true;
         }
     }
 
@@ -301,6 +336,13 @@ pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, PgError> {
             ),
         )
     })
+}
+
+/// Planning knows the schema as it was before.
+pub(crate) fn schema_in_doubt() -> PgError {
+    PgError::error("0A000", "a statement on distributed tables cannot follow a change of the schema here")
+        .detail("What its names mean may have changed in the same transaction, which the router cannot see yet.")
+        .hint("End the transaction (or send Sync, or a Query of its own) before it.")
 }
 
 fn shorten(text: &str) -> String {

@@ -737,3 +737,30 @@ fn garbage_of_a_client_ends_the_session_with_an_error() {
         assert!(said.starts_with("E(08P01)"), "{bytes:?}: {said}");
     }
 }
+
+#[test]
+fn code_that_is_skipped_is_settled_all_the_same() {
+    let mut script = Script::begin(&[]);
+    script.say(|b| {
+        put::parse(b, b"bad", b"selec", &[]);
+        put::bind_text(b, b"", b"bad", &[]);
+        put::describe(b, b'P', b"");
+        put::execute(b, b"", 0);
+        put::close(b, b'S', b"bad");
+        put::sync(b);
+    });
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(slot);
+    assert_eq!(script.sent(slot), "PBDES");
+    script.server(slot, |b| {
+        reply::error(b, &PgError::error("42601", "syntax error"));
+        reply::ready(b, TxStatus::Idle);
+    });
+    assert_eq!(script.sent(slot), "Q", "the values are read back");
+    script.server(slot, |b| {
+        reply::command_complete(b, "SELECT 0");
+        reply::ready(b, TxStatus::Idle);
+    });
+    script.event(Event::Refreshed(Ok(snapshot())));
+    assert_eq!(script.client(), "E(42601)ZI");
+}

@@ -96,8 +96,6 @@ pub(crate) struct Deeds {
     pub touched_locally: BTreeSet<String>,
     /// Code ran that can change any setting and make temporary objects.
     pub anything: bool,
-    /// Settings that were given back to their defaults.
-    pub reset: BTreeSet<String>,
     /// Something of the above was not read back yet.
     pub unread: bool,
     /// RESET ALL ran.

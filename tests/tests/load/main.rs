@@ -18,7 +18,9 @@ async fn load_of_pgbench_in_every_mode() -> Result<()> {
         pgbench::distributed_table(&running).await?;
         pgbench::reconnecting(&running).await
     };
-    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -31,5 +33,7 @@ async fn load_with_kills_hurts_only_those_concerned() -> Result<()> {
         kills::a_killed_replica(&running).await?;
         kills::a_killed_backend(&running).await
     };
-    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
 }

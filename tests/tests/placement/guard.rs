@@ -22,7 +22,8 @@ pub async fn refuses_strangers(running: &Running, table: &str, key_type: &str) -
         let row = owner.query_one(&sql, &[]).await.context(sql)?;
         let key = format!("{}::{key_type}", row.get::<_, String>(0));
         let other = running.connect_shard((index + 1) % count).await?;
-        let insert = |key: &str| format!("INSERT INTO {table} (k, src, n) VALUES ({key}, 'stranger', 0)");
+        let insert =
+            |key: &str| format!("INSERT INTO {table} (k, src, n) VALUES ({key}, 'stranger', 0)");
         refused(&other, &insert(&key)).await?;
         refused(&other, &format!("UPDATE {table} SET k = {key}")).await?;
         refused(&other, &insert("NULL")).await?;

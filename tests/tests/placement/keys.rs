@@ -15,26 +15,71 @@ pub struct Table {
     text: &'static str,
 }
 
-const fn table(name: &'static str, key_type: &'static str, value: &'static str, text: &'static str) -> Table {
-    Table { name, key_type, buckets: 4096, value, text }
+const fn table(
+    name: &'static str,
+    key_type: &'static str,
+    value: &'static str,
+    text: &'static str,
+) -> Table {
+    Table {
+        name,
+        key_type,
+        buckets: 4096,
+        value,
+        text,
+    }
 }
 
 const INT8: &str = "('x' || left(h, 16))::bit(64)::int8";
-const MOMENT: &str = "timestamp '2000-01-01' + (('x' || left(h, 8))::bit(32)::int) * interval '1.000001 s'";
+const MOMENT: &str =
+    "timestamp '2000-01-01' + (('x' || left(h, 8))::bit(32)::int) * interval '1.000001 s'";
 const MOMENT_TEXT: &str = "to_char(k, 'YYYY-MM-DD HH24:MI:SS.US')";
 
 pub const TABLES: &[Table] = &[
     table("p_int8", "int8", INT8, "k::text"),
-    table("p_int4", "int4", "('x' || left(h, 8))::bit(32)::int4", "k::text"),
+    table(
+        "p_int4",
+        "int4",
+        "('x' || left(h, 8))::bit(32)::int4",
+        "k::text",
+    ),
     table("p_int2", "int2", "i - 700", "k::text"),
-    table("p_text", "text", r#"left(h, i % 9) || ' é''\"$1' || i"#, "k::text"),
-    table("p_varchar", "varchar(40)", "'日本-' || i || left(h, i % 20)", "k::text"),
+    table(
+        "p_text",
+        "text",
+        r#"left(h, i % 9) || ' é''\"$1' || i"#,
+        "k::text",
+    ),
+    table(
+        "p_varchar",
+        "varchar(40)",
+        "'日本-' || i || left(h, i % 20)",
+        "k::text",
+    ),
     table("p_uuid", "uuid", "h::uuid", "k::text"),
-    table("p_bytea", "bytea", "decode(left(h, 2 * (i % 12)), 'hex') || int4send(i)", "encode(k, 'hex')"),
-    table("p_date", "date", "date '2000-01-01' + (i * 11 - 5000)", "k::text"),
+    table(
+        "p_bytea",
+        "bytea",
+        "decode(left(h, 2 * (i % 12)), 'hex') || int4send(i)",
+        "encode(k, 'hex')",
+    ),
+    table(
+        "p_date",
+        "date",
+        "date '2000-01-01' + (i * 11 - 5000)",
+        "k::text",
+    ),
     table("p_timestamp", "timestamp", MOMENT, MOMENT_TEXT),
-    table("p_timestamptz", "timestamptz", "(timestamp '2000-01-01' + (('x' || left(h, 8))::bit(32)::int) * interval '1.000001 s') AT TIME ZONE 'UTC'", "to_char(k, 'YYYY-MM-DD HH24:MI:SS.US') || '+00'"),
-    Table { buckets: 16, ..table("p_buckets", "int8", INT8, "k::text") },
+    table(
+        "p_timestamptz",
+        "timestamptz",
+        "(timestamp '2000-01-01' + (('x' || left(h, 8))::bit(32)::int) * interval '1.000001 s') AT TIME ZONE 'UTC'",
+        "to_char(k, 'YYYY-MM-DD HH24:MI:SS.US') || '+00'",
+    ),
+    Table {
+        buckets: 16,
+        ..table("p_buckets", "int8", INT8, "k::text")
+    },
 ];
 
 /// Who writes; each has its own keys of every type.
@@ -57,7 +102,8 @@ pub struct Row {
 /// All rows of all drivers. Keys are unique within a table.
 pub async fn all(running: &Running) -> Result<Vec<Row>> {
     let home = running.connect_shard(0).await?;
-    home.batch_execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET bytea_output = 'hex'").await?;
+    home.batch_execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET bytea_output = 'hex'")
+        .await?;
     let mut rows = Vec::new();
     for table in TABLES {
         let send = match table.key_type {
@@ -113,13 +159,22 @@ pub async fn create_tables(running: &Running) -> Result<()> {
             "CREATE TABLE {} (k {}, src text NOT NULL, n int NOT NULL)",
             table.name, table.key_type
         );
-        router.simple_query(&create).await.with_context(|| create.clone())?;
+        router
+            .simple_query(&create)
+            .await
+            .with_context(|| create.clone())?;
         let buckets = match table.buckets {
             4096 => String::new(),
             n => format!(", buckets => {n}"),
         };
-        let distribute = format!("SELECT create_distributed_table('{}', 'k'{buckets})", table.name);
-        router.simple_query(&distribute).await.with_context(|| distribute.clone())?;
+        let distribute = format!(
+            "SELECT create_distributed_table('{}', 'k'{buckets})",
+            table.name
+        );
+        router
+            .simple_query(&distribute)
+            .await
+            .with_context(|| distribute.clone())?;
     }
     Ok(())
 }

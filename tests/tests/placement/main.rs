@@ -4,9 +4,10 @@
 
 mod guard;
 mod keys;
+mod maps;
 mod oracle;
 mod refusals;
-mod shapes;
+mod spellings;
 mod writers;
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +21,9 @@ const DEADLINE: Duration = Duration::from_secs(240);
 /// Every row that the four drivers wrote is where Postgres says, and is found by its key exactly once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rows_lie_where_postgres_says() -> Result<()> {
-    tokio::time::timeout(DEADLINE, placement()).await.context("in time")?
+    tokio::time::timeout(DEADLINE, placement())
+        .await
+        .context("in time")?
 }
 
 async fn placement() -> Result<()> {
@@ -30,19 +33,37 @@ async fn placement() -> Result<()> {
     writers::write_all(&running, &rows).await?;
     let mut shards_used = BTreeSet::new();
     for table in keys::TABLES {
-        let stored = oracle::check_hash(&running, table.name, table.key_type, table.buckets).await?;
+        let stored =
+            oracle::check_hash(&running, table.name, table.key_type, table.buckets).await?;
         let expected: BTreeSet<(String, i32)> = rows
             .iter()
             .filter(|row| row.table == table.name)
             .map(|row| (row.source.to_owned(), row.number))
             .collect();
         let found: BTreeSet<(String, i32)> = stored.iter().map(|(_, row)| row.clone()).collect();
-        ensure!(found.len() == stored.len(), "{}: a row lies on two shards", table.name);
-        ensure!(found == expected, "{}: {} rows of {}", table.name, found.len(), expected.len());
+        ensure!(
+            found.len() == stored.len(),
+            "{}: a row lies on two shards",
+            table.name
+        );
+        ensure!(
+            found == expected,
+            "{}: {} rows of {}",
+            table.name,
+            found.len(),
+            expected.len()
+        );
         shards_used.extend(stored.iter().map(|(shard, _)| *shard));
-        println!("{}: {} rows, all where Postgres says", table.name, stored.len());
+        println!(
+            "{}: {} rows, all where Postgres says",
+            table.name,
+            stored.len()
+        );
     }
-    ensure!(shards_used.len() == 3, "the keys do not reach all shards: {shards_used:?}");
+    ensure!(
+        shards_used.len() == 3,
+        "the keys do not reach all shards: {shards_used:?}"
+    );
     read_back(&running, &rows).await?;
     guard::hash_tables_refuse_strangers(&running).await
 }
@@ -69,10 +90,12 @@ async fn read_back(running: &Running, rows: &[Row]) -> Result<()> {
 async fn ranges_and_lists_hold_what_their_maps_say() -> Result<()> {
     let work = async {
         let running = Running::start(3, 0);
-        shapes::ranges(&running).await?;
-        shapes::lists(&running).await
+        maps::ranges(&running).await?;
+        maps::lists(&running).await
     };
-    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
 }
 
 /// Unusual spellings of keys: either the shard that Postgres names, or a refusal; never another shard.
@@ -80,9 +103,11 @@ async fn ranges_and_lists_hold_what_their_maps_say() -> Result<()> {
 async fn odd_spellings_are_right_or_refused() -> Result<()> {
     let work = async {
         let running = Running::start(2, 0);
-        shapes::odd_spellings(&running).await
+        spellings::odd_spellings(&running).await
     };
-    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
 }
 
 /// Statements whose key is unknown are refused with a reason, in both protocols, and the session goes on.
@@ -92,5 +117,7 @@ async fn unknown_keys_are_refused() -> Result<()> {
         let running = Running::start(2, 0);
         refusals::check_all(&running).await
     };
-    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
 }

@@ -12,7 +12,12 @@ const BUCKET: &str = "(((hash_array_extended(ARRAY[k], 8816678312871386365) & (B
 pub type Stored = (usize, (String, i32));
 
 /// All stored rows of the table. Fails if one lies on another shard than Postgres and the map say.
-pub async fn check_hash(running: &Running, table: &str, key_type: &str, buckets: u32) -> Result<Vec<Stored>> {
+pub async fn check_hash(
+    running: &Running,
+    table: &str,
+    key_type: &str,
+    buckets: u32,
+) -> Result<Vec<Stored>> {
     let owners = owners(running, table, buckets).await?;
     let mut stored = Vec::new();
     for index in 0..running.cluster.shards.len() {
@@ -28,7 +33,10 @@ pub async fn check_hash(running: &Running, table: &str, key_type: &str, buckets:
         for row in shard.query(&sql, &[]).await.with_context(|| sql.clone())? {
             let (source, number, bucket): (String, i32, i32) = (row.get(0), row.get(1), row.get(2));
             // One remainder alone satisfies it, so this is Postgres's word on the bucket.
-            ensure!(row.get::<_, bool>(3), "{table}: the formula is not Postgres's");
+            ensure!(
+                row.get::<_, bool>(3),
+                "{table}: the formula is not Postgres's"
+            );
             let owner = owners.get(&bucket).context("a bucket without an owner")?;
             ensure!(
                 *owner == running.cluster.shards[index].name,

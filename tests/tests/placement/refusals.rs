@@ -82,9 +82,15 @@ fn refusal<T>(result: Result<T, tokio_postgres::Error>, sql: &str) -> Result<DbE
         Ok(_) => bail!("{sql} was answered"),
         Err(error) => error,
     };
-    let error = error.as_db_error().with_context(|| format!("{sql}: {error}"))?.clone();
+    let error = error
+        .as_db_error()
+        .with_context(|| format!("{sql}: {error}"))?
+        .clone();
     ensure!(error.code().code() == "0A000", "{sql}: {error:?}");
-    ensure!(error.hint().is_some_and(|hint| hint.len() > 10), "{sql}: no way out: {error:?}");
+    ensure!(
+        error.hint().is_some_and(|hint| hint.len() > 10),
+        "{sql}: no way out: {error:?}"
+    );
     Ok(error)
 }
 
@@ -92,27 +98,59 @@ pub async fn check_all(running: &Running) -> Result<()> {
     let router = running.connect().await?;
     let plpgsql = "CREATE FUNCTION opaque(bigint) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN EXECUTE ''SELECT 1''; RETURN $1; END'";
     for sql in TABLES.iter().chain([&plpgsql]) {
-        router.simple_query(sql).await.with_context(|| (*sql).to_owned())?;
+        router
+            .simple_query(sql)
+            .await
+            .with_context(|| (*sql).to_owned())?;
     }
     for id in 1..=12 {
-        router.simple_query(&format!("INSERT INTO users VALUES ({id}, 'n{id}', {})", id % 5)).await?;
-        router.simple_query(&format!("INSERT INTO orders VALUES (1, {id}, {})", id * 100)).await?;
+        router
+            .simple_query(&format!(
+                "INSERT INTO users VALUES ({id}, 'n{id}', {})",
+                id % 5
+            ))
+            .await?;
+        router
+            .simple_query(&format!(
+                "INSERT INTO orders VALUES (1, {id}, {})",
+                id * 100
+            ))
+            .await?;
     }
     let before = contents(running).await?;
     let mut wrong = Vec::new();
     for sql in REFUSED {
-        for check in [simple(&router, sql).await, extended(&router, sql).await, in_block(&router, sql).await] {
+        for check in [
+            simple(&router, sql).await,
+            extended(&router, sql).await,
+            in_block(&router, sql).await,
+        ] {
             if let Err(error) = check {
                 wrong.push(format!("{error:?}"));
                 // An answer may have left a block open.
-                router.simple_query("ROLLBACK").await.with_context(|| format!("after {sql}"))?;
+                router
+                    .simple_query("ROLLBACK")
+                    .await
+                    .with_context(|| format!("after {sql}"))?;
             }
         }
     }
-    ensure!(contents(running).await? == before, "a refused statement changed something");
+    ensure!(
+        contents(running).await? == before,
+        "a refused statement changed something"
+    );
     second_shard(&router).await?;
-    ensure!(wrong.is_empty(), "{} of {} checks:\n{}", wrong.len(), 3 * REFUSED.len(), wrong.join("\n"));
-    println!("{} shapes refused in both protocols and in blocks", REFUSED.len());
+    ensure!(
+        wrong.is_empty(),
+        "{} of {} checks:\n{}",
+        wrong.len(),
+        3 * REFUSED.len(),
+        wrong.join("\n")
+    );
+    println!(
+        "{} shapes refused in both protocols and in blocks",
+        REFUSED.len()
+    );
     Ok(())
 }
 
@@ -126,13 +164,17 @@ async fn extended(router: &Session, sql: &str) -> Result<()> {
         return Ok(());
     }
     refusal(router.query(sql, &[]).await, sql).context("extended protocol")?;
-    usable(router).await.with_context(|| format!("after {sql}, extended protocol"))
+    usable(router)
+        .await
+        .with_context(|| format!("after {sql}, extended protocol"))
 }
 
 /// A refusal fails the block as any error does, and a savepoint brings it back.
 async fn in_block(router: &Session, sql: &str) -> Result<()> {
     router.simple_query("BEGIN").await?;
-    router.simple_query("UPDATE users SET boss = 7 WHERE id = 3").await?;
+    router
+        .simple_query("UPDATE users SET boss = 7 WHERE id = 3")
+        .await?;
     router.simple_query("SAVEPOINT s").await?;
     // These two are said of the block itself.
     if sql.starts_with("PREPARE TRANSACTION") {
@@ -142,10 +184,18 @@ async fn in_block(router: &Session, sql: &str) -> Result<()> {
     }
     refusal(router.simple_query(sql).await, sql).context("in a block")?;
     let next = router.simple_query("SELECT 1").await;
-    let code = next.err().and_then(|error| error.code().map(|code| code.code().to_owned()));
-    ensure!(code.as_deref() == Some("25P02"), "{sql}: the block goes on: {code:?}");
+    let code = next
+        .err()
+        .and_then(|error| error.code().map(|code| code.code().to_owned()));
+    ensure!(
+        code.as_deref() == Some("25P02"),
+        "{sql}: the block goes on: {code:?}"
+    );
     router.simple_query("ROLLBACK TO s").await?;
-    let boss: i64 = router.query_one("SELECT boss FROM users WHERE id = 3", &[]).await?.get(0);
+    let boss: i64 = router
+        .query_one("SELECT boss FROM users WHERE id = 3", &[])
+        .await?
+        .get(0);
     ensure!(boss == 7, "{sql}: the work before the savepoint is gone");
     router.simple_query("ROLLBACK").await?;
     usable(router).await
@@ -153,8 +203,14 @@ async fn in_block(router: &Session, sql: &str) -> Result<()> {
 
 async fn usable(router: &Session) -> Result<()> {
     let one: i32 = router.query_one("SELECT 1", &[]).await?.get(0);
-    let name: String = router.query_one("SELECT name FROM users WHERE id = $1", &[&5i64]).await?.get(0);
-    ensure!(one == 1 && name == "n5", "the session answers {one}, {name}");
+    let name: String = router
+        .query_one("SELECT name FROM users WHERE id = $1", &[&5i64])
+        .await?
+        .get(0);
+    ensure!(
+        one == 1 && name == "n5",
+        "the session answers {one}, {name}"
+    );
     Ok(())
 }
 
@@ -171,7 +227,10 @@ async fn second_shard(router: &Session) -> Result<()> {
     }
     ensure!(refused.is_some(), "a block over two shards was let through");
     let next = router.simple_query("SELECT 1").await;
-    ensure!(next.is_err_and(|error| error.code().is_some_and(|code| code.code() == "25P02")), "the block goes on");
+    ensure!(
+        next.is_err_and(|error| error.code().is_some_and(|code| code.code() == "25P02")),
+        "the block goes on"
+    );
     router.simple_query("COMMIT").await?;
     usable(router).await
 }
@@ -183,7 +242,13 @@ async fn contents(running: &Running) -> Result<Vec<String>> {
         let shard = running.connect_shard(index).await?;
         for table in ["users", "orders", "countries"] {
             let sql = format!("SELECT t::text FROM {table} t ORDER BY 1");
-            rows.extend(shard.query(&sql, &[]).await?.iter().map(|row| format!("{index} {table} {}", row.get::<_, String>(0))));
+            rows.extend(
+                shard
+                    .query(&sql, &[])
+                    .await?
+                    .iter()
+                    .map(|row| format!("{index} {table} {}", row.get::<_, String>(0))),
+            );
         }
     }
     Ok(rows)

@@ -12,13 +12,21 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 /// All drivers at the same time.
 pub async fn write_all(running: &Running, rows: &[Row]) -> Result<()> {
     let url = running.url();
-    let of = |source: &str| -> Vec<Row> { rows.iter().filter(|row| row.source == source).cloned().collect() };
+    let of = |source: &str| -> Vec<Row> {
+        rows.iter()
+            .filter(|row| row.source == source)
+            .cloned()
+            .collect()
+    };
     let (for_psql, for_python, for_node) = (of("psql"), of("psycopg"), of("node-postgres"));
     let (psql_url, python_url, node_url) = (url.clone(), url.clone(), url);
     let psql = tokio::task::spawn_blocking(move || by_psql(&psql_url, &for_psql));
-    let python = tokio::task::spawn_blocking(move || by_script(&python_url, &for_python, python, PSYCOPG));
+    let python =
+        tokio::task::spawn_blocking(move || by_script(&python_url, &for_python, python, PSYCOPG));
     let node = tokio::task::spawn_blocking(move || by_script(&node_url, &for_node, node, NODE));
-    by_rust(running, &of("tokio-postgres")).await.context("tokio-postgres")?;
+    by_rust(running, &of("tokio-postgres"))
+        .await
+        .context("tokio-postgres")?;
     psql.await?.context("psql")?;
     python.await?.context("psycopg")?;
     node.await?.context("node-postgres")
@@ -30,13 +38,21 @@ fn by_psql(url: &str, rows: &[Row]) -> Result<()> {
         let (table, key, n) = (row.table, literal(row), row.number);
         script.push_str(&match row.number % 3 {
             0 => format!("INSERT INTO {table} VALUES ({key}, 'psql', {n});\n"),
-            1 => format!("insert into public.\"{table}\" (n, k, src) values ({n}, {key}, 'psql');\n"),
-            _ => format!("INSERT INTO {table} AS t (src, n, k) VALUES ('psql', {n}, {key}) RETURNING n;\n"),
+            1 => {
+                format!("insert into public.\"{table}\" (n, k, src) values ({n}, {key}, 'psql');\n")
+            }
+            _ => format!(
+                "INSERT INTO {table} AS t (src, n, k) VALUES ('psql', {n}, {key}) RETURNING n;\n"
+            ),
         });
     }
     let returned = psql(url, &script).and_then(Finished::success)?;
     let expected = rows.iter().filter(|row| row.number % 3 == 2).count();
-    ensure!(returned.lines().count() == expected, "RETURNING gave {} rows of {expected}", returned.lines().count());
+    ensure!(
+        returned.lines().count() == expected,
+        "RETURNING gave {} rows of {expected}",
+        returned.lines().count()
+    );
     Ok(())
 }
 
@@ -80,7 +96,11 @@ impl ToSql for Ready<'_> {
     }
 
     fn encode_format(&self, _: &Type) -> Format {
-        if self.binary { Format::Binary } else { Format::Text }
+        if self.binary {
+            Format::Binary
+        } else {
+            Format::Text
+        }
     }
 
     to_sql_checked!();
@@ -93,19 +113,36 @@ async fn by_rust(running: &Running, rows: &[Row]) -> Result<()> {
         let sql = format!("INSERT INTO {} VALUES ($1, $2, $3)", row.table);
         let done = match row.number % 3 {
             0 => {
-                let key = Ready { bytes: &row.binary, binary: true };
-                session.execute(&sql, &[&key, &row.source, &row.number]).await
+                let key = Ready {
+                    bytes: &row.binary,
+                    binary: true,
+                };
+                session
+                    .execute(&sql, &[&key, &row.source, &row.number])
+                    .await
             }
             1 => {
-                let key = Ready { bytes: text.as_bytes(), binary: false };
-                session.execute(&sql, &[&key, &row.source, &row.number]).await
+                let key = Ready {
+                    bytes: text.as_bytes(),
+                    binary: false,
+                };
+                session
+                    .execute(&sql, &[&key, &row.source, &row.number])
+                    .await
             }
             _ => {
-                let sql = format!("INSERT INTO {} VALUES ({}, $1, $2)", row.table, literal(row));
+                let sql = format!(
+                    "INSERT INTO {} VALUES ({}, $1, $2)",
+                    row.table,
+                    literal(row)
+                );
                 session.execute(&sql, &[&row.source, &row.number]).await
             }
         };
-        ensure!(done.with_context(|| format!("{row:?}"))? == 1, "{row:?} gave another tag");
+        ensure!(
+            done.with_context(|| format!("{row:?}"))? == 1,
+            "{row:?} gave another tag"
+        );
     }
     Ok(())
 }
@@ -115,9 +152,40 @@ pub async fn read_by_key(session: &Session, row: &Row) -> Result<Vec<(String, i3
     let text = parameter_text(row);
     let sql = format!("SELECT src, n FROM {} WHERE k = $1", row.table);
     let rows = match row.number % 3 {
-        0 => session.query(&sql, &[&Ready { bytes: text.as_bytes(), binary: false }]).await,
-        1 => session.query(&sql, &[&Ready { bytes: &row.binary, binary: true }]).await,
-        _ => session.query(&format!("SELECT src, n FROM {} WHERE {} = k", row.table, literal(row)), &[]).await,
+        0 => {
+            session
+                .query(
+                    &sql,
+                    &[&Ready {
+                        bytes: text.as_bytes(),
+                        binary: false,
+                    }],
+                )
+                .await
+        }
+        1 => {
+            session
+                .query(
+                    &sql,
+                    &[&Ready {
+                        bytes: &row.binary,
+                        binary: true,
+                    }],
+                )
+                .await
+        }
+        _ => {
+            session
+                .query(
+                    &format!(
+                        "SELECT src, n FROM {} WHERE {} = k",
+                        row.table,
+                        literal(row)
+                    ),
+                    &[],
+                )
+                .await
+        }
     };
     let rows = rows.with_context(|| format!("{row:?}"))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
@@ -145,7 +213,10 @@ fn by_script(
     file.write_all(serde_json::to_string(&list)?.as_bytes())?;
     let path = file.path().to_string_lossy().into_owned();
     let output = run(script, &[url, &path]).and_then(Finished::success)?;
-    ensure!(output.trim() == format!("{} rows", rows.len()), "it said {output}");
+    ensure!(
+        output.trim() == format!("{} rows", rows.len()),
+        "it said {output}"
+    );
     Ok(())
 }
 

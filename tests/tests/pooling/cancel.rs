@@ -10,7 +10,9 @@ use tokio_postgres::{Error, NoTls};
 const ROUNDS: u32 = 300;
 
 fn is_cancelled<T>(result: &Result<T, Error>) -> bool {
-    result.as_ref().is_err_and(|error| error.code().is_some_and(|code| code.code() == "57014"))
+    result
+        .as_ref()
+        .is_err_and(|error| error.code().is_some_and(|code| code.code() == "57014"))
 }
 
 /// A running statement ends soon, and the session goes on.
@@ -26,8 +28,15 @@ pub async fn own_statement(running: &Running) -> Result<()> {
     let (slept, cancelled) = tokio::join!(sleeping, cancel);
     cancelled?;
     ensure!(is_cancelled(&slept), "{slept:?}");
-    ensure!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
-    session.simple_query("SELECT 1").await.context("after the cancel")?;
+    ensure!(
+        start.elapsed() < Duration::from_secs(10),
+        "it took {:?}",
+        start.elapsed()
+    );
+    session
+        .simple_query("SELECT 1")
+        .await
+        .context("after the cancel")?;
     Ok(())
 }
 
@@ -36,7 +45,10 @@ async fn wait_for_sleepers(running: &Running, count: i64) -> Result<()> {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()";
     let start = Instant::now();
     while direct.query_one(sql, &[]).await?.get::<_, i64>(0) != count {
-        ensure!(start.elapsed() < Duration::from_secs(10), "there are not {count} statements running");
+        ensure!(
+            start.elapsed() < Duration::from_secs(10),
+            "there are not {count} statements running"
+        );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     Ok(())
@@ -74,8 +86,14 @@ pub async fn race(running: &Running) -> Result<()> {
         }
     }
     println!("{ROUNDS} rounds: {hit} cancelled, {missed} too late, {strangers} strangers hit");
-    ensure!(strangers == 0, "{strangers} statements of another client were cancelled");
-    ensure!(hit > 10 && missed > 10, "the cancels did not fall around the end: {hit} and {missed}");
+    ensure!(
+        strangers == 0,
+        "{strangers} statements of another client were cancelled"
+    );
+    ensure!(
+        hit > 10 && missed > 10,
+        "the cancels did not fall around the end: {hit} and {missed}"
+    );
     Ok(())
 }
 
@@ -91,10 +109,18 @@ pub async fn while_waiting(running: &Running) -> Result<()> {
         // The request is only of use once the statement waits; the console says when it does.
         loop {
             let rows = tokio::task::block_in_place(|| running.console("SHOW CLIENTS"))?;
-            if rows.iter().flatten().flatten().any(|cell| cell == "waiting") {
+            if rows
+                .iter()
+                .flatten()
+                .flatten()
+                .any(|cell| cell == "waiting")
+            {
                 break;
             }
-            ensure!(start.elapsed() < Duration::from_secs(10), "nobody waits: {rows:?}");
+            ensure!(
+                start.elapsed() < Duration::from_secs(10),
+                "nobody waits: {rows:?}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         token.cancel_query(NoTls).await.context("cancel")
@@ -102,9 +128,15 @@ pub async fn while_waiting(running: &Running) -> Result<()> {
     let (waited, cancelled) = tokio::join!(waiting, cancel);
     cancelled?;
     ensure!(is_cancelled(&waited), "{waited:?}");
-    holder.simple_query("SELECT 3").await.context("the holder was disturbed")?;
+    holder
+        .simple_query("SELECT 3")
+        .await
+        .context("the holder was disturbed")?;
     holder.simple_query("COMMIT").await?;
-    waiter.simple_query("SELECT 4").await.context("after the cancel")?;
+    waiter
+        .simple_query("SELECT 4")
+        .await
+        .context("after the cancel")?;
     holder.simple_query("SELECT 5").await?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod leaks;
+mod pins;
 #[path = "../sequences/raw.rs"]
 mod raw;
 mod skipped;
@@ -28,10 +29,12 @@ async fn nothing_of_a_client_is_seen_by_the_next() -> Result<()> {
         leaks::roles(&running).await?;
         leaks::prepared_statements(&running).await?;
         leaks::start_up(&running).await?;
-        leaks::what_pins(&running).await?;
-        leaks::abandoned_block(&running).await
+        pins::what_pins(&running).await?;
+        pins::abandoned_block(&running).await
     };
-    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
 }
 
 #[test]
@@ -48,5 +51,7 @@ async fn a_cancel_hits_nobody_else() -> Result<()> {
         cancel::while_waiting(&running).await?;
         cancel::by_strangers(&running).await
     };
-    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
 }

@@ -8,19 +8,42 @@ use shardgate_tests::Running;
 const SCRIPTS: &[&[&str]] = &[
     &["P bad|selec|", "Q select 1", "S"],
     &["P bad|selec|", "S"],
-    &["P bad|selec|", "B |bad|", "D P ", "E |0", "C S bad", "S"],
-    &["P |select 1/0|", "B ||", "E |0", "Q select 2", "S"],
-    &["P |select 1|", "B ||", "E |0", "B |missing|", "E |0", "Q select 3", "H", "S"],
-    &["B |missing|", "P x|select 1|", "Q select 1", "S", "Q select 2"],
-    &["P |select 1|", "B ||", "E |0", "Q select 4", "S"],
+    &["P bad|selec|", "B |bad", "D P ", "E |0", "C S bad", "S"],
+    &["P |select 1/0|", "B |", "E |0", "Q select 2", "S"],
+    &[
+        "P |select 1|",
+        "B |",
+        "E |0",
+        "B |missing",
+        "E |0",
+        "Q select 3",
+        "H",
+        "S",
+    ],
+    &[
+        "B |missing",
+        "P x|select 1|",
+        "Q select 1",
+        "S",
+        "Q select 2",
+    ],
+    &["P |select 1|", "B |", "E |0", "Q select 4", "S"],
     &["P |selec|", "H", "Q select 5", "Q select 6", "S", "S"],
     &["E missing|0", "Q select 1", "S"],
     &["D S missing", "Q select 1", "S"],
     &["D P missing", "D S missing", "S", "D S missing", "S"],
     &["C S missing", "C P missing", "S"],
     &["Q begin", "P |selec|", "Q select 1", "S", "Q rollback"],
-    &["Q begin", "Q select 1/0", "P |select 1|", "B ||", "E |0", "S", "Q commit"],
-    &["P |insert into skipped values (1)|", "B ||", "E |0", "X"],
+    &[
+        "Q begin",
+        "Q select 1/0",
+        "P |select 1|",
+        "B |",
+        "E |0",
+        "S",
+        "Q commit",
+    ],
+    &["P |insert into skipped values (1)|", "B |", "E |0", "X"],
     &["P |selec|", "X"],
     &["Q begin", "X"],
 ];
@@ -34,11 +57,19 @@ pub fn all(running: &Running) -> Result<()> {
         let expected = RawClient::connect(home.port, "postgres", running.database()).run(script);
         let mut client = RawClient::connect(running.router.port, "postgres", running.database());
         let replies = client.run(script);
-        ensure!(replies == expected, "{script:?}\nrouter:   {replies:#?}\npostgres: {expected:#?}");
+        ensure!(
+            replies == expected,
+            "{script:?}\nrouter:   {replies:#?}\npostgres: {expected:#?}"
+        );
         // The first client is still there, unless it has said goodbye.
         let mut next = RawClient::connect(running.router.port, "postgres", running.database());
         let replies = next.run(&["Q select 'free'"]);
-        ensure!(replies.iter().any(|reply| reply.starts_with("D ") && reply.contains("free")), "{script:?}: {replies:?}");
+        ensure!(
+            replies
+                .iter()
+                .any(|reply| reply.starts_with("D ") && reply.contains("free")),
+            "{script:?}: {replies:?}"
+        );
     }
     println!("{} scripts, the backend free after each", SCRIPTS.len());
     Ok(())

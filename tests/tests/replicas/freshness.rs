@@ -24,8 +24,12 @@ struct Seen {
 
 pub async fn prepare(running: &Running) -> Result<()> {
     let router = running.connect().await?;
-    router.simple_query("CREATE TABLE f (k bigint PRIMARY KEY, v bigint NOT NULL)").await?;
-    router.simple_query("SELECT create_distributed_table('f', 'k')").await?;
+    router
+        .simple_query("CREATE TABLE f (k bigint PRIMARY KEY, v bigint NOT NULL)")
+        .await?;
+    router
+        .simple_query("SELECT create_distributed_table('f', 'k')")
+        .await?;
     let insert = router.prepare("INSERT INTO f VALUES ($1, 0)").await?;
     for k in 0..SESSIONS * KEYS {
         router.execute(&insert, &[&k]).await?;
@@ -61,15 +65,32 @@ pub async fn under_pauses(running: &Running) -> Result<()> {
     let seen = Arc::new(Seen::default());
     let done = Arc::new(AtomicBool::new(false));
     let mut pausers = Vec::new();
-    for (number, replica) in running.cluster.shards.iter().flat_map(|shard| &shard.replicas).enumerate() {
+    for (number, replica) in running
+        .cluster
+        .shards
+        .iter()
+        .flat_map(|shard| &shard.replicas)
+        .enumerate()
+    {
         let session = Session::open(&replica.url(running.database(), "postgres")).await?;
-        pausers.push(tokio::spawn(pause(session, Random(seed + number as u64), Arc::clone(&done))));
+        pausers.push(tokio::spawn(pause(
+            session,
+            Random(seed + number as u64),
+            Arc::clone(&done),
+        )));
     }
     let watchers: Vec<_> = (0..2)
         .map(|_| tokio::spawn(watch(running.url(), Arc::clone(&seen), Arc::clone(&done))))
         .collect();
     let writers: Vec<_> = (0..SESSIONS)
-        .map(|number| tokio::spawn(write_and_read(running.url(), number, Random(seed ^ 77 + number as u64), Arc::clone(&seen))))
+        .map(|number| {
+            tokio::spawn(write_and_read(
+                running.url(),
+                number,
+                Random(seed ^ (77 + number as u64)),
+                Arc::clone(&seen),
+            ))
+        })
         .collect();
     for writer in writers {
         writer.await??;
@@ -83,10 +104,19 @@ pub async fn under_pauses(running: &Running) -> Result<()> {
         pauses += task.await??;
     }
     println!("{pauses} pauses, {seen:?}");
-    ensure!(seen.stale.load(Ordering::Relaxed) == 0, "stale reads: {seen:?}, SEED={seed}");
-    ensure!(seen.back_in_time.load(Ordering::Relaxed) == 0, "back in time: {seen:?}, SEED={seed}");
+    ensure!(
+        seen.stale.load(Ordering::Relaxed) == 0,
+        "stale reads: {seen:?}, SEED={seed}"
+    );
+    ensure!(
+        seen.back_in_time.load(Ordering::Relaxed) == 0,
+        "back in time: {seen:?}, SEED={seed}"
+    );
     ensure!(pauses > 20, "only {pauses} pauses");
-    ensure!(seen.on_replica.load(Ordering::Relaxed) > 0, "no read was served by a replica: nothing was tested");
+    ensure!(
+        seen.on_replica.load(Ordering::Relaxed) > 0,
+        "no read was served by a replica: nothing was tested"
+    );
     Ok(())
 }
 
@@ -96,7 +126,9 @@ async fn pause(replica: Session, mut random: Random, done: Arc<AtomicBool>) -> R
     while !done.load(Ordering::Relaxed) {
         replica.simple_query("SELECT pg_wal_replay_pause()").await?;
         tokio::time::sleep(Duration::from_millis(random.below(120))).await;
-        replica.simple_query("SELECT pg_wal_replay_resume()").await?;
+        replica
+            .simple_query("SELECT pg_wal_replay_resume()")
+            .await?;
         tokio::time::sleep(Duration::from_millis(random.below(80))).await;
         pauses += 1;
     }
@@ -104,22 +136,35 @@ async fn pause(replica: Session, mut random: Random, done: Arc<AtomicBool>) -> R
 }
 
 /// One of the sessions: in each round it raises a value in one of several ways, and reads it.
-async fn write_and_read(url: String, number: i64, mut random: Random, seen: Arc<Seen>) -> Result<()> {
+async fn write_and_read(
+    url: String,
+    number: i64,
+    mut random: Random,
+    seen: Arc<Seen>,
+) -> Result<()> {
     let session = Session::open(&url).await?;
     if number == 0 {
         session.simple_query("SET synchronous_commit = off").await?;
     }
     let update = session.prepare("UPDATE f SET v = $2 WHERE k = $1").await?;
-    let select = session.prepare("SELECT v, pg_is_in_recovery() FROM f WHERE k = $1").await?;
+    let select = session
+        .prepare("SELECT v, pg_is_in_recovery() FROM f WHERE k = $1")
+        .await?;
     let mut newest: HashMap<i64, i64> = HashMap::new();
     for round in 1..=ROUNDS {
         let k = number * KEYS + i64::try_from(random.below(KEYS as u64))?;
         match random.below(6) {
             0 => {
-                session.simple_query(&format!("UPDATE f SET v = {round} WHERE k = {k}")).await?;
+                session
+                    .simple_query(&format!("UPDATE f SET v = {round} WHERE k = {k}"))
+                    .await?;
             }
             1 => {
-                session.simple_query(&format!("BEGIN; UPDATE f SET v = {round} WHERE k = {k}; COMMIT")).await?;
+                session
+                    .simple_query(&format!(
+                        "BEGIN; UPDATE f SET v = {round} WHERE k = {k}; COMMIT"
+                    ))
+                    .await?;
             }
             2 => {
                 session.simple_query("BEGIN").await?;
@@ -127,17 +172,23 @@ async fn write_and_read(url: String, number: i64, mut random: Random, seen: Arc<
                 session.simple_query("COMMIT").await?;
             }
             3 => {
-                let sql = "WITH w AS (UPDATE f SET v = $2 WHERE k = $1 RETURNING v) SELECT v FROM w";
+                let sql =
+                    "WITH w AS (UPDATE f SET v = $2 WHERE k = $1 RETURNING v) SELECT v FROM w";
                 session.query(sql, &[&k, &round]).await?;
             }
             4 => {
-                let sql = "INSERT INTO f VALUES ($1, $2) ON CONFLICT (k) DO UPDATE SET v = excluded.v";
+                let sql =
+                    "INSERT INTO f VALUES ($1, $2) ON CONFLICT (k) DO UPDATE SET v = excluded.v";
                 session.execute(sql, &[&k, &round]).await?;
             }
             _ => {
                 // The read is on its way before the answer of the write.
-                let (values, key): ([&(dyn ToSql + Sync); 2], [&(dyn ToSql + Sync); 1]) = ([&k, &round], [&k]);
-                let (written, row) = tokio::join!(session.execute(&update, &values), session.query_one(&select, &key));
+                let (values, key): ([&(dyn ToSql + Sync); 2], [&(dyn ToSql + Sync); 1]) =
+                    ([&k, &round], [&k]);
+                let (written, row) = tokio::join!(
+                    session.execute(&update, &values),
+                    session.query_one(&select, &key)
+                );
                 written?;
                 note(&row?, round, &seen);
             }
@@ -147,7 +198,11 @@ async fn write_and_read(url: String, number: i64, mut random: Random, seen: Arc<
         // Older work of the session as well.
         let other = number * KEYS + i64::try_from(random.below(KEYS as u64))?;
         if let Some(expected) = newest.get(&other) {
-            note(&session.query_one(&select, &[&other]).await?, *expected, &seen);
+            note(
+                &session.query_one(&select, &[&other]).await?,
+                *expected,
+                &seen,
+            );
         }
     }
     Ok(())
@@ -156,7 +211,8 @@ async fn write_and_read(url: String, number: i64, mut random: Random, seen: Arc<
 fn note(row: &tokio_postgres::Row, expected: i64, seen: &Seen) {
     let (value, on_replica): (i64, bool) = (row.get(0), row.get(1));
     seen.reads.fetch_add(1, Ordering::Relaxed);
-    seen.on_replica.fetch_add(u64::from(on_replica), Ordering::Relaxed);
+    seen.on_replica
+        .fetch_add(u64::from(on_replica), Ordering::Relaxed);
     if value != expected {
         println!("{value} where {expected} was written, on a replica: {on_replica}");
         seen.stale.fetch_add(1, Ordering::Relaxed);
@@ -166,7 +222,9 @@ fn note(row: &tokio_postgres::Row, expected: i64, seen: &Seen) {
 /// Reads what others write: a value that was seen is never followed by an older one.
 async fn watch(url: String, seen: Arc<Seen>, done: Arc<AtomicBool>) -> Result<()> {
     let session = Session::open(&url).await?;
-    let select = session.prepare("SELECT v, pg_is_in_recovery() FROM f WHERE k = $1").await?;
+    let select = session
+        .prepare("SELECT v, pg_is_in_recovery() FROM f WHERE k = $1")
+        .await?;
     let mut newest: HashMap<i64, i64> = HashMap::new();
     let mut k = 0;
     while !done.load(Ordering::Relaxed) {
@@ -174,7 +232,8 @@ async fn watch(url: String, seen: Arc<Seen>, done: Arc<AtomicBool>) -> Result<()
         let row = session.query_one(&select, &[&k]).await?;
         let (value, on_replica): (i64, bool) = (row.get(0), row.get(1));
         seen.reads.fetch_add(1, Ordering::Relaxed);
-        seen.on_replica.fetch_add(u64::from(on_replica), Ordering::Relaxed);
+        seen.on_replica
+            .fetch_add(u64::from(on_replica), Ordering::Relaxed);
         let before = newest.insert(k, value).unwrap_or(0);
         if value < before {
             println!("{value} after {before}, on a replica: {on_replica}");

@@ -19,7 +19,9 @@ async fn the_role_of_the_server_is_what_the_rules_say() -> Result<()> {
         routing::rules(&running).await?;
         routing::without_replica(&running).await
     };
-    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -30,5 +32,7 @@ async fn no_session_misses_its_own_work_or_goes_back_in_time() -> Result<()> {
         freshness::under_pauses(&running).await?;
         calm::replicas_serve_after_a_moment(&running).await
     };
-    tokio::time::timeout(DEADLINE, work).await.context("in time")?
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
 }

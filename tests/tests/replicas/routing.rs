@@ -12,17 +12,26 @@ const BY_KEY: &str = "SELECT pg_is_in_recovery() FROM t WHERE k = 1";
 
 pub async fn prepare(running: &Running) -> Result<()> {
     let router = running.connect().await?;
-    router.simple_query("CREATE TABLE t (k bigint PRIMARY KEY, v int NOT NULL)").await?;
-    router.simple_query("SELECT create_distributed_table('t', 'k')").await?;
+    router
+        .simple_query("CREATE TABLE t (k bigint PRIMARY KEY, v int NOT NULL)")
+        .await?;
+    router
+        .simple_query("SELECT create_distributed_table('t', 'k')")
+        .await?;
     for k in 1..=20 {
-        router.simple_query(&format!("INSERT INTO t VALUES ({k}, 0)")).await?;
+        router
+            .simple_query(&format!("INSERT INTO t VALUES ({k}, 0)"))
+            .await?;
     }
     Ok(())
 }
 
 /// The answer of the first row of the last statement that has rows.
 async fn ask(session: &Session, sql: &str) -> Result<bool> {
-    let messages = session.simple_query(sql).await.with_context(|| sql.to_owned())?;
+    let messages = session
+        .simple_query(sql)
+        .await
+        .with_context(|| sql.to_owned())?;
     let mut answer = None;
     for message in &messages {
         if let SimpleQueryMessage::Row(row) = message {
@@ -36,7 +45,10 @@ async fn ask(session: &Session, sql: &str) -> Result<bool> {
 async fn becomes(session: &Session, sql: &str, expected: bool) -> Result<()> {
     let start = Instant::now();
     while ask(session, sql).await? != expected {
-        ensure!(start.elapsed() < NOTICE, "{sql} is not {expected} within {NOTICE:?}");
+        ensure!(
+            start.elapsed() < NOTICE,
+            "{sql} is not {expected} within {NOTICE:?}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
@@ -51,19 +63,36 @@ async fn is(session: &Session, sql: &str, expected: bool) -> Result<()> {
 pub async fn rules(running: &Running) -> Result<()> {
     let session = running.connect().await?;
     for k in 1..=20 {
-        becomes(&session, &format!("SELECT pg_is_in_recovery() FROM t WHERE k = {k}"), true).await?;
+        becomes(
+            &session,
+            &format!("SELECT pg_is_in_recovery() FROM t WHERE k = {k}"),
+            true,
+        )
+        .await?;
     }
-    let prepared = session.prepare("SELECT pg_is_in_recovery() FROM t WHERE k = $1").await?;
+    let prepared = session
+        .prepare("SELECT pg_is_in_recovery() FROM t WHERE k = $1")
+        .await?;
     for k in 1..=20i64 {
         // What the statement is was asked of a primary, and the session may not go back behind that for a moment.
-        becomes(&session, &format!("SELECT pg_is_in_recovery() FROM t WHERE k = {k}"), true).await?;
+        becomes(
+            &session,
+            &format!("SELECT pg_is_in_recovery() FROM t WHERE k = {k}"),
+            true,
+        )
+        .await?;
         let row = session.query_one(&prepared, &[&k]).await?;
-        ensure!(row.get::<_, bool>(0), "key {k} as a parameter is read from the primary");
+        ensure!(
+            row.get::<_, bool>(0),
+            "key {k} as a parameter is read from the primary"
+        );
     }
     for shard in ["s1", "s2"] {
         let by_comment = format!("/* shardgate: shard={shard} */ SELECT pg_is_in_recovery()");
         becomes(&session, &by_comment, true).await?;
-        session.simple_query(&format!("SET shardgate.shard = '{shard}'")).await?;
+        session
+            .simple_query(&format!("SET shardgate.shard = '{shard}'"))
+            .await?;
         becomes(&session, "SELECT pg_is_in_recovery()", true).await?;
         session.simple_query("RESET shardgate.shard").await?;
     }
@@ -77,7 +106,10 @@ async fn blocks(session: &Session) -> Result<()> {
     is(session, BY_KEY, false).await?;
     session.simple_query("COMMIT").await?;
     becomes(session, BY_KEY, true).await?;
-    for begin in ["BEGIN READ ONLY", "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"] {
+    for begin in [
+        "BEGIN READ ONLY",
+        "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+    ] {
         // What was read of the primary just now, a replica may not have yet: the block is begun until one serves it.
         let start = Instant::now();
         loop {
@@ -87,29 +119,61 @@ async fn blocks(session: &Session) -> Result<()> {
             if on_replica {
                 break;
             }
-            ensure!(start.elapsed() < NOTICE, "{begin} is not served by a replica");
+            ensure!(
+                start.elapsed() < NOTICE,
+                "{begin} is not served by a replica"
+            );
         }
     }
     // The statements of one message are one transaction.
-    is(session, "SELECT 1; SELECT pg_is_in_recovery() FROM t WHERE k = 1", false).await?;
+    is(
+        session,
+        "SELECT 1; SELECT pg_is_in_recovery() FROM t WHERE k = 1",
+        false,
+    )
+    .await?;
     session.simple_query("BEGIN READ ONLY").await?;
     let write = session.simple_query("UPDATE t SET v = 1 WHERE k = 1").await;
-    let code = write.err().and_then(|error| error.code().map(|code| code.code().to_owned()));
-    ensure!(matches!(code.as_deref(), Some("25006" | "0A000")), "a write in a READ ONLY block: {code:?}");
+    let code = write
+        .err()
+        .and_then(|error| error.code().map(|code| code.code().to_owned()));
+    ensure!(
+        matches!(code.as_deref(), Some("25006" | "0A000")),
+        "a write in a READ ONLY block: {code:?}"
+    );
     session.simple_query("ROLLBACK").await?;
     Ok(())
 }
 
 async fn by_hand(session: &Session) -> Result<()> {
-    session.simple_query("SET shardgate.role = 'primary'").await?;
+    session
+        .simple_query("SET shardgate.role = 'primary'")
+        .await?;
     is(session, BY_KEY, false).await?;
-    is(session, &format!("/* shardgate: role=replica */ {BY_KEY}"), true).await?;
-    session.simple_query("SET shardgate.role = 'replica'").await?;
+    is(
+        session,
+        &format!("/* shardgate: role=replica */ {BY_KEY}"),
+        true,
+    )
+    .await?;
+    session
+        .simple_query("SET shardgate.role = 'replica'")
+        .await?;
     becomes(session, BY_KEY, true).await?;
     session.simple_query("SET shardgate.role = 'auto'").await?;
     becomes(session, BY_KEY, true).await?;
-    is(session, &format!("/* shardgate: role=primary */ {BY_KEY}"), false).await?;
-    is(session, &format!("{BY_KEY} /* shardgate: role=primary */"), false).await?;
+    is(
+        session,
+        &format!("/* shardgate: role=primary */ {BY_KEY}"),
+        false,
+    )
+    .await?;
+    is(
+        session,
+        &format!("{BY_KEY} /* shardgate: role=primary */"),
+        false,
+    )
+    .await?;
     becomes(session, BY_KEY, true).await?;
     let unknown = session.simple_query("SET shardgate.role = 'both'").await;
     ensure!(unknown.is_err(), "an unknown role was taken");
@@ -131,9 +195,13 @@ async fn primary_only(session: &Session) -> Result<()> {
             Err(error) => bail!("{error:?}"),
         }
     }
-    session.simple_query("SET default_transaction_isolation = 'serializable'").await?;
+    session
+        .simple_query("SET default_transaction_isolation = 'serializable'")
+        .await?;
     is(session, BY_KEY, false).await?;
-    session.simple_query("RESET default_transaction_isolation").await?;
+    session
+        .simple_query("RESET default_transaction_isolation")
+        .await?;
     becomes(session, BY_KEY, true).await
 }
 
@@ -144,18 +212,32 @@ pub async fn without_replica(running: &Running) -> Result<()> {
         becomes(&session, BY_KEY, true).await?;
         for shard in &running.cluster.shards {
             let replica = &shard.replicas[0];
-            tokio::task::block_in_place(|| if stop { replica.stop() } else { replica.kill9() });
+            tokio::task::block_in_place(|| {
+                if stop {
+                    replica.stop()
+                } else {
+                    replica.kill9()
+                }
+            });
         }
         becomes(&session, BY_KEY, false).await?;
         for k in 1..=20 {
-            is(&session, &format!("SELECT pg_is_in_recovery() FROM t WHERE k = {k}"), false).await?;
-            session.simple_query(&format!("UPDATE t SET v = v + 1 WHERE k = {k}")).await?;
+            is(
+                &session,
+                &format!("SELECT pg_is_in_recovery() FROM t WHERE k = {k}"),
+                false,
+            )
+            .await?;
+            session
+                .simple_query(&format!("UPDATE t SET v = v + 1 WHERE k = {k}"))
+                .await?;
         }
         session.simple_query("BEGIN READ ONLY").await?;
         is(&session, BY_KEY, false).await?;
         session.simple_query("COMMIT").await?;
         for shard in &running.cluster.shards {
-            tokio::task::block_in_place(|| shard.replicas[0].start()).map_err(|error| anyhow::anyhow!(error.full_text()))?;
+            tokio::task::block_in_place(|| shard.replicas[0].start())
+                .map_err(|error| anyhow::anyhow!(error.full_text()))?;
         }
     }
     becomes(&session, BY_KEY, true).await

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 const ANSWER: Duration = Duration::from_secs(10);
 
 fn router_for_strangers() -> Running {
-    Running::start_with(1, 0, |builder| builder.router_setting("listen.client_login_timeout", "2s"))
+    Running::start_with(1, 0, |builder| {
+        builder.router_setting("listen.client_login_timeout", "2s")
+    })
 }
 
 #[test]
@@ -54,7 +56,9 @@ fn memory_is_bounded_whatever_is_asked() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scram_passes_through() -> Result<()> {
-    tokio::time::timeout(Duration::from_secs(60), scram::all()).await.context("in time")?
+    tokio::time::timeout(Duration::from_secs(60), scram::all())
+        .await
+        .context("in time")?
 }
 
 /// The highest memory of the router so far, in bytes (`VmHWM`).
@@ -68,14 +72,23 @@ impl Memory {
         still_well(running)?;
         let path = format!("/proc/{}/status", running.router.pid);
         let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .context("no VmHWM")?;
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(Memory { peak: kilobytes << 10 })
+        Ok(Memory {
+            peak: kilobytes << 10,
+        })
     }
 
     fn has_not_grown_by(&self, running: &Running, limit: u64) -> Result<()> {
         let now = Memory::of(running)?.peak;
-        println!("peak memory: {} MB before, {} MB after", self.peak >> 20, now >> 20);
+        println!(
+            "peak memory: {} MB before, {} MB after",
+            self.peak >> 20,
+            now >> 20
+        );
         ensure!(now <= self.peak + limit, "the router took {} MB", now >> 20);
         Ok(())
     }
@@ -83,10 +96,21 @@ impl Memory {
 
 /// The router lives, says that it is ready, and serves.
 fn still_well(running: &Running) -> Result<()> {
-    ensure!(running.router.is_running(), "the router has ended: {}", tail(running));
-    ensure!(running.psql("SELECT 6 * 7") == "42", "the router does not serve");
+    ensure!(
+        running.router.is_running(),
+        "the router has ended: {}",
+        tail(running)
+    );
+    ensure!(
+        running.psql("SELECT 6 * 7") == "42",
+        "the router does not serve"
+    );
     let log = std::fs::read_to_string(&running.router.log)?;
-    ensure!(!log.contains("panicked"), "a panic in the log: {}", tail(running));
+    ensure!(
+        !log.contains("panicked"),
+        "a panic in the log: {}",
+        tail(running)
+    );
     Ok(())
 }
 
@@ -114,13 +138,20 @@ fn send(stream: &mut TcpStream, bytes: &[u8]) -> Result<()> {
 }
 
 fn is_close(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)
+    matches!(
+        kind,
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted
+    )
 }
 
 /// Everything until the connection is closed. Fails if it is not, in time.
 fn until_closed(stream: &mut TcpStream) -> Result<Vec<u8>> {
     let (bytes, closed) = until(stream, |_| false)?;
-    ensure!(closed, "the connection is not closed within {ANSWER:?}; it said {:?}", bytes.escape_ascii().to_string());
+    ensure!(
+        closed,
+        "the connection is not closed within {ANSWER:?}; it said {:?}",
+        bytes.escape_ascii().to_string()
+    );
     Ok(bytes)
 }
 
@@ -179,9 +210,18 @@ fn startup(pairs: &[(&str, &str)]) -> Vec<u8> {
 /// A stream that has logged in by trust.
 fn logged_in(running: &Running) -> Result<TcpStream> {
     let mut stream = connect(running)?;
-    send(&mut stream, &startup(&[("user", "postgres"), ("database", running.database())]))?;
-    let (bytes, closed) = until(&mut stream, |bytes| messages(bytes).last().is_some_and(|(tag, _)| *tag == b'Z'))?;
-    ensure!(!closed && !bytes.is_empty(), "no login: {:?}", bytes.escape_ascii().to_string());
+    send(
+        &mut stream,
+        &startup(&[("user", "postgres"), ("database", running.database())]),
+    )?;
+    let (bytes, closed) = until(&mut stream, |bytes| {
+        messages(bytes).last().is_some_and(|(tag, _)| *tag == b'Z')
+    })?;
+    ensure!(
+        !closed && !bytes.is_empty(),
+        "no login: {:?}",
+        bytes.escape_ascii().to_string()
+    );
     Ok(stream)
 }
 
@@ -192,7 +232,10 @@ impl Random {
     fn seeded() -> Result<Random> {
         let seed = match std::env::var("SEED") {
             Ok(text) => text.parse().context("SEED")?,
-            Err(_) => std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos().into(),
+            Err(_) => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)?
+                .subsec_nanos()
+                .into(),
         };
         println!("SEED={seed}");
         Ok(Random(seed))

@@ -12,7 +12,10 @@ pub fn announced_and_never_sent(running: &Running) -> Result<()> {
     for tag in [b'Q', b'P', b'B', b'd'] {
         for _ in 0..10 {
             let mut stream = logged_in(running)?;
-            send(&mut stream, &[&[tag][..], &60_000_000u32.to_be_bytes(), b"select"].concat())?;
+            send(
+                &mut stream,
+                &[&[tag][..], &60_000_000u32.to_be_bytes(), b"select"].concat(),
+            )?;
             streams.push(stream);
         }
     }
@@ -24,7 +27,13 @@ pub fn results_never_read(running: &Running) -> Result<()> {
     let mut streams = Vec::new();
     for _ in 0..8 {
         let mut stream = logged_in(running)?;
-        send(&mut stream, &message(b'Q', b"select repeat('x', 10000) from generate_series(1, 40000)\0"))?;
+        send(
+            &mut stream,
+            &message(
+                b'Q',
+                b"select repeat('x', 10000) from generate_series(1, 40000)\0",
+            ),
+        )?;
         streams.push(stream);
     }
     // Each of them has begun to answer.
@@ -47,7 +56,10 @@ pub fn results_never_read(running: &Running) -> Result<()> {
         if list.iter().any(|(tag, _)| *tag == b'Z') {
             break;
         }
-        ensure!(!closed && start.elapsed() < Duration::from_secs(60), "the result stops after {rows} rows");
+        ensure!(
+            !closed && start.elapsed() < Duration::from_secs(60),
+            "the result stops after {rows} rows"
+        );
     }
     // The first bytes were read above and are not counted again, so a few rows are missing here.
     ensure!(rows > 39_000, "{rows} rows");
@@ -72,12 +84,19 @@ pub fn pipelines_never_read(running: &Running) -> Result<()> {
         while sent < 64 << 20 {
             match stream.write(&block) {
                 Ok(count) => sent += count,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    break;
+                }
                 Err(error) => return Err(error).context("the router closed a pipeline"),
             }
         }
         println!("a pipeline that is not read: {} MB were taken", sent >> 20);
-        ensure!(sent < 64 << 20, "64 MB of a pipeline were taken while nothing was read");
+        ensure!(
+            sent < 64 << 20,
+            "64 MB of a pipeline were taken while nothing was read"
+        );
         streams.push(stream);
     }
     still_well(running)
@@ -85,9 +104,17 @@ pub fn pipelines_never_read(running: &Running) -> Result<()> {
 
 /// Values of several megabytes pass in both directions.
 pub fn large_values_pass(running: &Running) -> Result<()> {
-    let sql = format!("SELECT md5('{0}') = md5('{0}'), length('{0}');", "z".repeat(8 << 20));
+    let sql = format!(
+        "SELECT md5('{0}') = md5('{0}'), length('{0}');",
+        "z".repeat(8 << 20)
+    );
     ensure!(running.psql(&sql) == "t|8388608", "a large statement");
-    let length = running.psql("SELECT length(repeat('x', 30000000) || 'y'), repeat('w', 3000000);").len();
-    ensure!(length == 3_000_000 + 1 + "30000001".len(), "a large value: {length}");
+    let length = running
+        .psql("SELECT length(repeat('x', 30000000) || 'y'), repeat('w', 3000000);")
+        .len();
+    ensure!(
+        length == 3_000_000 + 1 + "30000001".len(),
+        "a large value: {length}"
+    );
     Ok(())
 }

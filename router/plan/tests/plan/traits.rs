@@ -33,7 +33,6 @@ fn replica_safe() {
         "SELECT * INTO x FROM notes",
         "INSERT INTO notes (id) VALUES (1)",
         "WITH d AS (DELETE FROM notes RETURNING *) SELECT * FROM d",
-        "SELECT nextval('s')",
         "SELECT pg_advisory_lock(1)",
         "SELECT pg_advisory_xact_lock(1)",
         "SELECT txid_current()",
@@ -90,7 +89,6 @@ fn taints() {
         "SELECT dblink_connect('x')",
         "SELECT currval('s'), lastval()",
         "SELECT nextval('s')",
-        "SELECT setval('s', 1)",
         "INSERT INTO notes (id) VALUES (nextval('s'))",
         "CREATE TABLE x AS SELECT nextval('s')",
         "SELECT opaque_fn()",
@@ -107,6 +105,8 @@ fn taints() {
     }
     for sql in [
         "SELECT 1",
+        "SELECT nextval('s')",
+        "SELECT pg_advisory_unlock_all()",
         "SELECT pg_advisory_xact_lock(1)",
         "SELECT pg_notify('a', 'b')",
         "SELECT clean_fn()",

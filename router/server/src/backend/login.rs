@@ -83,7 +83,11 @@ async fn attempt(target: Target<'_>) -> Result<Opened, ConnectError> {
     let peer = stream.peer_addr()?;
     let local = stream.local_addr().ok();
     let mut socket = Socket::new(stream);
-    let params = [("user", target.user), ("database", target.database)];
+    let params = [
+        ("user", target.user),
+        ("database", target.database),
+        ("client_encoding", "UTF8"),
+    ];
     put::startup(&mut socket.output, &params);
     socket.flush().await?;
     authenticate(&mut socket, target.credentials, target.user).await?;

@@ -9,6 +9,7 @@
 mod live_tests;
 mod opening;
 mod state;
+mod upkeep;
 mod views;
 
 pub use state::{Checkout, Place, Pool, Want};

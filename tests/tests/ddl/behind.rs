@@ -1,0 +1,71 @@
+//! Changes past the router: it notices them, and until then it guesses nothing.
+
+use anyhow::{Result, ensure};
+use shardgate_tests::{Running, Session};
+use std::time::{Duration, Instant};
+
+/// Changes past the router are noticed within seconds.
+pub async fn behind_the_back(running: &Running) -> Result<()> {
+    let router = running.connect().await?;
+    let home = running.connect_shard(0).await?;
+    home.batch_execute("CREATE VIEW behind AS SELECT v FROM t")
+        .await?;
+    // Until the view is known it may not be answered from home's rows alone.
+    eventually(&router, "SELECT count(*) FROM behind", Some("0A000")).await?;
+    home.batch_execute("CREATE TABLE late (k bigint)").await?;
+    eventually(&router, "INSERT INTO late VALUES (1)", None).await?;
+    for index in 0..2 {
+        let shard = running.connect_shard(index).await?;
+        shard
+            .batch_execute("ALTER TABLE t ADD COLUMN behind int DEFAULT 9")
+            .await?;
+    }
+    eventually(&router, "UPDATE t SET behind = 10 WHERE k = 5", None).await?;
+    let operator = "CREATE FUNCTION same(int8, int8) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true'; \
+        CREATE OPERATOR public.= (LEFTARG = int8, RIGHTARG = int8, FUNCTION = same)";
+    for index in 0..2 {
+        running
+            .connect_shard(index)
+            .await?
+            .batch_execute(operator)
+            .await?;
+    }
+    // An equality of somebody's own proves nothing of the key.
+    eventually(&router, "SELECT v FROM t WHERE k = 5::int8", Some("0A000")).await?;
+    for index in 0..2 {
+        running
+            .connect_shard(index)
+            .await?
+            .batch_execute("DROP OPERATOR public.= (int8, int8)")
+            .await?;
+    }
+    eventually(&router, "SELECT v FROM t WHERE k = 5::int8", None).await?;
+    home.batch_execute("DROP VIEW behind; DROP TABLE t; CREATE TABLE t (k bigint, plain int)")
+        .await?;
+    eventually(&router, "SELECT count(plain) FROM t", None).await
+}
+
+/// Until the statement fails with the code, or is done.
+async fn eventually(router: &Session, sql: &str, code: Option<&str>) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let result = router.simple_query(sql).await;
+        let found = result
+            .as_ref()
+            .err()
+            .and_then(|error| error.code().map(|code| code.code().to_owned()));
+        if found.as_deref() == code && (code.is_some() || result.is_ok()) {
+            println!(
+                "{sql}: {} after {:?}",
+                code.unwrap_or("done"),
+                start.elapsed()
+            );
+            return Ok(());
+        }
+        ensure!(
+            start.elapsed() < Duration::from_secs(15),
+            "{sql}: {result:?}, not {code:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,146 @@
+//! What stays on a backend and cannot be told to another one: temporary tables, locks, cursors, seeds, transactions.
+
+use crate::leaks::{MOMENT, ask, fails, is, run};
+use anyhow::{Context, Result, ensure};
+use shardgate_tests::Running;
+use std::time::Duration;
+
+/// Advisory locks that anybody holds.
+const ADVISORY: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+
+/// What is done; what asks for it and what the client itself then sees; what asks for it and what the next one sees.
+type Case = (
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    &'static str,
+    Option<&'static str>,
+);
+
+const CASES: &[Case] = &[
+    (
+        "CREATE TEMP TABLE scratch AS SELECT 5 AS n",
+        "SELECT n FROM scratch",
+        Some("5"),
+        "SELECT to_regclass('scratch')",
+        None,
+    ),
+    (
+        "CREATE TEMP VIEW glance AS SELECT 6 AS n",
+        "SELECT n FROM glance",
+        Some("6"),
+        "SELECT to_regclass('glance')",
+        None,
+    ),
+    (
+        "SELECT 7 AS n INTO TEMP chosen",
+        "SELECT n FROM chosen",
+        Some("7"),
+        "SELECT to_regclass('chosen')",
+        None,
+    ),
+    (
+        "SELECT pg_advisory_lock(42)",
+        ADVISORY,
+        Some("1"),
+        "SELECT pg_try_advisory_xact_lock(42)",
+        Some("t"),
+    ),
+    (
+        "SELECT lock_it()",
+        ADVISORY,
+        Some("1"),
+        "SELECT pg_try_advisory_xact_lock(77)",
+        Some("t"),
+    ),
+    (
+        "DECLARE kept CURSOR WITH HOLD FOR SELECT 8",
+        "FETCH kept",
+        Some("8"),
+        "SELECT count(*) FROM pg_cursors",
+        Some("0"),
+    ),
+    (
+        "LISTEN news",
+        "SELECT pg_listening_channels()",
+        Some("news"),
+        "SELECT count(*) FROM pg_listening_channels()",
+        Some("0"),
+    ),
+    (
+        "SELECT nextval('numbers')",
+        "SELECT currval('numbers') > 0",
+        Some("t"),
+        "SELECT 1",
+        Some("1"),
+    ),
+];
+
+/// State that cannot be told to another backend: its client keeps the backend, or the statement is refused. The next
+/// client waits, and sees nothing of it.
+pub async fn what_pins(running: &Running) -> Result<()> {
+    let direct = running.connect_shard(0).await?;
+    run(&direct, "SELECT setseed(0.5)").await?;
+    let first = ask(&direct, "SELECT random()").await?;
+    let second = ask(&direct, "SELECT random()").await?;
+    for &(deed, own, seen, next, unseen) in CASES {
+        let (a, b) = (running.connect().await?, running.connect().await?);
+        if let Err(error) = a.simple_query(deed).await {
+            let code = error.code().map(|code| code.code().to_owned());
+            ensure!(code.as_deref() == Some("0A000"), "{deed}: {error:?}");
+            println!("refused: {deed}");
+        } else {
+            is(&a, own, seen)
+                .await
+                .with_context(|| format!("after {deed}"))?;
+        }
+        let waiting = ask(&b, next);
+        tokio::pin!(waiting);
+        let at_once = tokio::time::timeout(MOMENT, &mut waiting).await;
+        let answer = match at_once {
+            Ok(answer) => answer?,
+            Err(_) => {
+                drop(a);
+                tokio::time::timeout(Duration::from_secs(10), waiting)
+                    .await
+                    .with_context(|| format!("{deed}: the next client never gets the backend"))??
+            }
+        };
+        ensure!(
+            answer.as_deref() == unseen,
+            "{deed}: the next client sees {answer:?} by {next}"
+        );
+    }
+    // A value of a sequence is the client's own.
+    let b = running.connect().await?;
+    fails(&b, "SELECT currval('numbers')", "55000").await?;
+    drop(b);
+    let a = running.connect().await?;
+    if a.simple_query("SELECT setseed(0.5)").await.is_ok() {
+        is(&a, "SELECT random()", first.as_deref()).await?;
+    }
+    drop(a);
+    let b = running.connect().await?;
+    let random = ask(&b, "SELECT random()").await?;
+    ensure!(
+        random != first && random != second,
+        "the seed of another client: {random:?}"
+    );
+    println!("temporary tables, locks, cursors, channels, sequences, seeds: seen by nobody else");
+    Ok(())
+}
+
+/// A client that goes away in a block: the work is undone, and the backend serves the next.
+pub async fn abandoned_block(running: &Running) -> Result<()> {
+    let a = running.connect().await?;
+    run(&a, "BEGIN").await?;
+    run(&a, "INSERT INTO plain VALUES (500, 'lost')").await?;
+    run(&a, "SET LOCAL work_mem = '99MB'").await?;
+    drop(a);
+    let b = running.connect().await?;
+    is(&b, "SELECT count(*) FROM plain WHERE id = 500", Some("0")).await?;
+    run(&b, "INSERT INTO plain VALUES (500, 'kept')").await?;
+    let direct = running.connect_shard(0).await?;
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    is(&direct, open, Some("0")).await
+}
