@@ -193,10 +193,33 @@ impl<'a> Resolver<'a> {
                 && self.operator_is_builtin("=", schema, None);
             return if never { vec![Atom::Never] } else { Vec::new() };
         }
+        let null = |side: &Expr| *side == Expr::Literal(Literal::Null);
+        if null(left) || null(right) {
+            let other = if null(left) { right } else { left };
+            return self.equals_null(other, scope);
+        }
         // Whatever it compares, `=` rejects NULL.
         let mut atoms = self.comparison("=", schema, left, right, scope);
         atoms.extend(self.equal_values(left, right, schema, scope));
         atoms
+    }
+
+    /// `x = NULL`, which the setting transform_null_equals makes `x IS NULL`; the setting may also come from a role or
+    /// a database. A sharding key is never NULL, unless an outer join made it so: then no row passes by either meaning.
+    fn equals_null(&mut self, other: &Expr, scope: &Scope<'a>) -> Vec<Atom> {
+        let Some((node, ty)) = self.typed_node(other, scope) else {
+            return Vec::new();
+        };
+        let key = self.leaves.iter().any(|leaf| leaf.key == Some(node));
+        let extended = self
+            .entry_of(node)
+            .is_none_or(|entry| self.extended.contains(&entry));
+        let certain = !self.context.transform_null_equals;
+        if key && !extended && certain && self.equality_is_builtin(ty) {
+            return within(node, Arc::new(KeySet::empty()));
+        }
+        self.note(node, "= NULL may mean IS NULL");
+        Vec::new()
     }
 
     pub(crate) fn equal_values(

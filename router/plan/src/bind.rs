@@ -1,7 +1,7 @@
 //! The one-shard proof: to which keys each occurrence of a distributed relation is bound.
 //!
 //! An occurrence is bound to a set S if its rows with other keys cannot influence the result. The proof carries a list
-//! of atoms down the tree of scopes: predicates that hold for every row that matters at that place. Three facts make
+//! of atoms down the tree of scopes: predicates that hold for every row that matters at that place. Four facts make
 //! this sound.
 //!
 //! * A row that fails a conjunct of WHERE (or of an inner join's ON) does not matter, so all conjuncts hold for the
@@ -11,6 +11,8 @@
 //! * ON of an outer join does not remove rows of the preserved side. Its conjuncts hold for the nullable side only:
 //!   a nullable row without a partner that matters is not seen. If a predicate from outside rejects NULL for the
 //!   nullable side, unmatched rows do not matter and the join is an inner one.
+//! * A row that comes out of no input rows (an aggregate's without GROUP BY) passed no predicate: for what is computed
+//!   for it, only the predicates of the outer scopes are in force.
 //! * A predicate on a derived column may be moved below only where it would not change which rows come out; `Output`
 //!   says so for each column.
 
@@ -72,6 +74,12 @@ impl<'a> Binder<'a> {
                     .map(|(output, set)| output.node.and(set))
                     .collect()
             }
+            // Only its constants are what they are in every row. (Another column is one of a query around it, or NULL.)
+            ScopedBody::Select(selected) if selected.from_nothing => query
+                .outputs
+                .iter()
+                .map(|output| keys_of(output.node?, &selected.constants))
+                .collect(),
             ScopedBody::Select(_) | ScopedBody::Expressions(_) | ScopedBody::Change(_) => {
                 let after = self.query(query, &[], &[]);
                 query
@@ -101,9 +109,8 @@ impl<'a> Binder<'a> {
         };
         let after = match &query.body {
             ScopedBody::Select(selected) => {
-                let mut env = env.to_vec();
-                env.extend(self.links(query, incoming));
-                self.selected(selected, env)
+                let links = self.links(query, incoming);
+                self.selected(selected, env, links)
             }
             ScopedBody::SetOperation(left, right) => {
                 self.query(left, env, incoming);
@@ -116,7 +123,8 @@ impl<'a> Binder<'a> {
             }
             ScopedBody::Change(change) => self.change(change, env),
         };
-        self.all(&query.subqueries, &after);
+        // LIMIT counts the rows that come out, whichever these are.
+        self.all(&query.subqueries, env);
         after
     }
 
@@ -143,7 +151,11 @@ impl<'a> Binder<'a> {
         self.nodes.get(usize::try_from(id.0).ok()?)
     }
 
-    fn selected(&mut self, selected: &Selected, mut env: Vec<Atom>) -> Vec<Atom> {
+    /// `outer` holds around the query; `links` are what its columns are known to equal there.
+    fn selected(&mut self, selected: &Selected, outer: &[Atom], links: Vec<Atom>) -> Vec<Atom> {
+        let mut env = outer.to_vec();
+        env.extend(links);
+        env.extend(selected.constants.iter().cloned());
         env.extend(selected.filter.atoms.iter().cloned());
         for tree in &selected.from {
             tree.axioms(&mut env);
@@ -156,6 +168,10 @@ impl<'a> Binder<'a> {
         let mut after = env;
         after.extend(keys);
         self.predicate(&selected.filter, &after);
+        if selected.from_nothing {
+            self.all(&selected.subqueries, outer);
+            return outer.to_vec();
+        }
         self.all(&selected.subqueries, &after);
         after
     }
@@ -302,7 +318,7 @@ impl<'a> Binder<'a> {
         if let Some(source) = &change.source {
             self.query(source, env, &[]);
         }
-        let after = self.selected(&change.selected, env.to_vec());
+        let after = self.selected(&change.selected, env, Vec::new());
         let distributed = self
             .leaves
             .get(change.target.0)

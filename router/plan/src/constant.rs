@@ -4,7 +4,7 @@
 
 use crate::keyset::{Item, KeySet, NullMeans, ParamItem};
 use crate::resolve::Resolver;
-use crate::value::{self, Family, Parsed, family};
+use crate::value::{self, Family, Integral, Parsed, family};
 use shardgate_shard_map::{Key, KeyType};
 use shardgate_sql::facts::{Expr, Literal, TypeName};
 use std::sync::Arc;
@@ -63,9 +63,10 @@ impl Resolver<'_> {
             (Literal::Null, _) => Constant::Null,
             (Literal::String(text), _) => parsed(value::from_text(ty, text)),
             (Literal::Number(number), Family::Int) => match (value::integral(number), meets) {
-                (Some(key), _) => Constant::Item(Item::Key(Key::Int(key))),
-                (None, Meets::Alone | Meets::InList) => Constant::Nothing,
-                (None, Meets::Assigned(_)) => no("it is rounded on assignment"),
+                (Integral::Is(key), _) => Constant::Item(Item::Key(Key::Int(key))),
+                (Integral::Not, Meets::Alone | Meets::InList) => Constant::Nothing,
+                (Integral::Not, Meets::Assigned(_)) => no("it is rounded on assignment"),
+                (Integral::Unknown, _) => no("only Postgres can read the number"),
             },
             (Literal::Number(number), Family::Text) if matches!(meets, Meets::Assigned(_)) => {
                 match value::plain_integer(number) {
@@ -122,10 +123,9 @@ impl Resolver<'_> {
         let numeric = cast.name.name == "numeric" && cast.modifiers.is_empty() && !cast.array;
         if numeric && family(ty) == Family::Int && !self.snapshot.types.contains("numeric") {
             return match inner {
-                Expr::Literal(Literal::Number(number)) => value::integral(number)
-                    .map_or(Constant::Nothing, |key| {
-                        Constant::Item(Item::Key(Key::Int(key)))
-                    }),
+                Expr::Literal(Literal::Number(number)) => {
+                    self.literal(&Literal::Number(number.clone()), ty, Meets::Alone)
+                }
                 _ => no("it is cast to numeric"),
             };
         }
@@ -150,6 +150,8 @@ impl Resolver<'_> {
             _ => no("it is not a constant, a parameter, or a cast of one"),
         };
         match (constant, cast.modifiers.as_slice()) {
+            // What equals no key in its own type may be rounded to one by this cast.
+            (Constant::Nothing, _) => no("the cast may change the value"),
             (constant, []) => constant,
             (Constant::Item(Item::Key(Key::Text(text))), [limit])
                 if usize::try_from(*limit).is_ok_and(|limit| text.chars().count() <= limit) =>
@@ -235,9 +237,13 @@ fn param(number: u16, ty: KeyType, null: NullMeans, inferred: bool) -> Constant 
 fn number_cast(number: &str, to: KeyType) -> Constant {
     match family(to) {
         Family::Int => {
-            match value::integral(number).map(|key| value::assigned(Key::Int(key), to, -1)) {
-                Some(Parsed::Key(key)) => Constant::Item(Item::Key(key)),
-                Some(Parsed::Fails | Parsed::Unknown) | None => {
+            let key = match value::integral(number) {
+                Integral::Is(key) => value::assigned(Key::Int(key), to, -1),
+                Integral::Not | Integral::Unknown => Parsed::Unknown,
+            };
+            match key {
+                Parsed::Key(key) => Constant::Item(Item::Key(key)),
+                Parsed::Fails | Parsed::Unknown => {
                     no("it is not a value of the type that it is cast to")
                 }
             }

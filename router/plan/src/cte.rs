@@ -64,9 +64,15 @@ impl<'a> Resolver<'a> {
                 alone.push(scoped);
                 Ok(state)
             }
-            Body::SetOperation { left, right, .. } if frame.recursive => Ok(self
-                .recursive(frame, index, (left, right), alone)?
-                .unwrap_or(CteState::Inline)),
+            // A recursive query has none of the other clauses, but for WITH. What has them is analysed at each
+            // reference, and if it refers to itself after all, not at all.
+            Body::SetOperation { left, right, .. }
+                if frame.recursive && has_only_body(&entry.cte.query) =>
+            {
+                Ok(self
+                    .recursive(frame, index, (left, right), alone)?
+                    .unwrap_or(CteState::Inline))
+            }
             Body::Select(_) | Body::Values(_) | Body::SetOperation { .. } => Ok(CteState::Inline),
         }
     }
@@ -188,6 +194,21 @@ impl<'a> Resolver<'a> {
     }
 }
 
+fn has_only_body(query: &Query) -> bool {
+    let Query {
+        recursive: _,
+        ctes,
+        body: _,
+        order_by,
+        limit,
+        offset,
+        with_ties,
+        locking,
+    } = query;
+    let bounded = limit.is_some() || offset.is_some() || *with_ties;
+    ctes.is_empty() && order_by.is_empty() && !bounded && !*locking
+}
+
 /// The nodes of the recursive reference in a step: it stands in FROM, joined by inner joins only.
 fn own_rows(tree: &Tree, id: EntryId) -> Option<&Vec<Option<NodeId>>> {
     match tree {
@@ -214,5 +235,6 @@ pub(crate) fn cte_scope<'a>(frame: &Rc<CteFrame<'a>>, index: usize) -> Rc<Scope<
         visible: frame.outer.visible.clone(),
         parent: frame.outer.parent.clone(),
         ctes: Some(Rc::new(ctes)),
+        aggregates: frame.outer.aggregates.clone(),
     })
 }

@@ -89,6 +89,25 @@ impl Class {
     }
 }
 
+/// It may be an aggregate: one of pg_catalog's, or a function that nothing is known of.
+pub(crate) fn may_aggregate(name: &Name, snapshot: &Snapshot) -> bool {
+    let system = match name.schema.as_deref() {
+        Some("pg_catalog") => true,
+        Some(_) => false,
+        None => !snapshot.functions.contains_key(&name.name),
+    };
+    let word = name.name.as_str();
+    !system
+        || AGGREGATES.contains(&word)
+        || HYPOTHETICAL.contains(&word)
+        || builtin(name) == Class::Unknown
+}
+
+/// The function of this name is an aggregate of pg_catalog, or one of the user's functions.
+pub(crate) fn named_like_aggregate(word: &str, snapshot: &Snapshot) -> bool {
+    AGGREGATES.contains(&word) || snapshot.functions.contains_key(word)
+}
+
 fn builtin(name: &Name) -> Class {
     let name_only = name.name.as_str();
     let lists = [
@@ -254,6 +273,9 @@ const AGGREGATES: &[&str] = &[
     "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "stddev", "stddev_pop",
     "stddev_samp", "string_agg", "sum", "var_pop", "var_samp", "variance", "xmlagg",
 ];
+
+/// Aggregates if they are called WITHIN GROUP, window functions otherwise.
+const HYPOTHETICAL: &[&str] = &["rank", "dense_rank", "percent_rank", "cume_dist"];
 
 const VOLATILE: &[&str] = &[
     "clock_timestamp",

@@ -125,6 +125,11 @@ pub(crate) struct Selected {
     pub(crate) filter: Predicate,
     /// Subqueries everywhere else: they see rows that passed the filter.
     pub(crate) subqueries: Vec<Scoped>,
+    /// A row may come out where none passed the filter, as of an aggregate without GROUP BY: what holds for rows that
+    /// passed does not hold for `subqueries`.
+    pub(crate) from_nothing: bool,
+    /// What is known of the nodes of constants in the target list.
+    pub(crate) constants: Vec<Atom>,
 }
 
 /// INSERT, UPDATE or DELETE.

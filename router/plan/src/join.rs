@@ -50,6 +50,14 @@ impl<'a> Resolver<'a> {
             star = known;
         }
         let (left, right) = (Box::new(left.tree), Box::new(right.tree));
+        let mut extended = Vec::new();
+        if matches!(join.kind, JoinKind::Left | JoinKind::Full) {
+            right.entries(&mut extended);
+        }
+        if matches!(join.kind, JoinKind::Right | JoinKind::Full) {
+            left.entries(&mut extended);
+        }
+        self.extended.extend(extended);
         Ok(Entry {
             tree: Tree::Join {
                 kind: join.kind,

@@ -229,7 +229,8 @@ impl ParamItem {
             (true, _) => value::from_binary(self.ty, bytes),
             (false, Ok(text)) if text.contains('\0') => Parsed::Fails,
             (false, Ok(text)) => value::from_text(self.ty, text),
-            (false, Err(_)) => Parsed::Fails,
+            // The bytes may be of another encoding, which the server converts.
+            (false, Err(_)) => Parsed::Unknown,
         };
         match (parsed, self.assigned) {
             (Parsed::Key(key), Some((ty, modifier))) => value::assigned(key, ty, modifier),

@@ -2,6 +2,7 @@
 //!
 //! A route is proven for every relation in every scope, or it is not taken.
 
+mod aggregates;
 mod alter;
 mod atoms;
 mod bind;

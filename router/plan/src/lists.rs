@@ -9,7 +9,7 @@ use crate::scope::Scope;
 use crate::value::{self, Family, Parsed, family};
 use crate::walk::{element, expr_columns, is_fractional};
 use shardgate_shard_map::KeyType;
-use shardgate_sql::facts::{Expr, Literal};
+use shardgate_sql::facts::{Expr, Literal, TypeName};
 use std::sync::Arc;
 
 impl<'a> Resolver<'a> {
@@ -37,10 +37,9 @@ impl<'a> Resolver<'a> {
 
     pub(crate) fn list_set(&self, elements: &[&Expr], ty: KeyType) -> Result<Arc<KeySet>, String> {
         // A numeric among them makes the list numeric, and '5.0' would be read as one.
-        let numeric = elements.iter().any(|e| is_fractional(e));
         let untyped = |e: &&Expr| matches!(e, Expr::Literal(Literal::String(_)) | Expr::Param(_));
-        if numeric && elements.iter().any(untyped) {
-            return Err("it mixes numerics with constants of unknown type".to_owned());
+        if elements.iter().any(untyped) && !elements.iter().all(|e| self.leaves_type(e, ty)) {
+            return Err("it mixes other types with constants of unknown type".to_owned());
         }
         let meets = if elements.len() == 1 {
             Meets::Alone
@@ -56,6 +55,26 @@ impl<'a> Resolver<'a> {
             }
         }
         Ok(Arc::new(KeySet::Items(items)))
+    }
+
+    /// Beside a column of type `ty` and this element, the common type of a list is one of the column's family: a
+    /// constant of unknown type takes that type.
+    pub(crate) fn leaves_type(&self, element: &Expr, ty: KeyType) -> bool {
+        match element {
+            Expr::Literal(Literal::String(_) | Literal::Null) => true,
+            Expr::Literal(Literal::Number(_)) => {
+                family(ty) == Family::Int && !is_fractional(element)
+            }
+            Expr::Literal(Literal::Bool(_) | Literal::Other(_)) => false,
+            Expr::Param(number) => self.declared(*number).is_none_or(|oid| {
+                value::parameter_type(oid)
+                    .is_some_and(|(declared, array)| !array && family(declared) == family(ty))
+            }),
+            Expr::Cast { ty: cast, .. } if !cast.array => self
+                .named_type(cast)
+                .is_some_and(|to| family(to) == family(ty)),
+            _ => false,
+        }
     }
 
     /// `column = ANY (array)`
@@ -110,8 +129,18 @@ impl<'a> Resolver<'a> {
                 match expr.as_ref() {
                     Expr::Literal(Literal::String(text)) => literal_array(text, to),
                     Expr::Param(number) => self.array_param(*number, to).ok_or_else(other),
+                    // Each element is cast by itself.
                     Expr::Array(elements) => {
-                        self.list_set(&elements.iter().collect::<Vec<_>>(), to)
+                        let element = TypeName {
+                            array: false,
+                            ..cast.clone()
+                        };
+                        let cast = |expr: &Expr| Expr::Cast {
+                            expr: Box::new(expr.clone()),
+                            ty: element.clone(),
+                        };
+                        let elements: Vec<Expr> = elements.iter().map(cast).collect();
+                        self.list_set(&elements.iter().collect::<Vec<_>>(), ty)
                     }
                     _ => Err(other()),
                 }

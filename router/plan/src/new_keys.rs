@@ -3,7 +3,7 @@
 use crate::constant::{Constant, Meets};
 use crate::ir::{NewKeySet, NewKeys, NodeId, Scoped};
 use crate::keyed::null_key;
-use crate::keyset::{Item, KeySet};
+use crate::keyset::{Item, KeySet, NullMeans, ParamItem};
 use crate::refusals;
 use crate::resolve::Resolver;
 use crate::scope::{Lookup, Scope};
@@ -20,6 +20,14 @@ pub(crate) struct Keyed<'r> {
     pub(crate) index: usize,
     pub(crate) column: &'r Column,
     pub(crate) ty: KeyType,
+}
+
+/// Are there rows that get the key?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    Certain,
+    /// As many as pass a filter.
+    Perhaps,
 }
 
 impl<'r> Keyed<'r> {
@@ -102,7 +110,7 @@ impl<'a> Resolver<'a> {
                                 .push(refusals::missing_key(keyed.relation, keyed.column));
                             return None;
                         }
-                        Some(value) => items.push(self.new_key(keyed, value)?),
+                        Some(value) => items.push(self.new_key(keyed, value, Rows::Certain)?),
                     }
                 }
                 Some(Arc::new(KeySet::Items(items)))
@@ -112,9 +120,24 @@ impl<'a> Resolver<'a> {
     }
 
     /// A constant that is assigned to the key.
-    pub(crate) fn new_key(&mut self, keyed: Keyed<'_>, value: &Expr) -> Option<Item> {
+    pub(crate) fn new_key(&mut self, keyed: Keyed<'_>, value: &Expr, rows: Rows) -> Option<Item> {
         match self.constant(value, keyed.ty, Meets::Assigned(keyed.column.modifier)) {
+            // Whether a NULL fails is Postgres's to say: without rows it does not.
+            Constant::Item(Item::Param(param)) if rows == Rows::Perhaps => {
+                Some(Item::Param(ParamItem {
+                    null: NullMeans::Anything,
+                    ..param
+                }))
+            }
             Constant::Item(item) => Some(item),
+            Constant::Null if rows == Rows::Perhaps => {
+                self.problems.push(refusals::key_not_computed(
+                    keyed.relation,
+                    keyed.column,
+                    "it is NULL, which is an error only if there are rows",
+                ));
+                None
+            }
             Constant::Null => {
                 self.problems
                     .push(null_key(&keyed.relation.name, &keyed.column.name));
@@ -157,7 +180,7 @@ impl<'a> Resolver<'a> {
         let direct = matches!(&query.body, Body::Select(select) if select.distinct == Distinct::No);
         if let (Some(constant), true) = (&output.constant, direct) {
             return self
-                .new_key(keyed, constant)
+                .new_key(keyed, constant, Rows::Perhaps)
                 .map(|item| Arc::new(KeySet::Items(vec![item])));
         }
         let ty = output.node.and_then(|node| self.ty(node));
@@ -203,7 +226,7 @@ impl<'a> Resolver<'a> {
                 })
             }
             (None, Some(value)) if *value != Expr::Default => {
-                let item = self.new_key(keyed, value)?;
+                let item = self.new_key(keyed, value, Rows::Perhaps)?;
                 let set = NewKeySet::Known(Arc::new(KeySet::Items(vec![item])));
                 Some(NewKeys {
                     assigned: true,

@@ -72,13 +72,32 @@ impl SearchPath {
         context: &Context<'_>,
     ) -> Target<'a> {
         match name.schema.as_deref() {
-            Some("pg_temp") => Target::Temporary,
+            Some(schema) if is_temporary(schema) => Target::Temporary,
             Some(schema) if is_system(schema) => Target::System,
             Some(schema) => snapshot
                 .relation(schema, &name.name)
                 .map_or(Target::Unknown, Target::Known),
             None => self.unqualified(&name.name, snapshot, context),
         }
+    }
+
+    /// A relation that is created by this name is a temporary one: the first schema of the path that exists takes it.
+    pub(crate) fn makes_temporary(&self, name: &Name, snapshot: &Snapshot) -> bool {
+        match name.schema.as_deref() {
+            Some(schema) => is_temporary(schema),
+            None => self.creates_temporary(snapshot),
+        }
+    }
+
+    /// The same for a name without a schema.
+    pub(crate) fn creates_temporary(&self, snapshot: &Snapshot) -> bool {
+        let exists = |schema: &&String| {
+            is_temporary(schema) || is_system(schema) || snapshot.schemas.contains(*schema)
+        };
+        self.schemas
+            .iter()
+            .find(exists)
+            .is_some_and(|schema| is_temporary(schema))
     }
 
     fn unqualified<'a>(
@@ -113,6 +132,11 @@ impl SearchPath {
             None => Target::Unknown,
         }
     }
+}
+
+/// The session's own temporary schema, by either name; nobody can reach another session's.
+pub(crate) fn is_temporary(schema: &str) -> bool {
+    schema == "pg_temp" || schema.starts_with("pg_temp_")
 }
 
 fn is_system(schema: &str) -> bool {

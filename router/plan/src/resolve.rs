@@ -14,7 +14,7 @@ use crate::uses::Uses;
 use crate::value::family;
 use shardgate_shard_map::KeyType;
 use shardgate_sql::facts::{Body, Query, SetOperation};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Nested queries, CTE references and views together, and all entries that they expand to. Beyond these a statement
@@ -35,6 +35,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) nodes: Vec<Node>,
     pub(crate) leaves: Vec<Leaf>,
     pub(crate) entries: u32,
+    /// Entries whose rows an outer join may replace by NULLs.
+    pub(crate) extended: HashSet<EntryId>,
     depth: usize,
     /// How many views deep the walk is; the text of a view is not the client's.
     pub(crate) in_view: usize,
@@ -55,6 +57,7 @@ impl<'a> Resolver<'a> {
             nodes: Vec::new(),
             leaves: Vec::new(),
             entries: 0,
+            extended: HashSet::new(),
             depth: 0,
             in_view: 0,
             seen: Seen::default(),
@@ -123,6 +126,7 @@ impl<'a> Resolver<'a> {
                 visible: Vec::new(),
                 parent: Some(parent.clone()),
                 ctes,
+                aggregates: Rc::default(),
             });
             let mut scoped = this.body(query, &base, assigned)?;
             scoped.closed |=

@@ -33,6 +33,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) visible: Vec<Visible>,
     pub(crate) parent: Option<Rc<Scope<'a>>>,
     pub(crate) ctes: Option<Rc<CteScope<'a>>>,
+    /// The query of this level may aggregate, as far as its expressions were walked.
+    pub(crate) aggregates: Rc<Cell<bool>>,
 }
 
 /// The CTEs of one WITH that a place sees, and those around it.
@@ -100,7 +102,36 @@ impl<'a> Scope<'a> {
             visible,
             parent: self.parent.clone(),
             ctes: self.ctes.clone(),
+            aggregates: Rc::default(),
         })
+    }
+
+    /// This level and those around it.
+    pub(crate) fn levels(&self) -> impl Iterator<Item = &Scope<'a>> {
+        std::iter::successors(Some(self), |scope| scope.parent.as_deref())
+    }
+
+    /// This level has a column of the name: Some(true), surely; Some(false), perhaps.
+    pub(crate) fn has_column(&self, table: Option<&str>, column: &str) -> Option<bool> {
+        if let Some(table) = table {
+            let named = |entry: &Visible| {
+                let relation = entry.relation.as_ref().map(|name| name.name.as_str());
+                entry.name.as_deref() == Some(table) || relation == Some(table)
+            };
+            return self.visible.iter().any(named).then_some(true);
+        }
+        let listed = |entry: &Visible| {
+            entry.unqualified && entry.columns.iter().any(|(name, _)| name == column)
+        };
+        if self.visible.iter().any(listed) {
+            return Some(true);
+        }
+        // A whole row goes by its entry's name.
+        let perhaps = |entry: &Visible| {
+            let system = entry.system && SYSTEM_COLUMNS.contains(&column);
+            entry.unknown || system || entry.name.as_deref() == Some(column)
+        };
+        self.visible.iter().any(perhaps).then_some(false)
     }
 
     /// `column`, `table.column` or `schema.table.column`, by Postgres's rules (parse_relation.c): the innermost level

@@ -36,20 +36,22 @@ impl<'a> Resolver<'a> {
             selected.filter = predicate;
         }
         let Selected {
-            filter, subqueries, ..
+            constants,
+            subqueries,
+            ..
         } = &mut selected;
         let listed = self.items(
             &select.items,
             &scope,
             star.as_ref(),
             assigned,
-            (subqueries, &mut filter.atoms),
+            (subqueries, constants),
         )?;
         let mut outputs = listed.outputs;
         if let Some(into) = &select.into {
             self.seen.name(into);
             self.seen.into = true;
-            self.seen.into_temporary |= into.schema.as_deref() == Some("pg_temp");
+            self.seen.into_temporary |= self.path.makes_temporary(into, self.snapshot);
         }
         let (group, distinct) = (
             group_exprs(&select.group_by),
@@ -61,9 +63,15 @@ impl<'a> Resolver<'a> {
         if let Some(having) = &select.having {
             self.walk(having, &scope, &mut selected.subqueries)?;
         }
+        selected.from_nothing = match &select.group_by {
+            GroupBy::Exprs(exprs) => exprs.is_empty(),
+            // An empty grouping set may be among them.
+            GroupBy::Sets(_) => true,
+            GroupBy::None => select.having.is_some() || scope.aggregates.get(),
+        };
         let passing = self.passing(select, &outputs, &scope);
         for (output, passes) in outputs.iter_mut().zip(passing) {
-            output.passes = passes;
+            output.passes = passes && !selected.from_nothing;
         }
         let mut scoped = plain(ScopedBody::Select(selected));
         scoped.outputs = outputs;

@@ -116,7 +116,9 @@ fn taint(resolver: &Resolver<'_>, sets_known: bool) -> Option<String> {
                 (leaf.written || relation.row_security)
                     .then(|| format!("table {}: {code}", relation.name))
             }
-            LeafRelation::System | LeafRelation::Temporary | LeafRelation::Unknown => None,
+            // A change of pg_settings is a SET.
+            LeafRelation::System => leaf.written.then(|| leaf.label.replace('"', "")),
+            LeafRelation::Temporary | LeafRelation::Unknown => None,
         })
 }
 
@@ -131,10 +133,9 @@ pub(crate) fn reads_session(name: &Name) -> bool {
 
 /// A view of what lives on the connection, where other clients' things may lie.
 fn shows_connection(facts: &Facts) -> Option<String> {
-    let view = facts
-        .identifiers
-        .iter()
-        .find(|word| word.as_str() == "pg_prepared_statements" || *word == "pg_prepared_statement")?;
+    let view = facts.identifiers.iter().find(|word| {
+        word.as_str() == "pg_prepared_statements" || *word == "pg_prepared_statement"
+    })?;
     Some(format!("view {view}"))
 }
 

@@ -4,7 +4,7 @@
 //! former goes to all shards, on anything else to home, and what would need both is refused.
 
 use crate::decision::{Compiled, Context, Refusal, Route, Traits};
-use crate::path::{SearchPath, Target};
+use crate::path::{SearchPath, Target, is_temporary};
 use crate::reach::{self, Reach};
 use crate::resolve::Resolver;
 use crate::snapshot::{DistributionId, Placement, Relation, Snapshot};
@@ -57,10 +57,39 @@ const NO_DDL: &[&str] = &[
     "COMMENT",
 ];
 
+/// Tags whose first target is a new relation.
+const RELATIONS: &[&str] = &[
+    "CREATE TABLE",
+    "CREATE TABLE AS",
+    "CREATE VIEW",
+    "CREATE MATERIALIZED VIEW",
+    "CREATE SEQUENCE",
+    "CREATE FOREIGN TABLE",
+];
+
+/// Tags that make something else that lives in a schema.
+const OTHER_OBJECTS: &[&str] = &[
+    "CREATE AGGREGATE",
+    "CREATE COLLATION",
+    "CREATE CONVERSION",
+    "CREATE DOMAIN",
+    "CREATE FUNCTION",
+    "CREATE OPERATOR",
+    "CREATE OPERATOR CLASS",
+    "CREATE OPERATOR FAMILY",
+    "CREATE PROCEDURE",
+    "CREATE STATISTICS",
+    "CREATE TEXT SEARCH CONFIGURATION",
+    "CREATE TEXT SEARCH DICTIONARY",
+    "CREATE TEXT SEARCH PARSER",
+    "CREATE TEXT SEARCH TEMPLATE",
+    "CREATE TYPE",
+];
+
 impl Planned<'_> {
     fn traits(&self) -> Traits {
         let utility = self.utility;
-        let temporary = utility.temporary
+        let temporary = self.makes_temporary()
             || self
                 .targets()
                 .iter()
@@ -92,6 +121,23 @@ impl Planned<'_> {
             ddl: !NO_DDL.contains(&utility.tag),
             no_transaction: utility.no_transaction,
         }
+    }
+
+    /// It creates a temporary object, by TEMP, by its name's schema or by search_path.
+    fn makes_temporary(&self) -> bool {
+        let utility = self.utility;
+        let relation = || {
+            let name = utility.targets.first();
+            name.is_some_and(|name| self.path.makes_temporary(name, self.snapshot))
+        };
+        // The name of a type or a function is not told: where it may be temporary it is taken for that.
+        let other = || {
+            let named = self.facts.identifiers.iter().any(|word| is_temporary(word));
+            named || self.path.creates_temporary(self.snapshot)
+        };
+        utility.temporary
+            || (RELATIONS.contains(&utility.tag) && relation())
+            || (OTHER_OBJECTS.contains(&utility.tag) && other())
     }
 
     fn route(&self, because: &mut Vec<String>) -> Result<Route, Refusal> {
@@ -237,7 +283,7 @@ impl Planned<'_> {
             return Ok(Route::Home);
         };
         let reach = reach::of_query(query, self.snapshot, None, self.context);
-        if reach.is_home_only() || self.utility.temporary {
+        if reach.is_home_only() || self.makes_temporary() {
             return Ok(Route::Home);
         }
         if reach.is_everywhere() {

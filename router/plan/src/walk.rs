@@ -63,6 +63,9 @@ impl<'a> Resolver<'a> {
                 for word in schema.iter().chain(table) {
                     self.seen.word(word);
                 }
+                if table.is_some() {
+                    self.note_aggregate_of_row(expr, column, scope);
+                }
                 Ok(())
             }
             Expr::Literal(_) | Expr::Default => Ok(()),
@@ -169,6 +172,7 @@ impl<'a> Resolver<'a> {
         sink: Sink<'_>,
     ) -> Resolved<()> {
         self.seen.function(&function.name);
+        self.note_aggregate(function, scope);
         for name in function.arg_names.iter().flatten() {
             self.seen.word(name);
         }
@@ -304,8 +308,9 @@ impl<'a> Resolver<'a> {
                 .iter()
                 .filter_map(|e| element(e, i, columns.len()))
                 .collect();
-            let plain = elements.iter().all(|e| !is_fractional(e));
-            let ty = ty.filter(|ty| plain && self.equality_is_builtin(*ty));
+            let ty = ty.filter(|ty| {
+                elements.iter().all(|e| self.leaves_type(e, *ty)) && self.equality_is_builtin(*ty)
+            });
             for element in elements {
                 self.walk_assigned(element, ty, scope, sink)?;
             }

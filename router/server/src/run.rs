@@ -112,10 +112,23 @@ async fn follow(config: &Config) -> Result<Follower, StartError> {
         config: home,
         router_id: config.router.id.to_string(),
         router_name: config.router.name.clone(),
-        state_file,
+        state_file: state_file.clone(),
         poll_ms: u64::try_from(config.catalog.poll_interval.as_millis()).unwrap_or(u64::MAX),
     };
-    Ok(Follower::start(options).await?)
+    match (Follower::start(options.clone()).await, state_file) {
+        // After an upgrade, most often. The home shard has the newest snapshot anyway; the file is kept for people.
+        (Err(error @ CatalogError::StateFile { .. }), Some(path)) => {
+            let aside = path.with_extension("unusable");
+            tracing::warn!(moved_to = %aside.display(), "{error}");
+            let failed = |error| StartError::StateDir {
+                path: aside.display().to_string(),
+                error,
+            };
+            std::fs::rename(&path, &aside).map_err(failed)?;
+            Ok(Follower::start(options).await?)
+        }
+        (started, _) => Ok(started?),
+    }
 }
 
 /// Everything that runs beside the clients. It ends when the set is dropped.

@@ -2,18 +2,24 @@
 //!
 //! Further dimensions and explicit bounds are left to Postgres: `= ANY` flattens them, but nobody sends them.
 
+/// What array input skips (arrayfuncs.c, `array_isspace`): these, and no other blanks of Unicode.
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
+
 /// The elements of `{1,2,NULL,"a b"}`; None for NULL. The outer None: another form.
 pub(crate) fn elements_from_text(text: &str) -> Option<Vec<Option<String>>> {
-    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    if inner.trim().is_empty() {
+    let inner = text
+        .trim_matches(BLANKS)
+        .strip_prefix('{')?
+        .strip_suffix('}')?;
+    if inner.trim_matches(BLANKS).is_empty() {
         return Some(Vec::new());
     }
     let mut elements = Vec::new();
     let mut rest = inner;
     loop {
-        let (element, after) = one(rest.trim_start())?;
+        let (element, after) = one(rest.trim_start_matches(BLANKS))?;
         elements.push(element);
-        match after.trim_start() {
+        match after.trim_start_matches(BLANKS) {
             "" => return Some(elements),
             more => rest = more.strip_prefix(',')?,
         }
@@ -43,7 +49,7 @@ fn quoted(body: &str) -> Option<(Option<String>, &str)> {
 
 fn bare(text: &str) -> Option<(Option<String>, &str)> {
     let end = text.find(',').unwrap_or(text.len());
-    let value = text.get(..end)?.trim_end();
+    let value = text.get(..end)?.trim_end_matches(BLANKS);
     if value.is_empty() || value.contains(['{', '}', '"', '\\']) {
         return None;
     }

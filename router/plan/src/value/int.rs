@@ -36,20 +36,41 @@ pub(super) fn plain(number: &str) -> Option<i64> {
     number.parse().ok()
 }
 
-/// The exponent is bounded: what is far out of int8 is not integral for our purpose.
-const EXPONENT_MAX: i32 = 40;
+/// A number constant as an integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Integral {
+    Is(i64),
+    /// It has a fraction or is out of int8: no integer key equals it.
+    Not,
+    /// It is too long to be computed here.
+    Unknown,
+}
 
-pub(super) fn integral(number: &str) -> Option<i64> {
-    let (negative, unsigned) = match number.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, number),
+/// Exponents and digits are bounded: nobody writes longer keys.
+const EXPONENT_MAX: i32 = 40;
+const DIGITS_MAX: usize = 60;
+
+pub(super) fn integral(number: &str) -> Integral {
+    scaled(number).map_or(Integral::Unknown, |digits| match digits {
+        None => Integral::Not,
+        Some(digits) => digits.parse().map_or(Integral::Not, Integral::Is),
+    })
+}
+
+/// The digits of an integral number, with its sign. The inner None: it has a fraction. The outer None: not computed.
+fn scaled(number: &str) -> Option<Option<String>> {
+    let (sign, unsigned) = match number.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", number),
     };
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
         None => (unsigned, 0),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let fits = whole.len() + fraction.len() <= 60 && exponent.abs() <= EXPONENT_MAX;
+    let length = whole.len() + fraction.len();
+    let fits = (1..=DIGITS_MAX).contains(&length)
+        && exponent.unsigned_abs() <= EXPONENT_MAX.unsigned_abs();
     if !fits || !(whole.bytes().chain(fraction.bytes())).all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -61,15 +82,11 @@ pub(super) fn integral(number: &str) -> Option<i64> {
         for _ in 0..scale {
             match digits.pop() {
                 None | Some('0') => {}
-                Some(_) => return None,
+                Some(_) => return Some(None),
             }
         }
     }
     let digits = digits.trim_start_matches('0');
-    let signed = if digits.is_empty() {
-        "0".to_owned()
-    } else {
-        format!("{}{digits}", if negative { "-" } else { "" })
-    };
-    signed.parse().ok()
+    let digits = if digits.is_empty() { "0" } else { digits };
+    Some(Some(format!("{sign}{digits}")))
 }

@@ -14,6 +14,7 @@ mod uuid;
 mod tests;
 
 pub(crate) use array::{elements_from_binary, elements_from_text};
+pub(crate) use int::Integral;
 pub(crate) use types::{Family, family, parameter_type};
 
 use shardgate_shard_map::{Key, KeyType};
@@ -49,10 +50,12 @@ pub(crate) fn from_text(ty: KeyType, text: &str) -> Parsed {
 pub(crate) fn from_binary(ty: KeyType, bytes: &[u8]) -> Parsed {
     let key = match ty {
         KeyType::Int2 | KeyType::Int4 | KeyType::Int8 => binary_int(bytes).map(Key::Int),
-        KeyType::Text | KeyType::Varchar => std::str::from_utf8(bytes)
-            .ok()
-            .filter(|text| !text.contains('\0'))
-            .map(|text| Key::Text(text.into())),
+        KeyType::Text | KeyType::Varchar => match std::str::from_utf8(bytes) {
+            Ok(text) if text.contains('\0') => None,
+            Ok(text) => Some(Key::Text(text.into())),
+            // The bytes may be of another encoding, which the server converts.
+            Err(_) => return Parsed::Unknown,
+        },
         KeyType::Uuid => bytes.try_into().ok().map(Key::Uuid),
         KeyType::Bytea => Some(Key::Bytea(bytes.into())),
         KeyType::Date => bytes
@@ -77,8 +80,8 @@ fn binary_int(bytes: &[u8]) -> Option<i64> {
     <[u8; 8]>::try_from(bytes).ok().map(i64::from_be_bytes)
 }
 
-/// A number literal as an integer: `42`, `-1`, `5.0`, `1e3`. None if it is not integral or not an int8.
-pub(crate) fn integral(number: &str) -> Option<i64> {
+/// A number literal as an integer: `42`, `-1`, `5.0`, `1e3`.
+pub(crate) fn integral(number: &str) -> Integral {
     int::integral(number)
 }
 

@@ -118,3 +118,24 @@ fn recursive() {
         ",
     );
 }
+
+/// WITH and the other clauses of a recursive CTE's own body.
+#[test]
+fn bodies_with_clauses() {
+    refused(
+        "
+        WITH RECURSIVE t(n) AS (WITH countries AS (SELECT user_id AS n FROM orders) SELECT n FROM countries UNION ALL SELECT n FROM t WHERE false) SELECT count(*) FROM t
+        WITH RECURSIVE t(n) AS (WITH countries AS (SELECT user_id AS n FROM orders) SELECT n FROM countries UNION ALL SELECT n FROM t WHERE false) SELECT count(*), (SELECT count(*) FROM orders WHERE user_id = {a}) FROM t
+        WITH RECURSIVE t(n) AS (WITH countries AS (SELECT user_id AS n FROM orders) SELECT n FROM countries UNION ALL SELECT n FROM countries) SELECT count(*) FROM t
+        WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT 2 ORDER BY (SELECT count(*) FROM orders)) SELECT * FROM t
+        WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT 2 LIMIT (SELECT count(*) FROM orders)) SELECT * FROM t
+        ",
+    );
+    check_lines(
+        "
+        WITH RECURSIVE t(n) AS (WITH c AS (SELECT user_id AS n FROM orders WHERE user_id = {a}) SELECT n FROM c UNION ALL SELECT n FROM c) SELECT count(*) FROM t => a
+        WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT 2 LIMIT (SELECT count(*) FROM orders WHERE user_id = {a})) SELECT * FROM t => a
+        WITH RECURSIVE t(n) AS (WITH c AS (SELECT 1 AS n) SELECT n FROM c UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT count(*) FROM t => home
+        ",
+    );
+}

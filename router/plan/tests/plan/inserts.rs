@@ -252,3 +252,25 @@ fn typed_and_long_keys() {
     );
     fixture.check("INSERT INTO tiny (id) VALUES (99999999999)", &[], "home");
 }
+
+/// A NULL key is an error only if there is a row that gets it.
+#[test]
+fn null_keys_without_rows() {
+    check_lines(
+        "
+        UPDATE users SET id = NULL WHERE id = {a} => 0A000
+        INSERT INTO users (id) SELECT NULL WHERE false => 0A000
+        INSERT INTO users (id) VALUES (NULL) => 23502
+        UPDATE users SET id = $1 WHERE id = {a} => a
+        ",
+    );
+    let fixture = Fixture::new();
+    for sql in [
+        "UPDATE users SET id = $1 WHERE id = {a}",
+        "INSERT INTO users (id) SELECT $1 WHERE false",
+        "INSERT INTO users (id) VALUES ({a}) ON CONFLICT (id) DO UPDATE SET id = $1",
+    ] {
+        fixture.check(sql, &[None], "0A000");
+    }
+    fixture.check("INSERT INTO users (id) VALUES ($1)", &[None], "23502");
+}

@@ -8,6 +8,7 @@ mod calls;
 mod ctes;
 mod ddl;
 mod explain;
+mod from_nothing;
 mod home;
 mod inserts;
 mod joins;

@@ -283,3 +283,60 @@ fn ranges_of_range_tables() {
         ",
     );
 }
+
+/// A cast may round a constant that equals no key of its own type, and long numbers are Postgres's to read.
+#[test]
+fn constants_that_are_rounded() {
+    let zeros = "0".repeat(60);
+    let long = format!("{}.{zeros}{zeros}", key("a"));
+    for constant in [
+        "1.6::numeric::int",
+        "1.6::numeric::bigint",
+        "1.6::int",
+        long.as_str(),
+        "0.00000000000000000000000000000000000000000000002e47",
+        "2.5::numeric::int8::int4",
+    ] {
+        for sql in [
+            format!("SELECT * FROM users WHERE id = {constant}"),
+            format!("SELECT * FROM users WHERE id IN ({{a}}, {constant})"),
+            format!("SELECT * FROM users WHERE id = ANY (ARRAY[{constant}])"),
+        ] {
+            check_lines(&format!("{sql} => refused"));
+        }
+    }
+    check_lines(
+        "
+        SELECT * FROM users WHERE id = ANY (ARRAY[1.6]::int[]) => refused
+        SELECT * FROM users WHERE id = ANY (ARRAY[1.6]::bigint[]) => refused
+        SELECT * FROM users WHERE id = ANY (ARRAY[{a}, 1.6]::bigint[]) => refused
+        SELECT * FROM users WHERE id = ANY (ARRAY[1.6::numeric]::bigint[]) => refused
+        SELECT * FROM users WHERE id = ANY (ARRAY[{a}.0, '{b}']::bigint[]) => a
+        SELECT * FROM users WHERE id = ANY (ARRAY[$1, '{b}']::bigint[]) => a
+        SELECT * FROM users WHERE id = {a}.0::numeric => a
+        SELECT * FROM users WHERE id = {a}::bigint::int => a
+        SELECT * FROM users WHERE id = {a}.0::numeric::int => a
+        SELECT * FROM users WHERE id = 1.6::numeric => home
+        ",
+    );
+}
+
+/// One numeric makes the whole list numeric, and with it the parameters in it.
+#[test]
+fn lists_of_a_wider_type() {
+    check_lines(
+        "
+        SELECT * FROM users WHERE id IN ($1, {a}::numeric) => refused
+        SELECT * FROM users WHERE id IN ({a}::numeric, $1) AND id = $1 => refused
+        SELECT * FROM users WHERE id IN ($1, {a}::float8) => refused
+        SELECT * FROM users WHERE id IN ($1, 1.5) => refused
+        SELECT * FROM users WHERE id IN ('{a}', {a}::numeric) => refused
+        SELECT * FROM users WHERE id = $1 AND id IN ($1, (SELECT 5.0)) => refused
+        SELECT * FROM users WHERE (id, age) IN (($1, 1), ({a}::numeric, 1)) => refused
+        SELECT * FROM events WHERE day IN ($1, '2025-03-01 12:00'::timestamp) => refused
+        SELECT * FROM users WHERE id IN ($1, {a}::int2) => a
+        SELECT * FROM users WHERE id IN ($1, '{b}', NULL, {a}) => a
+        SELECT * FROM users WHERE id IN ({b}, {a}::numeric) => a
+        ",
+    );
+}

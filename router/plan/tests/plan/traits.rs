@@ -88,9 +88,6 @@ fn taints() {
         "SELECT lo_open(1, 2)",
         "SELECT dblink_connect('x')",
         "SELECT currval('s'), lastval()",
-        "SELECT nextval('s')",
-        "INSERT INTO notes (id) VALUES (nextval('s'))",
-        "CREATE TABLE x AS SELECT nextval('s')",
         "SELECT opaque_fn()",
         "SELECT nowhere.f()",
         "INSERT INTO home_coded (id) VALUES (1)",
@@ -197,4 +194,58 @@ fn operators() {
             .traits
             .replica_safe
     );
+}
+
+/// The first schema of search_path that exists takes what is created without a schema.
+#[test]
+fn temporary_by_search_path() {
+    let on = |path: &[&str]| {
+        Fixture::with(|f| f.search_path = Some(path.iter().map(|s| (*s).to_owned()).collect()))
+    };
+    let creates = [
+        "CREATE TABLE users (id int)",
+        "CREATE TABLE users AS SELECT 1",
+        "SELECT 1 AS id INTO users",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE SEQUENCE s",
+        "CREATE TYPE mood2 AS ENUM ('a')",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    ];
+    for path in [&["pg_temp", "public"][..], &["missing", "$user", "pg_temp"]] {
+        for sql in creates {
+            let traits = on(path).compile(sql).traits;
+            assert!(traits.temporary, "{path:?} {sql}");
+            assert!(traits.taints.is_some(), "{path:?} {sql}");
+        }
+        let qualified = on(path).compile("CREATE TABLE public.x (id int)").traits;
+        assert!(!qualified.temporary, "{path:?}");
+    }
+    for path in [&["public", "pg_temp"][..], &["public"]] {
+        for sql in creates {
+            let traits = on(path).compile(sql).traits;
+            assert!(!traits.temporary, "{path:?} {sql}");
+        }
+        for sql in [
+            "CREATE TABLE pg_temp.x (id int)",
+            "CREATE TABLE pg_temp_3.x AS SELECT 1",
+            "SELECT 1 AS id INTO pg_temp_3.x",
+            "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "DROP TABLE pg_temp_3.x",
+        ] {
+            let traits = on(path).compile(sql).traits;
+            assert!(traits.temporary && traits.taints.is_some(), "{sql}");
+        }
+    }
+}
+
+#[test]
+fn changes_of_settings_by_the_catalog() {
+    for sql in [
+        "UPDATE pg_settings SET setting = 'x' WHERE name = 'search_path'",
+        "UPDATE pg_catalog.pg_settings SET setting = 'x'",
+        "WITH c AS (UPDATE pg_settings SET setting = 'x' RETURNING 1) SELECT * FROM c",
+    ] {
+        assert_eq!(traits(sql).taints.as_deref(), Some("pg_settings"), "{sql}");
+    }
+    assert_eq!(traits("SELECT * FROM pg_settings").taints, None);
 }

@@ -165,3 +165,35 @@ fn forms_of_one_value() {
         "INSERT INTO blobs (h) VALUES ('\\x61 62')",
     ]);
 }
+
+/// Only the blanks that Postgres skips stand for nothing in an array.
+#[test]
+fn blanks_in_arrays() {
+    let spaced = "\u{a0}abc";
+    let shard = format!("s{}", text_shard(spaced).0);
+    let sql = "SELECT * FROM tags WHERE tag = ANY ($1)";
+    let fixture = Fixture::new();
+    fixture.check(sql, &[Some("{\u{a0}abc}")], &shard);
+    fixture.check(sql, &[Some("{ \u{b}\u{a0}abc\t}")], &shard);
+    fixture.check(
+        "SELECT * FROM tags WHERE tag = ANY ('{\u{a0}abc}')",
+        &[],
+        &shard,
+    );
+    fixture.check(sql, &[Some("\u{3000}{abc}")], "refused");
+}
+
+/// A text in another encoding than the router reads is not known.
+#[test]
+fn bytes_that_are_not_utf8() {
+    let fixture = Fixture::new();
+    let compiled = fixture.compile("SELECT * FROM tags WHERE tag = $1");
+    for binary in [false, true] {
+        let param = shardgate_plan::Param {
+            binary,
+            value: Some(b"caf\xe9"),
+        };
+        let decision = compiled.decide(&[param], &fixture.snapshot);
+        assert!(matches!(decision, Decision::Refused(_)), "{decision:?}");
+    }
+}
