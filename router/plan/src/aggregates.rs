@@ -50,7 +50,8 @@ impl<'a> Resolver<'a> {
     }
 }
 
-fn mark_all(scope: &Scope<'_>) {
+/// All levels may aggregate, for all that is known.
+pub(crate) fn mark_all(scope: &Scope<'_>) {
     scope.levels().for_each(|level| level.aggregates.set(true));
 }
 

@@ -1,5 +1,6 @@
 //! FROM: relations, views, references to CTEs, subqueries, functions and joins.
 
+use crate::aggregates::mark_all;
 use crate::cte::cte_scope;
 use crate::ir::{Atom, CteRows, EntryId, Leaf, LeafId, LeafRelation, Scoped, ScopedBody, Tree};
 use crate::path::{SearchPath, Target};
@@ -376,6 +377,7 @@ impl<'a> Resolver<'a> {
         subqueries: &mut Vec<Scoped>,
     ) -> Resolved<Vec<Scoped>> {
         self.seen.opaque(&opaque.what);
+        mark_all(scope);
         let mut unbound = Vec::new();
         for name in &opaque.relations {
             self.seen.name(name);

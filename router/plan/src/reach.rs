@@ -75,6 +75,17 @@ pub(crate) fn of_view(view: &Relation, snapshot: &Snapshot) -> Reach {
     )
 }
 
+/// A view reads the system's relations, for all that is known: a change of it may be one of theirs.
+pub(crate) fn view_of_system(view: &Relation, snapshot: &Snapshot) -> bool {
+    let temporary = HashSet::new();
+    let context = plain_context(&temporary);
+    let Some(body) = &view.view else { return true };
+    let mut resolver = Resolver::new(snapshot, &context);
+    resolver.path = SearchPath::empty();
+    let system = |leaf: &Leaf| matches!(leaf.relation, LeafRelation::System);
+    resolver.statement(body).is_err() || resolver.leaves.iter().any(system)
+}
+
 /// A query. `path`: where its names are looked up, if not by the context.
 pub(crate) fn of_query(
     query: &Query,

@@ -3,6 +3,7 @@
 use crate::decision::{SetConfig, Traits};
 use crate::functions::{Class, class};
 use crate::ir::{Leaf, LeafRelation};
+use crate::reach;
 use crate::resolve::Resolver;
 use crate::snapshot::{FunctionClass, RelationKind, Snapshot};
 use shardgate_sql::facts::{Body, Expr, Facts, Item, Literal, Name, Statement};
@@ -111,6 +112,13 @@ fn taint(resolver: &Resolver<'_>, sets_known: bool) -> Option<String> {
         .leaves
         .iter()
         .find_map(|leaf| match &leaf.relation {
+            LeafRelation::Known(relation)
+                if leaf.written
+                    && relation.kind == RelationKind::View
+                    && reach::view_of_system(relation, snapshot) =>
+            {
+                Some(format!("view {}", relation.name))
+            }
             LeafRelation::Known(relation) => {
                 let code = relation.runs_code.as_ref()?;
                 (leaf.written || relation.row_security)

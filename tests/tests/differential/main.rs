@@ -82,8 +82,14 @@ async fn prepare(running: &Running) -> (Client, Client) {
             .await
             .unwrap_or_else(|error| panic!("{statement}: {error:?}"));
     }
-    plain.simple_query(schema::LATER).await.expect("the foreign key");
-    router.simple_query(schema::LATER).await.unwrap_or_else(|error| panic!("{error:?}"));
+    plain
+        .simple_query(schema::LATER)
+        .await
+        .expect("the foreign key");
+    router
+        .simple_query(schema::LATER)
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}"));
     for row in schema::rows() {
         plain.simple_query(&row).await.expect("a row");
         router

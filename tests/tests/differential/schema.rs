@@ -19,8 +19,7 @@ pub const DISTRIBUTE: &[&str] = &[
 ];
 
 /// On both sides, once the tables are distributed.
-pub const LATER: &str =
-    "alter table orders add constraint orders_user foreign key (user_id) references users (id) on delete cascade";
+pub const LATER: &str = "alter table orders add constraint orders_user foreign key (user_id) references users (id) on delete cascade";
 
 /// Rows of the distributed and home tables, one statement a row.
 pub fn rows() -> Vec<String> {

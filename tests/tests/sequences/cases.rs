@@ -650,10 +650,7 @@ pub const CASES: &[(&str, &[&str])] = &[
         "named nonsense, bound and closed",
         &["P bad|selec|", "B |bad", "D P ", "E |0", "C S bad", "S"],
     ),
-    (
-        "nonsense, run",
-        &["P |selec|", "B |", "E |0", "S"],
-    ),
+    ("nonsense, run", &["P |selec|", "B |", "E |0", "S"]),
     (
         "binary-looking text",
         &["Q select E'a\\nb\\t\\\\', '''', $$x'y$$, U&'\\0041'"],

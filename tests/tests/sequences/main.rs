@@ -38,7 +38,10 @@ fn replies_are_those_of_postgres() {
         direct.run(&[&format!("Q {RESET}")]);
         let got = run_case(running.router.port, database, script);
         if expected != got {
-            wrong.push(format!("{name}\n  script:   {script:?}\n{}", difference(&expected, &got)));
+            wrong.push(format!(
+                "{name}\n  script:   {script:?}\n{}",
+                difference(&expected, &got)
+            ));
         }
     }
     assert!(count > 0, "no case is named so");
@@ -54,6 +57,16 @@ fn replies_are_those_of_postgres() {
 fn difference(expected: &[String], got: &[String]) -> String {
     let same = expected.iter().zip(got).take_while(|(a, b)| a == b).count();
     let from = same.saturating_sub(1);
-    let show = |list: &[String]| list.iter().skip(from).take(6).map(|line| format!("      {line}\n")).collect::<String>();
-    format!("    postgres:\n{}    router:\n{}", show(expected), show(got))
+    let show = |list: &[String]| {
+        list.iter()
+            .skip(from)
+            .take(6)
+            .map(|line| format!("      {line}\n"))
+            .collect::<String>()
+    };
+    format!(
+        "    postgres:\n{}    router:\n{}",
+        show(expected),
+        show(got)
+    )
 }
