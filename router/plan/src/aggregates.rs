@@ -48,6 +48,14 @@ impl<'a> Resolver<'a> {
             mark_all(scope);
         }
     }
+
+    /// `(row).name` may be a call as well, and `(row).name[1]`; the name is not told.
+    pub(crate) fn note_aggregate_of_field(&self, what: &str, children: &[Expr], scope: &Scope<'a>) {
+        let column = |expr: &Expr| matches!(self.column(expr, scope), Some(Lookup::Node(_)));
+        if what == "field" || (what == "subscript" && !children.first().is_some_and(column)) {
+            mark_all(scope);
+        }
+    }
 }
 
 /// All levels may aggregate, for all that is known.

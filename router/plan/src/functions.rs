@@ -20,6 +20,9 @@ pub(crate) enum Class {
     Set,
     /// `pg_is_in_recovery`: it tells which server answers, and is asked for that.
     Server,
+    /// It tells of a setting, or of a type by its name: every shard answers alike for the session, and without a
+    /// distributed table home answers.
+    Setting,
     /// It reads, and leaves nothing behind; home answers.
     Reads,
     /// It runs SQL that it is given as text, or reads tables that it is given by name.
@@ -56,7 +59,12 @@ pub(crate) fn class(name: &Name, snapshot: &Snapshot) -> Class {
 }
 
 impl Class {
-    /// It may stand beside a distributed relation on one shard, and on any shard beside reference tables.
+    /// It may stand beside a distributed relation on the shard of its keys.
+    pub(crate) fn beside_keys(self) -> bool {
+        self.anywhere() || self == Class::Setting
+    }
+
+    /// The same, and on any shard beside reference tables or alone.
     pub(crate) fn anywhere(self) -> bool {
         match self {
             Class::Pure
@@ -64,14 +72,16 @@ impl Class {
             | Class::Set
             | Class::Server
             | Class::User(FunctionClass::Pure) => true,
-            Class::Reads | Class::Dynamic | Class::Stateful | Class::Unknown => false,
+            Class::Setting | Class::Reads | Class::Dynamic | Class::Stateful | Class::Unknown => {
+                false
+            }
             Class::User(FunctionClass::Clean | FunctionClass::Opaque) => false,
         }
     }
 
     /// It writes nothing.
     pub(crate) fn reads_only(self) -> bool {
-        self.anywhere() || self == Class::Reads
+        self.anywhere() || matches!(self, Class::Setting | Class::Reads)
     }
 
     /// The calls are known to leave nothing behind on the connection.
@@ -82,6 +92,7 @@ impl Class {
             | Class::Volatile
             | Class::Set
             | Class::Server
+            | Class::Setting
             | Class::Reads
             | Class::Unknown => true,
             Class::User(FunctionClass::Pure | FunctionClass::Clean) => true,
@@ -115,6 +126,7 @@ fn builtin(name: &Name) -> Class {
         (AGGREGATES, Class::Pure),
         (VOLATILE, Class::Volatile),
         (SETS, Class::Set),
+        (SETTING, Class::Setting),
         (READS, Class::Reads),
         (STATEFUL, Class::Stateful),
         (DYNAMIC, Class::Dynamic),
@@ -193,6 +205,7 @@ impl Resolver<'_> {
             Class::Volatile
             | Class::Set
             | Class::Server
+            | Class::Setting
             | Class::Reads
             | Class::Dynamic
             | Class::Stateful => false,
@@ -296,15 +309,17 @@ const SETS: &[&str] = &[
     "regexp_split_to_table", "string_to_table", "unnest",
 ];
 
+const SETTING: &[&str] = &["current_setting", "pg_typeof"];
+
 #[rustfmt::skip]
 const READS: &[&str] = &[
-    "col_description", "current_query", "current_schemas", "current_setting", "format_type", "inet_client_addr",
+    "col_description", "current_query", "current_schemas", "format_type", "inet_client_addr",
     "inet_client_port", "inet_server_addr", "inet_server_port", "obj_description", "pg_backend_pid",
     "pg_blocking_pids", "pg_client_encoding", "pg_collation_for", "pg_column_size", "pg_conf_load_time",
     "pg_database_size", "pg_encoding_to_char", "pg_index_column_has_property", "pg_indexes_size",
     "pg_listening_channels", "pg_options_to_table", "pg_postmaster_start_time", "pg_relation_filepath",
     "pg_relation_size", "pg_size_bytes", "pg_size_pretty", "pg_table_size", "pg_tablespace_size",
-    "pg_total_relation_size", "pg_typeof", "pg_current_xact_id_if_assigned", "shobj_description", "to_regclass",
+    "pg_total_relation_size", "pg_current_xact_id_if_assigned", "shobj_description", "to_regclass",
     "to_regcollation", "to_regnamespace", "to_regoper", "to_regoperator", "to_regproc", "to_regprocedure",
     "to_regrole", "to_regtype", "txid_current_if_assigned", "version", "array_recv", "oidvectortypes", "aclexplode",
 ];

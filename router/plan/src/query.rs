@@ -351,7 +351,7 @@ impl Planned<'_, '_> {
         let function = seen
             .functions
             .iter()
-            .find(|name| !class(name, self.snapshot).anywhere());
+            .find(|name| !class(name, self.snapshot).beside_keys());
         match function {
             Some(name) => Err(Refusal::unsupported(
                 format!(

@@ -2,7 +2,7 @@
 //! whole.
 
 use crate::decision::Context;
-use crate::ir::LeafRelation;
+use crate::ir::{Leaf, LeafRelation};
 use crate::path::SearchPath;
 use crate::resolve::Resolver;
 use crate::snapshot::{Placement, Relation, RelationKind, Snapshot};

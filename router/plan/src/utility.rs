@@ -283,8 +283,15 @@ impl Planned<'_> {
             return Ok(Route::Home);
         };
         let reach = reach::of_query(query, self.snapshot, None, self.context);
-        if reach.is_home_only() || self.makes_temporary() {
+        if reach.is_home_only() {
             return Ok(Route::Home);
+        }
+        if self.makes_temporary() {
+            return Err(Refusal::unsupported(
+                "a temporary view over distributed or reference tables is not supported",
+                "It would be known to the session's connection alone, and what is read or changed through it is not seen.",
+                "Create the view without TEMPORARY, in a schema of its own, or write its query into the statements.",
+            ));
         }
         if reach.is_everywhere() {
             because.push("the view reads only tables that every shard has".to_owned());

@@ -156,7 +156,10 @@ impl<'a> Resolver<'a> {
                     .chain(otherwise.iter().map(AsRef::as_ref))
                     .try_for_each(|e| self.walk(e, scope, sink))
             }
-            Expr::Other { children, .. } => self.walk_all(children, scope, sink),
+            Expr::Other { what, children } => {
+                self.note_aggregate_of_field(what, children, scope);
+                self.walk_all(children, scope, sink)
+            }
             Expr::Opaque(opaque) => {
                 let unbound = self.opaque(opaque, scope, sink)?;
                 sink.extend(unbound);

@@ -82,7 +82,7 @@ impl Session {
             b'D' => self.describe_message(body, bytes, out),
             b'E' => self.execute(body, bytes, out),
             b'C' => self.close(body, out),
-            b'H' => self.flush(out),
+            b'H' => self.flush(body, out),
             b'S' => self.sync(body, out),
             b'X' => {
                 self.client_gone = true;
@@ -167,7 +167,11 @@ impl Session {
         }
     }
 
-    fn flush(&mut self, out: &mut Output) -> Flow {
+    fn flush(&mut self, body: &[u8], out: &mut Output) -> Flow {
+        if !body.is_empty() {
+            self.fail(&PgError::error("08P01", "invalid message format"), out);
+            return Flow::Consumed;
+        }
         if !self.send_held(out) {
             return Flow::Later;
         }

@@ -414,6 +414,9 @@ impl Session {
             self.batch.held.clear();
             return true;
         }
+        if self.answer_known_parses(out) {
+            return true;
+        }
         let mut aim = Aim::anywhere();
         if let Some(planned) = self
             .batch
@@ -447,6 +450,38 @@ impl Session {
                 true
             }
         }
+    }
+
+    /// Answers held Parse messages without a server, where a server has parsed the very same statements before: a client
+    /// that prepares needs no connection then. Not in a block that has failed, which refuses a Parse, nor in one whose
+    /// snapshot the Parse would take. False: something has to be sent.
+    fn answer_known_parses(&mut self, out: &mut Output) -> bool {
+        let failed = match self.joined_slot() {
+            Some(slot) => self
+                .place(slot)
+                .is_none_or(|place| place.status == TxStatus::Failed),
+            None => false,
+        };
+        if failed || self.transaction.has_old_snapshot() || self.batch.slot.is_some() {
+            return false;
+        }
+        let epoch = self.snapshot.epoch.id;
+        let known = |held: &Held| match held {
+            Held::Parse { statement } => self.statements.get(statement).is_some_and(|statement| {
+                self.planner
+                    .was_parsed(statement.key(epoch), self.current_role())
+            }),
+            Held::Describe { .. } => false,
+        };
+        if !self.batch.held.iter().all(known) {
+            return false;
+        }
+        for held in std::mem::take(&mut self.batch.held) {
+            let mut bytes = BytesMut::new();
+            reply::parse_complete(&mut bytes);
+            self.reply_parsed(bytes.freeze(), Some(held.statement().clone()), out);
+        }
+        true
     }
 
     /// Sends what was held to this backend.

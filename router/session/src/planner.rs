@@ -1,5 +1,6 @@
 //! Analysis and planning of statement texts, with a cache that all sessions share.
 
+use crate::statements::Key;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use shardgate_plan::snapshot::Snapshot;
@@ -25,6 +26,8 @@ pub struct Planned {
 /// them); the least used entries go first.
 pub struct Planner {
     cache: Cache<PlanKey, Arc<Planned>, ByText>,
+    /// Statements that a server has parsed without an error, for a role.
+    parsed: Cache<(Key, Box<str>), (), ByKey>,
 }
 
 impl std::fmt::Debug for Planner {
@@ -95,12 +98,22 @@ impl Equivalent<PlanKey> for PlanKeyRef<'_> {
 #[derive(Clone)]
 struct ByText;
 
-/// What facts and plan weigh beside their text, as a rough multiple of the text's bytes.
-const WEIGHT_FACTOR: u64 = 16;
+/// What facts and plan weigh beside their text, as measured: a base, and a multiple of the text's bytes.
+const WEIGHT_BASE: u64 = 2560;
+const WEIGHT_FACTOR: u64 = 80;
 
 impl Weighter<PlanKey, Arc<Planned>> for ByText {
     fn weight(&self, key: &PlanKey, _: &Arc<Planned>) -> u64 {
-        512 + key.text.len() as u64 * WEIGHT_FACTOR
+        WEIGHT_BASE + key.text.len() as u64 * WEIGHT_FACTOR
+    }
+}
+
+#[derive(Clone)]
+struct ByKey;
+
+impl Weighter<(Key, Box<str>), ()> for ByKey {
+    fn weight(&self, key: &(Key, Box<str>), (): &()) -> u64 {
+        256 + key.0.text.len() as u64
     }
 }
 
@@ -119,7 +132,21 @@ impl Planner {
             .max(16);
         Planner {
             cache: Cache::with_weighter(entries, cache_bytes.max(1 << 20), ByText),
+            parsed: Cache::with_weighter(entries, (cache_bytes / 8).max(1 << 18), ByKey),
         }
+    }
+
+    /// A server has parsed the statement for the role.
+    pub(crate) fn note_parsed(&self, key: Key, role: &str) {
+        let key = (key, role.into());
+        if self.parsed.get(&key).is_none() {
+            self.parsed.insert(key, ());
+        }
+    }
+
+    /// Whether some server has parsed the statement for the role.
+    pub(crate) fn was_parsed(&self, key: Key, role: &str) -> bool {
+        self.parsed.get(&(key, role.into())).is_some()
     }
 
     /// The plan of a text that holds one statement; else where its statements stand.

@@ -283,6 +283,15 @@ impl Session {
         match (&entry.origin, status) {
             (Origin::Client, Some(status)) => self.server_ready(slot, status, out),
             (Origin::Client, None) => {
+                if entry.kind == Kind::Parse
+                    && let Some(statement) = entry
+                        .name
+                        .as_ref()
+                        .and_then(|name| self.statements.get(name))
+                {
+                    let key = statement.key(self.snapshot.epoch.id);
+                    self.planner.note_parsed(key, self.current_role());
+                }
                 if entry.kind == Kind::DescribeStatement && matches!(tag, b'T' | b'n') {
                     self.remember_shape(slot, Some(entry), bytes);
                 }

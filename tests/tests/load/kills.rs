@@ -117,7 +117,11 @@ async fn repeat(
             Err(error) => {
                 errors.fetch_add(1, Ordering::Relaxed);
                 println!("a client of {sql:?} sees: {error:?}");
-                if session.is_closed() {
+                // A FATAL error ends the connection, which the client may not have seen yet.
+                let fatal = error
+                    .as_db_error()
+                    .is_some_and(|db| db.severity() == "FATAL");
+                if fatal || session.is_closed() {
                     session = Session::open(&url).await?;
                 }
             }

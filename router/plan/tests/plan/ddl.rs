@@ -23,6 +23,10 @@ fn where_ddl_goes() {
         CREATE OR REPLACE VIEW v AS SELECT * FROM users u JOIN countries c ON true => all
         CREATE VIEW v AS SELECT * FROM active => all
         CREATE VIEW v AS SELECT * FROM notes => home
+        CREATE TEMP VIEW v AS SELECT * FROM notes => home
+        CREATE TEMP VIEW v AS SELECT * FROM users => refused: temporary view
+        CREATE TEMP VIEW v AS SELECT * FROM countries => refused: temporary view
+        CREATE VIEW pg_temp.v AS SELECT * FROM users => refused: temporary view
         CREATE VIEW v AS SELECT 1 => home
         CREATE VIEW v AS SELECT * FROM notes, users => refused
         CREATE VIEW v AS SELECT * FROM blind => refused

@@ -19,6 +19,8 @@ fn subqueries_beside_an_aggregate() {
         SELECT tax(age), (SELECT count(*) FROM orders) FROM users WHERE false
         SELECT unknown_aggregate(age), (SELECT count(*) FROM orders) FROM users WHERE false
         SELECT u.count, (SELECT count(*) FROM orders) FROM users u WHERE false
+        SELECT (u).count, (SELECT count(*) FROM orders) FROM users u WHERE false
+        SELECT (u).array_agg[1], (SELECT count(*) FROM orders) FROM users u WHERE false
         SELECT (SELECT count(*) FROM orders) FROM users WHERE false ORDER BY count(*)
         SELECT 1 FROM users WHERE false HAVING (SELECT count(*) FROM orders) > 300
         SELECT 1 FROM users WHERE false HAVING EXISTS (SELECT 1 FROM orders)

@@ -150,7 +150,12 @@ fn functions_beside_distributed() {
         SELECT query_to_xml('select * from users', true, true, '') FROM users WHERE id = {a} => refused
         SELECT pg_backend_pid() FROM users WHERE id = {a} => refused
         SELECT set_config('a.b', 'c', false) FROM users WHERE id = {a} => refused
-        SELECT current_setting('x') FROM users WHERE id = {a} => refused
+        SELECT current_setting('x'), pg_typeof(age) FROM users WHERE id = {a} => a
+        SELECT * FROM users WHERE id = {a} AND name = current_setting('app.name') => a
+        SELECT * FROM users WHERE id = current_setting('app.id')::int8 => refused
+        SELECT current_setting('x') => home
+        SELECT current_setting('x') FROM countries => home
+        SELECT has_table_privilege('notes', 'select') FROM users WHERE id = {a} => refused
         SELECT unknown_fn(id) FROM users WHERE id = {a} => refused
         SELECT * FROM users WHERE id = {a} AND unknown_fn(id) => refused
         SELECT * FROM users WHERE id = {a} ORDER BY clean_fn(age) => refused

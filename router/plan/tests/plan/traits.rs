@@ -2,6 +2,7 @@
 
 use crate::fixture::*;
 use shardgate_plan::Traits;
+use std::sync::Arc;
 
 fn traits(sql: &str) -> Traits {
     Fixture::new().compile(&fill(sql)).traits
@@ -49,6 +50,8 @@ fn replica_safe() {
         "SELECT * FROM users_seq",
         "SELECT pg_current_wal_lsn()",
         "SELECT * FROM notes WHERE (SELECT clean_fn())",
+        "SELECT current_setting('in_hot_standby')",
+        "SELECT current_setting('x') FROM users WHERE id = {a}",
         "SELECT * FROM fleeting",
         "SELECT * FROM notes WHERE EXISTS (SELECT FROM fleeting)",
     ] {
@@ -248,4 +251,21 @@ fn changes_of_settings_by_the_catalog() {
         assert_eq!(traits(sql).taints.as_deref(), Some("pg_settings"), "{sql}");
     }
     assert_eq!(traits("SELECT * FROM pg_settings").taints, None);
+    let fixture = Fixture::with(|f| {
+        let public = f.snapshot.relations.get_mut("public").expect("public");
+        let mut view = public["note_view"].as_ref().clone();
+        let body = " SELECT name, setting FROM pg_settings;";
+        view.view = Some(Arc::new(
+            shardgate_sql::analyze_view(body).expect("a view's body"),
+        ));
+        view.name = "knobs".to_owned();
+        public.insert(view.name.clone(), Arc::new(view));
+    });
+    let of = |sql: &str| fixture.compile(sql).traits.taints;
+    assert_eq!(
+        of("UPDATE knobs SET setting = 'x'").as_deref(),
+        Some("view knobs")
+    );
+    assert_eq!(of("SELECT * FROM knobs"), None);
+    assert_eq!(of("UPDATE note_view SET body = 'x'"), None);
 }

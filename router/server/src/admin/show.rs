@@ -369,7 +369,7 @@ fn shards(context: &Context) -> Vec<Row> {
             string(s.host),
             int(s.port),
             string(s.role.as_str()),
-            Cell::Bool(s.usable),
+            Cell::Bool(s.usable || s.role == crate::health::ServerRole::Primary),
             optional_int(known.then_some(s.timeline)),
             optional(known.then(|| text::lsn(s.lsn))),
             optional_int(s.lag_bytes),

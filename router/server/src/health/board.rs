@@ -276,8 +276,7 @@ impl Board {
             port: s.host.port,
             id: up.map(|up| up.identity.id),
             role,
-            usable: role == ServerRole::Primary
-                || up.is_some_and(|up| self.usable(s, up, options, now)),
+            usable: up.is_some_and(|up| self.usable(s, up, options, now)),
             timeline: up.map_or(0, |up| up.identity.timeline),
             lsn: up.map_or(0, |up| up.lsn),
             lag_bytes: lag.map(|(bytes, _)| bytes),
