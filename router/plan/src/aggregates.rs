@@ -63,13 +63,19 @@ pub(crate) fn mark_all(scope: &Scope<'_>) {
     scope.levels().for_each(|level| level.aggregates.set(true));
 }
 
-/// The columns of an expression. False: it has more than are told, in subqueries or in syntax that is not modelled.
+/// The columns of an expression. False: which these are is not certain, for subqueries, or for syntax that
+/// is not modelled.
 fn collect<'e>(expr: &'e Expr, into: &mut Vec<Named<'e>>) -> bool {
     let mut all = |list: &'e [Expr]| list.iter().all(|expr| collect(expr, into));
     match expr {
-        Expr::Column { table, column, .. } => {
+        Expr::Column {
+            schema,
+            table,
+            column,
+        } => {
             into.push((table.as_deref(), column));
-            true
+            // Tables of two schemas may share a name.
+            schema.is_none()
         }
         Expr::Literal(_) | Expr::Param(_) | Expr::Default => true,
         Expr::Cast { expr, .. }

@@ -28,6 +28,7 @@ fn subqueries_beside_an_aggregate() {
         SELECT (SELECT count(*) FROM orders) FROM users WHERE false GROUP BY ROLLUP (id)
         SELECT (SELECT count(*) FROM orders) FROM users WHERE false GROUP BY GROUPING SETS ((id), ())
         SELECT (SELECT count(u.id)), (SELECT count(*) FROM orders) FROM users u WHERE false
+        SELECT (SELECT max(public.users.id) FROM other.users), (SELECT count(*) FROM orders) FROM users WHERE false
         SELECT (SELECT (SELECT max(u.id + 1))), (SELECT count(*) FROM orders) FROM users u WHERE false
         SELECT (WITH c AS (SELECT sum(u.id) AS s) SELECT s FROM c), (SELECT count(*) FROM orders) FROM users u WHERE false
         SELECT count(*) FROM users WHERE false LIMIT (SELECT count(*) FROM orders)
