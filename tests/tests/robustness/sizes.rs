@@ -31,20 +31,22 @@ pub fn results_never_read(running: &Running) -> Result<()> {
             &mut stream,
             &message(
                 b'Q',
-                b"select repeat('x', 10000) from generate_series(1, 40000)\0",
+                b"select repeat('x', 10000) from generate_series(1, 20000)\0",
             ),
         )?;
         streams.push(stream);
     }
     // Each of them has begun to answer.
+    let mut begun = Vec::new();
     for stream in &mut streams {
         let (bytes, _) = until(stream, |bytes| !bytes.is_empty())?;
         ensure!(!bytes.is_empty(), "no answer");
+        begun.push(bytes);
     }
     still_well(running)?;
-    // One is read to its end after all, and is complete.
+    // One is read to its end after all, and is complete. What came first may end within a message.
     let mut stream = streams.pop().context("a stream")?;
-    let (mut bytes, mut rows) = (Vec::new(), 0);
+    let (mut bytes, mut rows) = (begun.pop().context("its beginning")?, 0);
     let start = Instant::now();
     loop {
         let (more, closed) = until(&mut stream, |more| !more.is_empty())?;
@@ -61,8 +63,7 @@ pub fn results_never_read(running: &Running) -> Result<()> {
             "the result stops after {rows} rows"
         );
     }
-    // The first bytes were read above and are not counted again, so a few rows are missing here.
-    ensure!(rows > 39_000, "{rows} rows");
+    ensure!(rows == 40_000, "{rows} rows");
     Ok(())
 }
 
