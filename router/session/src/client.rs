@@ -202,7 +202,8 @@ impl Session {
     pub(crate) fn sync_now(&mut self, out: &mut Output) -> Flow {
         if let Some(slot) = self.batch.slot
             && let Some((place, buffer)) = self.reach(slot, out)
-            && place.unsynced
+            // What is owed (a BEGIN of the router's, say) comes before ReadyForQuery.
+            && (place.unsynced || !place.owed_is_empty())
         {
             put::sync(buffer);
             place.unsynced = false;

@@ -63,7 +63,7 @@ pub fn results_never_read(running: &Running) -> Result<()> {
             "the result stops after {rows} rows"
         );
     }
-    ensure!(rows == 40_000, "{rows} rows");
+    ensure!(rows == 20_000, "{rows} rows");
     Ok(())
 }
 
