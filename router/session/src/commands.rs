@@ -293,6 +293,7 @@ fn is_false(value: &str) -> bool {
 /// Notes what a statement that goes to a server will have done to the session.
 pub(crate) fn note_deeds(planned: &Planned, deeds: &mut Deeds, in_block: bool) {
     let traits = &planned.compiled.traits;
+    deeds.ran = true;
     deeds.ddl |= traits.ddl;
     let anything = traits.taints.is_some() || traits.temporary;
     deeds.anything |= anything;

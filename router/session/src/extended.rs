@@ -632,6 +632,7 @@ impl Session {
                 self.batch.executed = true;
             }
             None => {
+                self.deeds.ran = true;
                 self.deeds.wrote = true;
                 self.unknown_portal(execute.portal, frame, kind, out);
                 self.batch.executed = true;

@@ -334,10 +334,13 @@ impl Session {
             .place(slot)
             .is_some_and(|place| place.status == TxStatus::Idle);
         if settling.status == TxStatus::Idle {
-            out.steps.push(Step::Settled {
-                slot,
-                wrote: self.deeds.wrote,
-            });
+            // What was only prepared has shown the client no row that a replica could lack.
+            if self.deeds.ran {
+                out.steps.push(Step::Settled {
+                    slot,
+                    wrote: self.deeds.wrote,
+                });
+            }
             self.deeds = Deeds::default();
         } else if matches!(self.transaction, Transaction::Virtual(_)) {
             self.deeds = Deeds::default();

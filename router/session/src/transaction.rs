@@ -85,6 +85,8 @@ pub(crate) fn merge_modes(into: &mut TransactionModes, from: &TransactionModes) 
 /// What the statements since the last quiet moment did, to be settled before the client is told that all is ready.
 #[derive(Debug, Default)]
 pub(crate) struct Deeds {
+    /// A statement was run, and not only prepared or described.
+    pub ran: bool,
     /// Something was not proven to be read-only.
     pub wrote: bool,
     pub ddl: bool,
