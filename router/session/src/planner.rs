@@ -7,6 +7,7 @@ use shardgate_plan::snapshot::Snapshot;
 use shardgate_plan::{Compiled, Context, compile_text};
 use shardgate_sql::SqlError;
 use shardgate_sql::facts::Facts;
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Planned {
 /// them); the least used entries go first.
 pub struct Planner {
     cache: Cache<PlanKey, Arc<Planned>, ByText>,
+    /// What home's primary told clients at their login, by all that it depends on.
+    welcomes: Cache<Login, Arc<BTreeMap<String, String>>>,
     /// Statements that a server has parsed without an error, for a role.
     parsed: Cache<(Key, Box<str>), (), ByKey>,
 }
@@ -117,6 +120,19 @@ impl Weighter<(Key, Box<str>), ()> for ByKey {
     }
 }
 
+/// What the parameters that a client is told at its login depend on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Login {
+    pub user: String,
+    pub database: String,
+    /// The settings that the client sent.
+    pub startup: BTreeMap<String, String>,
+    pub epoch: [u8; 16],
+}
+
+/// Logins that are remembered.
+const LOGINS_MAX: usize = 256;
+
 /// What a text holds.
 pub(crate) enum Texts {
     /// One statement.
@@ -132,8 +148,18 @@ impl Planner {
             .max(16);
         Planner {
             cache: Cache::with_weighter(entries, cache_bytes.max(1 << 20), ByText),
+            welcomes: Cache::new(LOGINS_MAX),
             parsed: Cache::with_weighter(entries, (cache_bytes / 8).max(1 << 18), ByKey),
         }
+    }
+
+    /// What a client with the same start-up was told under this epoch.
+    pub(crate) fn welcome(&self, login: &Login) -> Option<Arc<BTreeMap<String, String>>> {
+        self.welcomes.get(login)
+    }
+
+    pub(crate) fn note_welcome(&self, login: Login, told: BTreeMap<String, String>) {
+        self.welcomes.insert(login, Arc::new(told));
     }
 
     /// A server has parsed the statement for the role.

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::local::Waiting;
 use crate::owed::Purpose;
 use crate::place::Place;
-use crate::planner::{Planned, Planner, Texts, fresh};
+use crate::planner::{Login, Planned, Planner, Texts, fresh};
 use crate::settings::{Settings, canonical_name};
 use crate::settle::Settling;
 use crate::several::Several;
@@ -177,6 +177,12 @@ impl Session {
     pub fn start(&mut self, out: &mut Output) {
         if let Err(error) = self.take_startup_settings() {
             self.fatal(&error, out);
+            return;
+        }
+        // A client whose like was served before needs no connection until it says something.
+        if let Some(told) = self.planner.welcome(&self.login()) {
+            self.told = told.as_ref().clone();
+            self.greet(out);
             return;
         }
         let slot = self.new_place(self.snapshot.home, Wanted::Primary, out);
@@ -438,6 +444,23 @@ impl Session {
         if let Some(backend) = self.place(slot).and_then(|place| place.backend.as_ref()) {
             self.told = backend.params.clone();
         }
+        self.planner.note_welcome(self.login(), self.told.clone());
+        self.greet(out);
+        self.release(slot, out);
+        self.end_if_gone(out);
+    }
+
+    fn login(&self) -> Login {
+        Login {
+            user: self.options.user.clone(),
+            database: self.options.database.clone(),
+            startup: self.settings.startup.clone(),
+            epoch: self.snapshot.epoch.id,
+        }
+    }
+
+    /// ParameterStatus, BackendKeyData and the first ReadyForQuery.
+    fn greet(&mut self, out: &mut Output) {
         for (name, value) in &self.told {
             put::parameter_status(&mut out.client, name, value);
         }
@@ -445,8 +468,6 @@ impl Session {
         put::ready(&mut out.client, TxStatus::Idle);
         self.phase = Phase::Ready;
         self.wait = Wait::Nothing;
-        self.release(slot, out);
-        self.end_if_gone(out);
     }
 
     /// Sends what the backend needs before the client's statement: the settings that differ.

@@ -764,3 +764,30 @@ fn code_that_is_skipped_is_settled_all_the_same() {
     script.event(Event::Refreshed(Ok(snapshot())));
     assert_eq!(script.client(), "E(42601)ZI");
 }
+
+#[test]
+fn a_second_login_of_the_same_kind_needs_no_server() {
+    let planner = Arc::new(Planner::new(1 << 20));
+    let start = |startup: &[(&str, &str)]| {
+        let session = Session::new(options(startup), snapshot(), planner.clone());
+        let mut script = Script {
+            session,
+            out: Output::default(),
+            input: BytesMut::new(),
+            steps: Vec::new(),
+        };
+        script.session.start(&mut script.out);
+        script
+    };
+    let mut first = start(&[]);
+    let slot = first.expect_checkout(HOME, Wanted::Primary);
+    first.attach(slot);
+    assert_eq!(first.client(), "SKZI");
+    let mut second = start(&[]);
+    second.expect_no_steps();
+    assert!(second.out.steps.is_empty());
+    assert_eq!(second.client(), "SKZI");
+    // Other settings are tried before they are believed.
+    let mut third = start(&[("work_mem", "5MB")]);
+    third.expect_checkout(HOME, Wanted::Primary);
+}
