@@ -97,9 +97,6 @@ pub struct Metrics {
     pub backends_failed: Counter,
     pub backends_closed: Counter,
     pub protocol_violations: Counter,
-    /// From the first byte of a statement to its ReadyForQuery.
-    pub query_time: Times,
-    pub transaction_time: Times,
     /// Waits for a backend.
     pub wait_time: Times,
 }
@@ -186,19 +183,11 @@ impl Metrics {
         ]
     }
 
-    fn times(&self) -> [(&'static str, &'static str, &Times); 3] {
-        [
-            ("query_seconds", "Time of a statement", &self.query_time),
-            (
-                "transaction_seconds",
-                "Time of a transaction",
-                &self.transaction_time,
-            ),
-            (
-                "wait_seconds",
-                "Time that clients waited for a server connection",
-                &self.wait_time,
-            ),
-        ]
+    fn times(&self) -> [(&'static str, &'static str, &Times); 1] {
+        [(
+            "wait_seconds",
+            "Time that clients waited for a server connection",
+            &self.wait_time,
+        )]
     }
 }

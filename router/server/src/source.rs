@@ -99,7 +99,6 @@ fn client_view(client: &Client, snapshot: &Snapshot) -> ClientView {
             .waiting_since
             .map(|since| now.saturating_duration_since(since))
             .unwrap_or_default(),
-        prepared_statements: 0,
         shards: shown
             .slots
             .iter()
@@ -124,7 +123,6 @@ fn pool_view(facts: &PoolFacts, snapshot: &Snapshot, size: usize) -> PoolView {
         sv_active: facts.in_use,
         sv_idle: facts.idle,
         sv_login: facts.opening,
-        sv_being_canceled: 0,
         maxwait: facts.waiting_longest,
     }
 }
@@ -145,6 +143,5 @@ fn server_view(facts: &PoolFacts, info: &LinkInfo, snapshot: &Snapshot) -> Serve
         request_time: info.connected,
         remote_pid: info.pid,
         client_pid: client,
-        prepared_statements: 0,
     }
 }

@@ -148,6 +148,8 @@ impl Session {
     /// Says an error at its place in the order of replies. What a server has begun for the client fails there too.
     /// In the extended protocol the client's messages are dropped up to its Sync.
     pub(crate) fn fail(&mut self, error: &PgError, out: &mut Output) {
+        self.counts.errors_own += 1;
+        self.counts.refused += u64::from(error.sqlstate == "0A000");
         let mut bytes = BytesMut::new();
         reply::error(&mut bytes, error);
         if self.batch.slot.is_none()

@@ -30,6 +30,6 @@ pub use api::{Event, Options, Output, SLOTS_MAX, Slot, Step, Wanted};
 pub use backend::Backend;
 pub use login::{ClientKeys, Credential, LoggedIn, Login, LoginAction, LoginConfig, Method};
 pub use planner::{Planned, Planner};
-pub use session::{Session, SessionView};
+pub use session::{Counts, Session, SessionView};
 pub use settings::Role;
 pub use statements::Key;

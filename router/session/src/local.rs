@@ -78,6 +78,7 @@ impl Session {
         out: &mut Output,
     ) -> Result<Option<LocalResult>, PgError> {
         self.refuse_if_failed(planned)?;
+        self.counts.statements += 1;
         if self
             .joined_slot()
             .and_then(|slot| self.place(slot))

@@ -359,6 +359,7 @@ impl Session {
             }
             Origin::Client | Origin::Router(Purpose::Parse | Purpose::Verify) => {
                 self.deeds.failed = true;
+                self.counts.errors_relayed += 1;
                 self.forward(bytes, out);
                 if entry.kind == Kind::Parse
                     && let Some(name) = &entry.name
@@ -379,6 +380,7 @@ impl Session {
         match &entry.origin {
             Origin::Client => {
                 self.deeds.failed = true;
+                self.counts.errors_relayed += 1;
                 self.forward(bytes, out);
             }
             Origin::Router(Purpose::Several) => {

@@ -118,6 +118,20 @@ pub struct Session {
     /// A complete message of the client was left in the buffer when `on_client` returned.
     pub(crate) input_left: bool,
     pub(crate) serial: u64,
+    pub(crate) counts: Counts,
+}
+
+/// What a session has done since it was last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Statements sent to a server or carried out by the router.
+    pub statements: u64,
+    /// Errors of servers that the client was told.
+    pub errors_relayed: u64,
+    /// Errors of the router's own, refusals included.
+    pub errors_own: u64,
+    /// Statements refused with 0A000.
+    pub refused: u64,
 }
 
 /// What SHOW CLIENTS says of a session.
@@ -169,6 +183,7 @@ impl Session {
             client_gone: false,
             input_left: false,
             serial: 0,
+            counts: Counts::default(),
             options,
         }
     }
@@ -207,6 +222,11 @@ impl Session {
         }
         self.settings.changed();
         Ok(())
+    }
+
+    /// The counts since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
     }
 
     /// Whether the server should read from the client's socket.

@@ -238,6 +238,7 @@ impl Session {
 
     /// Notes what the statement will have done, and pins the backend before code runs that may leave something behind.
     pub(crate) fn note(&mut self, slot: Slot, planned: &Planned) {
+        self.counts.statements += 1;
         let in_block = !self.transaction.is_none();
         note_deeds(planned, &mut self.deeds, in_block);
         let traits = &planned.compiled.traits;

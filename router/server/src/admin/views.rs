@@ -23,7 +23,6 @@ pub struct ClientView {
     pub request_time: SystemTime,
     /// How long it waits for a backend by now; zero if it does not wait.
     pub wait: Duration,
-    pub prepared_statements: usize,
     /// Names of the shards whose backends it holds.
     pub shards: Vec<String>,
     /// Why it is bound to its backends, if it is.
@@ -47,8 +46,6 @@ pub struct PoolView {
     pub sv_idle: usize,
     /// Being opened.
     pub sv_login: usize,
-    /// Held back until a cancel request has surely passed.
-    pub sv_being_canceled: usize,
     /// How long the first in the queue has waited.
     pub maxwait: Duration,
 }
@@ -71,7 +68,6 @@ pub struct ServerView {
     pub remote_pid: u32,
     /// The pid of the client that holds it.
     pub client_pid: Option<u32>,
-    pub prepared_statements: usize,
 }
 
 /// How the catalog is followed.

@@ -22,6 +22,7 @@ const FLUSH_MS_MAX: u64 = 5000;
 impl Drive {
     /// Carries out all steps, tells the session what came of them, and again, until it wants nothing more.
     pub(super) fn carry_out(&mut self) {
+        self.count();
         while !self.out.steps.is_empty() {
             let mut steps = std::mem::take(&mut self.out.steps);
             for step in steps.drain(..) {
@@ -33,6 +34,16 @@ impl Drive {
             }
             self.announce();
         }
+    }
+
+    /// What the session has counted since the last look.
+    fn count(&mut self) {
+        let counts = self.session.take_counts();
+        let metrics = &self.shared.metrics;
+        metrics.queries.add(counts.statements);
+        metrics.errors_relayed.add(counts.errors_relayed);
+        metrics.errors_own.add(counts.errors_own);
+        metrics.refused.add(counts.refused);
     }
 
     /// Tells the session what happened outside of a step.

@@ -33,7 +33,6 @@ impl Source for Process {
             sv_active: 1,
             sv_idle: 0,
             sv_login: 0,
-            sv_being_canceled: 0,
             maxwait: Duration::ZERO,
         }]
     }
@@ -196,9 +195,9 @@ async fn readiness_names_what_is_missing() {
 async fn metrics_in_text() {
     let world = world().await;
     world.metrics.queries.add(3);
-    world.metrics.query_time.observe(Duration::from_micros(100));
-    world.metrics.query_time.observe(Duration::from_micros(101));
-    world.metrics.query_time.observe(Duration::from_secs(600));
+    world.metrics.wait_time.observe(Duration::from_micros(100));
+    world.metrics.wait_time.observe(Duration::from_micros(101));
+    world.metrics.wait_time.observe(Duration::from_secs(600));
     let (head, body) = get(&world, "/metrics").await;
     assert!(
         head.contains("content-type: application/openmetrics-text; version=1.0.0"),
@@ -207,13 +206,13 @@ async fn metrics_in_text() {
     for line in [
         "# TYPE shardgate_queries counter",
         "shardgate_queries_total 3",
-        "# TYPE shardgate_query_seconds histogram",
-        "shardgate_query_seconds_count 3",
-        "shardgate_query_seconds_bucket{le=\"0.0001\"} 1",
-        "shardgate_query_seconds_bucket{le=\"0.00025\"} 2",
-        "shardgate_query_seconds_bucket{le=\"60.0\"} 2",
-        "shardgate_query_seconds_bucket{le=\"+Inf\"} 3",
-        "shardgate_query_seconds_sum 600.000201",
+        "# TYPE shardgate_wait_seconds histogram",
+        "shardgate_wait_seconds_count 3",
+        "shardgate_wait_seconds_bucket{le=\"0.0001\"} 1",
+        "shardgate_wait_seconds_bucket{le=\"0.00025\"} 2",
+        "shardgate_wait_seconds_bucket{le=\"60.0\"} 2",
+        "shardgate_wait_seconds_bucket{le=\"+Inf\"} 3",
+        "shardgate_wait_seconds_sum 600.000201",
         "shardgate_catalog_epoch 12",
         "shardgate_pool_waiting{shard=\"s1\",host=\"h:1\",user=\"a\\\"b\"} 7",
     ] {
