@@ -114,7 +114,7 @@ pub(crate) fn doer(
             ));
         }
         // In a block of the server it fails there.
-        Command::DiscardAll | Command::ResetAll if block_is_ours => Doer::Router,
+        Command::DiscardAll | Command::ResetAll if block_is_ours && !waiting_block => Doer::Router,
         Command::DiscardAll => Doer::Follow,
         Command::ResetAll => return Err(reset_in_block("RESET ALL")),
         Command::Deallocate(_) | Command::Unlisten(_) => Doer::Router,

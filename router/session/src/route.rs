@@ -51,6 +51,14 @@ impl Session {
         doer: Doer,
         params: &[Param<'_>],
     ) -> Result<Aim, PgError> {
+        let failed = self
+            .joined_slot()
+            .and_then(|slot| self.place(slot))
+            .is_some_and(|place| place.status == TxStatus::Failed);
+        if failed {
+            // Whatever it is, the server says that the block has failed.
+            return Ok(Aim::anywhere());
+        }
         let hint = planned.facts.hint.clone().unwrap_or_default();
         let role = match hint.role.as_deref() {
             None => self.settings.role,

@@ -791,3 +791,106 @@ fn a_second_login_of_the_same_kind_needs_no_server() {
     let mut third = start(&[("work_mem", "5MB")]);
     third.expect_checkout(HOME, Wanted::Primary);
 }
+
+#[test]
+fn reset_all_in_a_block_is_refused_since_only_the_server_could_undo_it() {
+    let mut script = Script::begin(&[]);
+    script.query("begin");
+    script.query("reset all");
+    assert_eq!(script.client(), "CZTE(0A000)ZE");
+}
+
+#[test]
+fn reset_of_a_startup_setting_goes_back_to_what_the_client_sent() {
+    let mut script = Script::begin(&[("work_mem", "5MB")]);
+    script.query("reset work_mem");
+    assert_eq!(script.client(), "CZI");
+    script.query("set work_mem to default");
+    assert_eq!(script.client(), "CZI");
+    script.expect_no_steps();
+    script.query("insert into notes values (1)");
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.sent(slot);
+    script.attach(slot);
+    assert_eq!(
+        script.sent_queries(slot)[0],
+        "SELECT pg_catalog.set_config('work_mem', '5MB', false)"
+    );
+}
+
+#[test]
+fn after_a_change_of_the_schema_a_block_may_not_name_distributed_tables() {
+    let mut script = Script::begin(&[]);
+    script.query("begin");
+    script.query("create table other (id int8)");
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(slot);
+    script.done(slot, "BEGIN", TxStatus::InTransaction);
+    script.done(slot, "CREATE TABLE", TxStatus::InTransaction);
+    assert_eq!(script.client(), "CZTCZT");
+    script.query("select name from users where id = 5");
+    script.server(slot, |b| {
+        reply::error(b, &PgError::error("26000", "no such statement"));
+        reply::ready(b, TxStatus::Failed);
+    });
+    assert_eq!(script.client(), "E(0A000)ZE");
+    // In the failed block the server says so itself, whatever the shard.
+    script.query("select name from users where id = 500");
+    assert!(script.sent(slot).ends_with('Q'));
+}
+
+#[test]
+fn one_query_may_not_name_distributed_tables_behind_a_change_of_the_schema() {
+    let mut script = Script::begin(&[]);
+    script.query("drop table other; select count(*) from users where id = 5");
+    assert_eq!(script.client(), "E(0A000)ZI");
+    script.expect_no_steps();
+}
+
+#[test]
+fn discarded_temporary_objects_are_asked_for_again() {
+    let mut script = Script::begin(&[]);
+    script.query("discard temp");
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(slot);
+    script.done(slot, "DISCARD TEMP", TxStatus::Idle);
+    assert!(script.sent_queries(slot)[1].contains("pg_my_temp_schema"));
+}
+
+#[test]
+fn an_encoding_that_was_set_behind_the_back_ends_the_session() {
+    let mut script = Script::begin(&[]);
+    script.query("discard temp");
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(slot);
+    script.done(slot, "DISCARD TEMP", TxStatus::Idle);
+    script.server(slot, |b| {
+        reply::data_row(b, &[Some(b"s"), Some(b"client_encoding"), Some(b"LATIN1")]);
+        reply::command_complete(b, "SELECT 1");
+        reply::ready(b, TxStatus::Idle);
+    });
+    assert!(script.client().ends_with("E(0A000)"));
+}
+
+#[test]
+fn a_serializable_default_keeps_reads_on_the_primary() {
+    let mut script = Script::begin(&[("default_transaction_isolation", "serializable")]);
+    script.query("select id from notes");
+    script.expect_checkout(HOME, Wanted::Primary);
+}
+
+#[test]
+fn a_half_closed_client_gets_its_answer() {
+    let mut script = Script::begin(&[]);
+    script.query("select id from notes");
+    script.event(Event::ClientGone);
+    let slot = script.expect_checkout(HOME, Wanted::Replica);
+    script.attach(slot);
+    script.server(slot, |b| {
+        reply::row_description(b, &[]);
+        reply::data_row(b, &[]);
+        reply::command_complete(b, "SELECT 1");
+        reply::ready(b, TxStatus::Idle);
+    });
+    assert_eq!(script.client(), "TDCZI");
+}
