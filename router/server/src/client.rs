@@ -1,7 +1,7 @@
 //! One client from its first byte to its last: login, then its session or the console.
 
 use crate::admin::{self, Console};
-use crate::config::{AuthMethod, Role};
+use crate::config::AuthMethod;
 use crate::drive::{Drive, terminated};
 use crate::listener::Stranger;
 use crate::mailbox::Signals;
@@ -136,22 +136,13 @@ fn options(
     database: String,
     startup: Vec<(String, String)>,
 ) -> Options {
-    let limits = &shared.config.limits;
     Options {
         user,
         database,
         startup,
         pid: registered.client().pid,
         secret: registered.client().secret.to_be_bytes().to_vec(),
-        message_bytes_max: limits.message_bytes,
-        prepared_max: limits.prepared_statements,
-        backend_prepared_max: limits.server_prepared_statements,
-        default_role: match shared.config.replicas.role {
-            Role::Auto => shardgate_session::Role::Auto,
-            Role::Primary => shardgate_session::Role::Primary,
-            Role::Replica => shardgate_session::Role::Replica,
-        },
-        gid_prefix: shared.gid_prefix.clone(),
+        common: Arc::clone(&shared.sessions),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What all clients share: built once by `main` and handed down.
 
 use crate::admin;
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::health::Health;
 use crate::listener::Connections;
 use crate::metrics::Metrics;
@@ -12,7 +12,7 @@ use crate::verifier::Verifiers;
 use shardgate_catalog::{CatalogError, Follower};
 use shardgate_plan::Call;
 use shardgate_plan::snapshot::Snapshot;
-use shardgate_session::Planner;
+use shardgate_session::{Common, Planner};
 use shardgate_shard_map::ShardId;
 use shardgate_wire::{Limits, PgError};
 use std::sync::Arc;
@@ -31,10 +31,8 @@ pub struct Shared {
     pub planner: Arc<Planner>,
     pub verifiers: Verifiers,
     passwords: Passwords,
-    /// What a client may send.
-    pub client_limits: Limits,
-    /// Prefix of global transaction ids: unique for the cluster, this router, and this run of it.
-    pub gid_prefix: String,
+    /// What all sessions have in common.
+    pub sessions: Arc<Common>,
     pub started: SystemTime,
     accepting: AtomicBool,
     draining: AtomicBool,
@@ -46,6 +44,7 @@ impl Shared {
         let metrics = Arc::new(Metrics::default());
         let context = crate::pool::Context::new(&config, health.clone(), Arc::clone(&metrics));
         let cluster = follower.raw().cluster.clone();
+        // Unique for the cluster, this router, and this run of it.
         let gid_prefix = format!(
             "shardgate:{cluster}:{}:{:08x}:",
             config.router.id,
@@ -57,9 +56,8 @@ impl Shared {
             planner: Arc::new(Planner::new(config.limits.plan_cache_bytes as u64)),
             passwords: Passwords::default(),
             verifiers: Verifiers::new(follower.config().clone()),
-            client_limits: Limits::frontend(config.limits.message_bytes),
+            sessions: Arc::new(of_sessions(&config, gid_prefix)),
             pools: Pools::new(context),
-            gid_prefix,
             started: SystemTime::now(),
             accepting: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -125,6 +123,21 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
             started: self.started,
         }
+    }
+}
+
+fn of_sessions(config: &Config, gid_prefix: String) -> Common {
+    Common {
+        client_limits: Limits::frontend(config.limits.message_bytes),
+        backend_limits: Limits::backend(),
+        prepared_max: config.limits.prepared_statements,
+        backend_prepared_max: config.limits.server_prepared_statements,
+        default_role: match config.replicas.role {
+            Role::Auto => shardgate_session::Role::Auto,
+            Role::Primary => shardgate_session::Role::Primary,
+            Role::Replica => shardgate_session::Role::Replica,
+        },
+        gid_prefix,
     }
 }
 

@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use shardgate_plan::Call;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
-use shardgate_wire::PgError;
+use shardgate_wire::{Limits, PgError};
 use std::sync::Arc;
 
 /// One of the session's places for a backend: an index into `Output::backends`.
@@ -120,6 +120,23 @@ pub enum Event {
     Terminate(PgError),
 }
 
+/// What all sessions of a router have in common; one copy serves them all.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// How long the messages of a client may be.
+    pub client_limits: Limits,
+    /// How long the messages of a server may be.
+    pub backend_limits: Limits,
+    /// Prepared statements that one client may hold.
+    pub prepared_max: usize,
+    /// Prepared statements that the router keeps on one backend.
+    pub backend_prepared_max: usize,
+    /// `auto` sends proven reads to replicas.
+    pub default_role: crate::settings::Role,
+    /// Prefix of global transaction ids, unique for cluster and router.
+    pub gid_prefix: String,
+}
+
 /// What the session must know of its client and of the router's settings.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -130,14 +147,5 @@ pub struct Options {
     /// What the client is told in BackendKeyData.
     pub pid: u32,
     pub secret: Vec<u8>,
-    /// The longest message that a client may send, in bytes.
-    pub message_bytes_max: usize,
-    /// Prepared statements that one client may hold.
-    pub prepared_max: usize,
-    /// Prepared statements that the router keeps on one backend.
-    pub backend_prepared_max: usize,
-    /// `auto` sends proven reads to replicas.
-    pub default_role: crate::settings::Role,
-    /// Prefix of global transaction ids, unique for cluster and router.
-    pub gid_prefix: String,
+    pub common: Arc<Common>,
 }

@@ -25,10 +25,10 @@ impl Session {
         self.input_left = false;
         while self.phase == Phase::Ready && !input.is_empty() {
             if !self.takes_messages() {
-                self.input_left = matches!(peek(input, &self.limits), Ok(Some(frame)) if input.len() >= frame.len);
+                self.input_left = matches!(peek(input, &self.options.common.client_limits), Ok(Some(frame)) if input.len() >= frame.len);
                 return;
             }
-            let frame = match peek(input, &self.limits) {
+            let frame = match peek(input, &self.options.common.client_limits) {
                 Ok(Some(frame)) if input.len() >= frame.len => frame,
                 Ok(_) => break,
                 Err(error) => {

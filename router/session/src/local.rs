@@ -267,7 +267,7 @@ impl Session {
         match name {
             "role" => {
                 self.settings.role = match value {
-                    None => self.options.default_role,
+                    None => self.options.common.default_role,
                     Some(text) => Role::parse(text).ok_or_else(|| bad_role(text))?,
                 };
             }
@@ -322,7 +322,7 @@ impl Session {
 
     fn reset_all(&mut self, out: &mut Output) {
         self.settings.reset_all();
-        self.settings.role = self.options.default_role;
+        self.settings.role = self.options.common.default_role;
         self.settings.shard = None;
         self.settings.pin = false;
         self.compare_params = true;

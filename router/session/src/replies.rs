@@ -22,7 +22,7 @@ impl Session {
             if self.pass_on(slot, input, out) {
                 return;
             }
-            let frame = match peek(input, &self.backend_limits) {
+            let frame = match peek(input, &self.options.common.backend_limits) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(error) => {
@@ -99,7 +99,7 @@ impl Session {
         let mut end = 0;
         let mut part = 0;
         while let Some(rest) = input.get(end..) {
-            match peek(rest, &self.backend_limits) {
+            match peek(rest, &self.options.common.backend_limits) {
                 Ok(Some(frame)) if frame.tag == b'D' || (frame.tag == b'd' && in_query) => {
                     if rest.len() >= frame.len {
                         end += frame.len;
@@ -116,7 +116,7 @@ impl Session {
         }
         if end == 0 {
             // Not a legal message here, or not whole yet.
-            if let Ok(Some(frame)) = peek(input, &self.backend_limits)
+            if let Ok(Some(frame)) = peek(input, &self.options.common.backend_limits)
                 && frame.tag == b'd'
                 && !in_query
             {

@@ -1,30 +1,36 @@
 //! One client's session: its state, and what holds between the parts that work on it.
 //!
-//! `client.rs` takes the client's messages, `route.rs` finds the backend for a statement, `replies.rs` takes the
-//! servers' messages, `settle.rs` does what is due before ReadyForQuery, `local.rs` answers what the router answers itself,
-//! `several.rs` runs DDL on all shards.
+//! The files below this one begin and end the session, attach and release its backends, and cancel. `client.rs` takes the
+//! client's messages, those of the extended protocol with `extended.rs`; `route.rs` finds the backend for a statement,
+//! `replies.rs` takes the servers' messages, `settle.rs` does what is due before ReadyForQuery, `local.rs` answers what
+//! the router answers itself, `several.rs` runs DDL on all shards.
 //!
 //! Invariants: bytes of a backend reach the client only as replies to entries of the client in that backend's queue;
 //! a frame of the client stays in its buffer until it can be carried out, so that nothing is half done while the session
 //! waits; a backend leaves the session for the pool only when `Place::is_clean` holds.
 
-use crate::api::{Event, Options, Output, SLOTS_MAX, Slot, Step, Wanted};
-use crate::backend::Backend;
+mod cancel;
+mod ending;
+mod places;
+mod start;
+
+pub(crate) use cancel::cancelled;
+
+use crate::api::{Event, Options, Output, Slot, Step};
+use crate::extended::held::Held;
 use crate::local::Waiting;
-use crate::owed::Purpose;
 use crate::place::Place;
-use crate::planner::{Login, Planned, Planner, Texts, fresh};
+use crate::planner::{Planned, Planner, Texts, fresh};
 use crate::settings::{Settings, canonical_name};
 use crate::settle::Settling;
 use crate::several::Several;
 use crate::statements::{Portal, Shape, Statements};
 use crate::transaction::{Deeds, Transaction};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use shardgate_plan::Context;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
-use shardgate_wire::backend::{TxStatus, put};
-use shardgate_wire::{Limits, PgError};
+use shardgate_wire::PgError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -71,26 +77,10 @@ pub(crate) struct Batch {
     pub schema_changed: bool,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum Held {
-    Parse { statement: Bytes },
-    Describe { statement: Bytes },
-}
-
-impl Held {
-    pub fn statement(&self) -> &Bytes {
-        match self {
-            Held::Parse { statement } | Held::Describe { statement } => statement,
-        }
-    }
-}
-
 /// One client's session. See `api` for how it is driven.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) options: Options,
-    pub(crate) limits: Limits,
-    pub(crate) backend_limits: Limits,
     pub(crate) planner: Arc<Planner>,
     pub(crate) snapshot: Arc<Snapshot>,
     /// The newest snapshot; taken over between statements, since Postgres too looks names up anew for each.
@@ -150,7 +140,7 @@ impl Session {
             .iter()
             .map(|(name, value)| (canonical_name(name), value.clone()))
             .collect();
-        let mut settings = Settings::new(startup, options.default_role);
+        let mut settings = Settings::new(startup, options.common.default_role);
         let custom: Vec<String> = settings
             .wanted
             .keys()
@@ -159,8 +149,6 @@ impl Session {
             .collect();
         settings.custom.extend(custom);
         Session {
-            limits: Limits::frontend(options.message_bytes_max),
-            backend_limits: Limits::backend(),
             planner,
             newest: snapshot.clone(),
             snapshot,
@@ -186,42 +174,6 @@ impl Session {
             counts: Counts::default(),
             options,
         }
-    }
-
-    /// Begins: tries the start-up settings on the home shard. ReadyForQuery follows by itself.
-    pub fn start(&mut self, out: &mut Output) {
-        if let Err(error) = self.take_startup_settings() {
-            self.fatal(&error, out);
-            return;
-        }
-        // A client whose like was served before needs no connection until it says something.
-        if let Some(told) = self.planner.welcome(&self.login()) {
-            self.told = told.as_ref().clone();
-            self.greet(out);
-            return;
-        }
-        let slot = self.new_place(self.snapshot.home, Wanted::Primary, out);
-        match slot {
-            Ok(slot) => self.wait = Wait::Checkout(slot),
-            Err(error) => self.fatal(&error, out),
-        }
-    }
-
-    /// The router's own settings leave the start-up list; those that cannot work behind a router are refused.
-    fn take_startup_settings(&mut self) -> Result<(), PgError> {
-        let all: Vec<(String, String)> = self.settings.startup.clone().into_iter().collect();
-        for (name, value) in all {
-            if let Some(own) = name.strip_prefix("shardgate.") {
-                self.settings.startup.remove(&name);
-                self.settings.wanted.remove(&name);
-                self.settings.custom.remove(&name);
-                self.set_own(own, Some(&value))?;
-            } else {
-                crate::commands::check_setting(&name, std::slice::from_ref(&value))?;
-            }
-        }
-        self.settings.changed();
-        Ok(())
     }
 
     /// The counts since the last call.
@@ -250,17 +202,6 @@ impl Session {
 
     pub fn settings_hash(&self) -> u64 {
         self.settings.hash()
-    }
-
-    /// To be asked right before a CancelRequest is written: whether the backend still runs what was to be cancelled.
-    pub fn cancel_is_wanted(&self, slot: Slot) -> bool {
-        self.place(slot).is_some_and(|place| {
-            place.cancel_pending
-                && place
-                    .backend
-                    .as_ref()
-                    .is_some_and(|backend| backend.owed.owes_client())
-        })
     }
 
     pub fn describe(&self) -> SessionView {
@@ -377,343 +318,6 @@ impl Session {
             Some(role) => role,
         }
     }
-
-    pub(crate) fn place(&self, slot: Slot) -> Option<&Place> {
-        self.places.get(usize::from(slot.0))?.as_ref()
-    }
-
-    pub(crate) fn place_mut(&mut self, slot: Slot) -> Option<&mut Place> {
-        self.places.get_mut(usize::from(slot.0))?.as_mut()
-    }
-
-    /// The place and the buffer to its backend.
-    pub(crate) fn reach<'a>(
-        &'a mut self,
-        slot: Slot,
-        out: &'a mut Output,
-    ) -> Option<(&'a mut Place, &'a mut BytesMut)> {
-        let index = usize::from(slot.0);
-        let place = self.places.get_mut(index)?.as_mut()?;
-        if out.backends.len() <= index {
-            out.backends.resize_with(index + 1, BytesMut::new);
-        }
-        Some((place, out.backends.get_mut(index)?))
-    }
-
-    /// Asks for a backend in a free slot.
-    pub(crate) fn new_place(
-        &mut self,
-        shard: ShardId,
-        wanted: Wanted,
-        out: &mut Output,
-    ) -> Result<Slot, PgError> {
-        let index = match self.places.iter().position(Option::is_none) {
-            Some(index) => index,
-            None => {
-                self.places.push(None);
-                self.places.len() - 1
-            }
-        };
-        let slot = match u8::try_from(index) {
-            Ok(number) if index < SLOTS_MAX => Slot(number),
-            Ok(_) | Err(_) => {
-                return Err(
-                    PgError::error("54000", "too many shards in one session").detail(format!(
-                        "A session can hold backends of {SLOTS_MAX} shards at once."
-                    )),
-                );
-            }
-        };
-        if let Some(entry) = self.places.get_mut(index) {
-            *entry = Some(Place::new(shard));
-        }
-        out.steps.push(Step::Checkout {
-            slot,
-            shard,
-            wanted,
-        });
-        Ok(slot)
-    }
-
-    fn attached(&mut self, slot: Slot, backend: Box<Backend>, out: &mut Output) {
-        let Some(place) = self.place_mut(slot) else {
-            out.steps.push(Step::Release {
-                slot,
-                backend: Some(backend),
-            });
-            return;
-        };
-        place.backend = Some(backend);
-        if self.wait == Wait::Checkout(slot) {
-            self.wait = Wait::Nothing;
-        }
-        if self.phase == Phase::Starting {
-            self.prepare_place(slot, out);
-            if self.place(slot).is_some_and(Place::owed_is_empty) {
-                self.finish_start(slot, out);
-            } else {
-                self.wait = Wait::Drain(slot);
-            }
-        } else if self.several.is_some() {
-            self.several_attached(slot, out);
-        }
-    }
-
-    /// Tells the client who it talks to. The start-up settings are in force on the slot's backend.
-    pub(crate) fn finish_start(&mut self, slot: Slot, out: &mut Output) {
-        if let Some(backend) = self.place(slot).and_then(|place| place.backend.as_ref()) {
-            self.told = backend.params.clone();
-        }
-        self.planner.note_welcome(self.login(), self.told.clone());
-        self.greet(out);
-        self.release(slot, out);
-        self.end_if_gone(out);
-    }
-
-    fn login(&self) -> Login {
-        Login {
-            user: self.options.user.clone(),
-            database: self.options.database.clone(),
-            startup: self.settings.startup.clone(),
-            epoch: self.snapshot.epoch.id,
-        }
-    }
-
-    /// ParameterStatus, BackendKeyData and the first ReadyForQuery.
-    fn greet(&mut self, out: &mut Output) {
-        for (name, value) in &self.told {
-            put::parameter_status(&mut out.client, name, value);
-        }
-        put::backend_key(&mut out.client, self.options.pid, &self.options.secret);
-        put::ready(&mut out.client, TxStatus::Idle);
-        self.phase = Phase::Ready;
-        self.wait = Wait::Nothing;
-    }
-
-    /// Sends what the backend needs before the client's statement: the settings that differ.
-    pub(crate) fn prepare_place(&mut self, slot: Slot, out: &mut Output) {
-        let index = usize::from(slot.0);
-        let Some(place) = self.places.get_mut(index).and_then(Option::as_mut) else {
-            return;
-        };
-        if place.prepared {
-            return;
-        }
-        place.prepared = true;
-        let Some(backend) = place.backend.as_mut() else {
-            return;
-        };
-        if let Some(sql) = self.settings.prepare_backend(backend)
-            && let Some((place, buffer)) = self.reach(slot, out)
-        {
-            place.query(&sql, Purpose::Prelude, buffer);
-        }
-    }
-
-    fn checkout_failed(&mut self, slot: Slot, error: PgError, out: &mut Output) {
-        self.vacate(slot);
-        if self.phase == Phase::Starting {
-            self.fatal(&error, out);
-            return;
-        }
-        if self.several.is_some() {
-            self.several_failed(error, out);
-            return;
-        }
-        if self.wait == Wait::Checkout(slot) {
-            self.wait = Wait::Nothing;
-            self.checkout_error = Some(error);
-        }
-    }
-
-    pub(crate) fn vacate(&mut self, slot: Slot) -> Option<Place> {
-        self.places.get_mut(usize::from(slot.0))?.take()
-    }
-
-    /// Gives the backend back if it is clean and nothing pins it.
-    pub(crate) fn release(&mut self, slot: Slot, out: &mut Output) {
-        let clean = match self.place_mut(slot) {
-            Some(place) => {
-                place.prepared = false;
-                place.is_clean()
-            }
-            None => false,
-        };
-        if clean && let Some(place) = self.vacate(slot) {
-            out.steps.push(Step::Release {
-                slot,
-                backend: place.backend,
-            });
-        }
-    }
-
-    /// Gives back what was attached and then not needed.
-    pub(crate) fn release_spares(&mut self, out: &mut Output) {
-        let joined = self.joined_slot();
-        for index in 0..self.places.len() {
-            let Ok(number) = u8::try_from(index) else {
-                continue;
-            };
-            let slot = Slot(number);
-            if joined != Some(slot) && self.place(slot).is_some_and(Place::is_clean) {
-                self.release(slot, out);
-            }
-        }
-    }
-
-    /// Closes the backend's connection.
-    pub(crate) fn close_place(&mut self, slot: Slot, out: &mut Output) {
-        if let Some(place) = self.vacate(slot) {
-            if place.backend.is_some() {
-                out.steps.push(Step::Release {
-                    slot,
-                    backend: None,
-                });
-            } else {
-                out.steps.push(Step::AbandonCheckout { slot });
-            }
-        }
-    }
-
-    fn backend_lost(&mut self, slot: Slot, out: &mut Output) {
-        let Some(place) = self.place(slot) else {
-            return;
-        };
-        let half_frame = place.passing > 0;
-        let told_fatal = place.fatal;
-        let needed = !place.owed_is_empty()
-            || place.pinned.is_some()
-            || place.unsynced
-            || place.status != TxStatus::Idle
-            || self.several.is_some();
-        self.close_place(slot, out);
-        if !needed && !told_fatal {
-            return;
-        }
-        if half_frame || told_fatal {
-            self.end(out);
-        } else {
-            let error =
-                PgError::error("08006", "the server closed the connection unexpectedly").fatal();
-            self.fatal(&error, out);
-        }
-    }
-
-    fn cancel_requested(&mut self, out: &mut Output) {
-        match self.wait {
-            Wait::Checkout(slot) if self.phase == Phase::Ready && self.several.is_none() => {
-                self.close_place(slot, out);
-                self.wait = Wait::Nothing;
-                self.checkout_error = Some(cancelled());
-            }
-            Wait::Reply(slot) | Wait::Drain(slot) => self.cancel_place(slot, out),
-            Wait::Nothing => {
-                if let Some(slot) = self.batch.slot {
-                    self.cancel_place(slot, out);
-                }
-            }
-            // From the first PREPARE on no signal is sent, and the work before ReadyForQuery is short.
-            Wait::Checkout(_) | Wait::Settle | Wait::Work => {}
-        }
-    }
-
-    fn cancel_place(&mut self, slot: Slot, out: &mut Output) {
-        if let Some(place) = self.place_mut(slot)
-            && !place.cancel_pending
-            && place
-                .backend
-                .as_ref()
-                .is_some_and(|backend| backend.owed.owes_client())
-        {
-            place.cancel_pending = true;
-            out.steps.push(Step::Cancel { slot });
-        }
-    }
-
-    fn cancel_done(&mut self, slot: Slot, out: &mut Output) {
-        if let Some(place) = self.place_mut(slot) {
-            place.cancel_pending = false;
-        }
-        let used = matches!(self.wait, Wait::Reply(s) | Wait::Drain(s) if s == slot)
-            || self.wait == Wait::Settle
-            || self.batch.slot == Some(slot);
-        if self.settling.is_some() {
-            self.settle_on(out);
-        } else if !used && self.transaction.is_none() {
-            self.release(slot, out);
-        }
-        self.end_if_gone(out);
-    }
-
-    /// Sends a made reply of the router at its place in the order of replies.
-    pub(crate) fn reply(&mut self, bytes: Bytes, out: &mut Output) {
-        self.reply_parsed(bytes, None, out);
-    }
-
-    /// As `reply`, of a Parse of the named statement: if an error before it makes the client's messages be skipped, the
-    /// statement does not exist.
-    pub(crate) fn reply_parsed(&mut self, bytes: Bytes, parsed: Option<Bytes>, out: &mut Output) {
-        let rest = match self.batch.slot.and_then(|slot| self.place_mut(slot)) {
-            Some(place) => place.made(bytes, parsed),
-            None => Some(bytes),
-        };
-        if let Some(bytes) = rest {
-            out.client.extend_from_slice(&bytes);
-        }
-    }
-
-    /// Messages that are dropped up to the Sync: what was held of them never happened.
-    pub(crate) fn skip_to_sync(&mut self) {
-        for held in std::mem::take(&mut self.batch.held) {
-            if let Held::Parse { statement } = held {
-                self.statements.remove(&statement);
-            }
-        }
-        self.batch.skipping = true;
-    }
-
-    /// A fatal error: it is sent, where a frame border allows it, and the session ends.
-    pub(crate) fn fatal(&mut self, error: &PgError, out: &mut Output) {
-        if self.places.iter().flatten().all(|place| place.passing == 0) {
-            put::error(&mut out.client, &error.clone().fatal());
-        }
-        self.end(out);
-    }
-
-    /// Ends the session: clean backends go back to the pool, all others are closed.
-    pub(crate) fn end(&mut self, out: &mut Output) {
-        if self.phase == Phase::Over {
-            return;
-        }
-        self.phase = Phase::Over;
-        for index in 0..self.places.len() {
-            let Ok(number) = u8::try_from(index) else {
-                continue;
-            };
-            let slot = Slot(number);
-            if self.place(slot).is_some_and(Place::is_clean) {
-                self.release(slot, out);
-            } else {
-                self.close_place(slot, out);
-            }
-        }
-        out.steps.push(Step::Close);
-    }
-
-    /// A client that is gone is served to the end of what it had sent, and no further.
-    pub(crate) fn end_if_gone(&mut self, out: &mut Output) {
-        if self.client_gone
-            && !self.input_left
-            && self.wait == Wait::Nothing
-            && self.phase == Phase::Ready
-        {
-            self.end(out);
-        }
-    }
-}
-
-pub(crate) fn cancelled() -> PgError {
-    PgError::error("57014", "canceling statement due to user request")
 }
 
 pub(crate) fn block_failed() -> PgError {

@@ -79,7 +79,7 @@ impl Session {
         shards.sort_by_key(|(id, _)| (*id != home, *id));
         let gid = format!(
             "{}{}_{}",
-            self.options.gid_prefix, self.options.pid, self.serial
+            self.options.common.gid_prefix, self.options.pid, self.serial
         );
         let mut members = Vec::new();
         for (id, name) in shards {

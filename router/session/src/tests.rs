@@ -9,7 +9,7 @@ use shardgate_plan::snapshot::{
 use shardgate_shard_map::{Key as ShardKey, KeyType, Method, ShardId, ShardMap};
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::put;
-use shardgate_wire::{PgError, TxStatus};
+use shardgate_wire::{Limits, PgError, TxStatus};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -116,11 +116,14 @@ fn options(startup: &[(&str, &str)]) -> Options {
             .collect(),
         pid: 77,
         secret: vec![1, 2, 3, 4],
-        message_bytes_max: 1 << 20,
-        prepared_max: 10,
-        backend_prepared_max: 10,
-        default_role: Role::Auto,
-        gid_prefix: "shardgate:t:".into(),
+        common: Arc::new(Common {
+            client_limits: Limits::frontend(1 << 20),
+            backend_limits: Limits::backend(),
+            prepared_max: 10,
+            backend_prepared_max: 10,
+            default_role: Role::Auto,
+            gid_prefix: "shardgate:t:".into(),
+        }),
     }
 }
 

@@ -34,7 +34,7 @@ impl Drive {
 
     /// The first message in the buffer is not complete. Whether it may be that long, the session decides.
     fn needs_more(&self) -> bool {
-        match frame::peek(&self.inbox.buffer, &self.shared.client_limits) {
+        match frame::peek(&self.inbox.buffer, &self.shared.sessions.client_limits) {
             Ok(Some(frame)) => frame.len > self.inbox.buffer.len(),
             Ok(None) => true,
             Err(_) => false,

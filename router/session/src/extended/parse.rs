@@ -1,0 +1,137 @@
+//! Parse: what can be refused or answered at once; the rest is held until it is known where it belongs.
+
+use crate::api::Output;
+use crate::client::Flow;
+use crate::commands::Doer;
+use crate::extended::held::Held;
+use crate::planner::{Planned, Texts};
+use crate::session::Session;
+use crate::simple::utf8;
+use crate::statements::Statement;
+use bytes::{Bytes, BytesMut};
+use shardgate_sql::facts::{Command, Statement as Facts};
+use shardgate_wire::PgError;
+use shardgate_wire::backend::put as reply;
+use shardgate_wire::frontend::Parse;
+use std::sync::Arc;
+
+impl Session {
+    pub(crate) fn parse(&mut self, body: &[u8], out: &mut Output) -> Flow {
+        let parse = match Parse::parse(body) {
+            Ok(parse) => parse,
+            Err(error) => return self.malformed(&error, out),
+        };
+        if !self.batch.held.is_empty() && !self.send_held(out) {
+            return Flow::Later;
+        }
+        if self.batch.skipping {
+            return Flow::Consumed;
+        }
+        match self.try_parse(&parse) {
+            Ok(held) => {
+                if held {
+                    self.batch.held.push(Held::Parse {
+                        statement: Bytes::copy_from_slice(parse.name),
+                    });
+                } else {
+                    let mut bytes = BytesMut::new();
+                    reply::parse_complete(&mut bytes);
+                    self.reply_parsed(
+                        bytes.freeze(),
+                        Some(Bytes::copy_from_slice(parse.name)),
+                        out,
+                    );
+                }
+            }
+            Err(error) => self.fail(&error, out),
+        }
+        Flow::Consumed
+    }
+
+    fn try_parse(&mut self, parse: &Parse<'_>) -> Result<bool, PgError> {
+        let text = utf8(parse.sql)?;
+        if !parse.name.is_empty() {
+            if self.statements.get(parse.name).is_some() {
+                let name = String::from_utf8_lossy(parse.name);
+                return Err(PgError::error(
+                    "42P05",
+                    format!("prepared statement \"{name}\" already exists"),
+                ));
+            }
+            if self.statements.len() >= self.options.common.prepared_max {
+                return Err(PgError::error("54000", "too many prepared statements")
+                    .detail(format!("The session holds {} prepared statements.", self.statements.len()))
+                    .hint("Close statements that are no longer used, or raise limits.prepared_statements."));
+            }
+        }
+        let types: Arc<[u32]> = parse.types.clone().into();
+        let planned = match self.texts(text, &types)? {
+            Texts::One(planned) => planned,
+            Texts::Pieces(pieces) if pieces.is_empty() => self.plan(text, &types),
+            Texts::Pieces(_) => {
+                return Err(PgError::error(
+                    "42601",
+                    "cannot insert multiple commands into a prepared statement",
+                ));
+            }
+        };
+        if let Facts::Command(Command::Copy(copy)) = &planned.facts.statement
+            && copy.client
+        {
+            return Err(PgError::error(
+                "0A000",
+                "COPY by the extended query protocol is not supported yet",
+            )
+            .hint("Send the COPY as a simple query."));
+        }
+        self.refuse_if_failed(&planned)?;
+        let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
+        let doer = self.doer(&planned, in_pipeline)?;
+        if let shardgate_plan::Route::Refused(refusal) = &planned.compiled.route
+            && doer == Doer::Planned
+            && self.settings.shard.is_none()
+            && planned
+                .facts
+                .hint
+                .as_ref()
+                .is_none_or(|hint| hint.shard.is_none())
+        {
+            return Err(crate::commands::refusal_error(refusal));
+        }
+        let statement = Statement {
+            id: self.statements.next_id(),
+            name: Bytes::copy_from_slice(parse.name),
+            text: Arc::from(text),
+            types,
+            planned,
+            settings: self.settings.parse_hash(),
+            set: self.settings.in_force(),
+            confirmed: None,
+            told: None,
+        };
+        self.statements.insert(statement);
+        Ok(doer != Doer::Router)
+    }
+
+    /// The statement's plan under the present snapshot and names.
+    pub(super) fn current_plan(&mut self, name: &[u8]) -> Option<Arc<Planned>> {
+        let statement = self.statements.get(name)?;
+        let (text, types) = (statement.text.clone(), statement.types.clone());
+        let planned = self.plan(&text, &types);
+        if let Some(statement) = self.statements.get_mut(name) {
+            statement.planned = planned.clone();
+        }
+        Some(planned)
+    }
+
+    /// The statement's text without what surrounds it.
+    pub(super) fn statement_text(&self, name: &[u8]) -> Arc<str> {
+        let Some(statement) = self.statements.get(name) else {
+            return Arc::from("");
+        };
+        match statement.text.get(statement.planned.piece.clone()) {
+            Some(piece) if piece.len() < statement.text.len() => Arc::from(piece),
+            Some(_) | None => statement.text.clone(),
+        }
+    }
+}

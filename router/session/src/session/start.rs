@@ -1,0 +1,76 @@
+//! The session's beginning: the start-up settings are tried on home, and the client is told who it talks to.
+
+use crate::api::{Output, Slot, Wanted};
+use crate::planner::Login;
+use crate::session::{Phase, Session, Wait};
+use shardgate_wire::PgError;
+use shardgate_wire::backend::{TxStatus, put};
+
+impl Session {
+    /// Begins: tries the start-up settings on the home shard. ReadyForQuery follows by itself.
+    pub fn start(&mut self, out: &mut Output) {
+        if let Err(error) = self.take_startup_settings() {
+            self.fatal(&error, out);
+            return;
+        }
+        // A client whose like was served before needs no connection until it says something.
+        if let Some(told) = self.planner.welcome(&self.login()) {
+            self.told = told.as_ref().clone();
+            self.greet(out);
+            return;
+        }
+        let slot = self.new_place(self.snapshot.home, Wanted::Primary, out);
+        match slot {
+            Ok(slot) => self.wait = Wait::Checkout(slot),
+            Err(error) => self.fatal(&error, out),
+        }
+    }
+
+    /// The router's own settings leave the start-up list; those that cannot work behind a router are refused.
+    fn take_startup_settings(&mut self) -> Result<(), PgError> {
+        let all: Vec<(String, String)> = self.settings.startup.clone().into_iter().collect();
+        for (name, value) in all {
+            if let Some(own) = name.strip_prefix("shardgate.") {
+                self.settings.startup.remove(&name);
+                self.settings.wanted.remove(&name);
+                self.settings.custom.remove(&name);
+                self.set_own(own, Some(&value))?;
+            } else {
+                crate::commands::check_setting(&name, std::slice::from_ref(&value))?;
+            }
+        }
+        self.settings.changed();
+        Ok(())
+    }
+
+    /// Tells the client who it talks to. The start-up settings are in force on the slot's backend.
+    pub(crate) fn finish_start(&mut self, slot: Slot, out: &mut Output) {
+        if let Some(backend) = self.place(slot).and_then(|place| place.backend.as_ref()) {
+            self.told = backend.params.clone();
+        }
+        self.planner.note_welcome(self.login(), self.told.clone());
+        self.greet(out);
+        self.release(slot, out);
+        self.end_if_gone(out);
+    }
+
+    fn login(&self) -> Login {
+        Login {
+            user: self.options.user.clone(),
+            database: self.options.database.clone(),
+            startup: self.settings.startup.clone(),
+            epoch: self.snapshot.epoch.id,
+        }
+    }
+
+    /// ParameterStatus, BackendKeyData and the first ReadyForQuery.
+    fn greet(&mut self, out: &mut Output) {
+        for (name, value) in &self.told {
+            put::parameter_status(&mut out.client, name, value);
+        }
+        put::backend_key(&mut out.client, self.options.pid, &self.options.secret);
+        put::ready(&mut out.client, TxStatus::Idle);
+        self.phase = Phase::Ready;
+        self.wait = Wait::Nothing;
+    }
+}
