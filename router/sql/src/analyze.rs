@@ -25,7 +25,7 @@ pub fn analyze(text: &str) -> Facts {
     }
 }
 
-fn from_tokens(text: &str, tokens: &[Token]) -> Facts {
+pub(crate) fn from_tokens(text: &str, tokens: &[Token]) -> Facts {
     // One semicolon at the end does no harm.
     let tokens = match tokens.split_last() {
         Some((last, rest)) if last.kind == Kind::Semicolon => rest,

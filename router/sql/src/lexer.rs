@@ -38,6 +38,8 @@ pub enum Kind {
     BadNumber,
     /// `$1`
     Param,
+    /// A constant that was lifted out of the text, by its number from 1: a parameter to the grammar. The scanner makes none.
+    Lifted(u16),
     /// An operator; `!=` is kept as written.
     Op,
     LParen,
@@ -77,6 +79,7 @@ impl Kind {
             | Kind::Number
             | Kind::BadNumber
             | Kind::Param
+            | Kind::Lifted(_)
             | Kind::Op
             | Kind::LParen
             | Kind::RParen

@@ -13,10 +13,12 @@ mod guard;
 mod hint;
 mod keywords;
 pub mod lexer;
+pub mod lift;
 mod query;
 mod split;
 mod utility;
 mod view;
+mod visit;
 
 pub use analyze::analyze;
 pub use body::called_names;

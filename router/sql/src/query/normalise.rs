@@ -147,6 +147,7 @@ impl State<'_> {
             )),
             Kind::Number => self.put(Token::Number(token.raw(self.text).to_owned(), false)),
             Kind::Param => self.put(Token::Placeholder(token.raw(self.text).to_owned())),
+            Kind::Lifted(number) => self.put(Token::Placeholder(format!("${number}"))),
             Kind::Op => self.step_operator(token)?,
             Kind::LParen => {
                 self.open.push(self.at);
@@ -247,6 +248,7 @@ impl State<'_> {
                 | Kind::UnicodeIdent(_)
                 | Kind::Number
                 | Kind::Param
+                | Kind::Lifted(_)
                 | Kind::RParen
                 | Kind::RBracket,
             ) => true,
