@@ -4,9 +4,11 @@ use crate::statements::Key;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use shardgate_plan::snapshot::Snapshot;
-use shardgate_plan::{Compiled, Context, compile_text};
+use shardgate_plan::{Compiled, Context, Param, Route, compile_text};
 use shardgate_sql::SqlError;
 use shardgate_sql::facts::Facts;
+use shardgate_sql::lift::{TextShape, analyze_lifted, lift};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -26,7 +28,7 @@ pub struct Planned {
 /// The shared cache of planned statements. It is bounded by the bytes of the texts (times a factor for what hangs on
 /// them); the least used entries go first.
 pub struct Planner {
-    cache: Cache<PlanKey, Arc<Planned>, ByText>,
+    cache: Cache<PlanKey, Entry, ByText>,
     /// What home's primary told clients at their login, by all that it depends on.
     welcomes: Cache<Login, Arc<BTreeMap<String, String>>>,
     /// Statements that a server has parsed without an error, for a role.
@@ -58,6 +60,29 @@ struct PlanKeyRef<'a> {
     search_path: Option<&'a [String]>,
     declared: &'a [u32],
     epoch: [u8; 16],
+}
+
+impl<'a> PlanKeyRef<'a> {
+    /// None: sessions with names of their own are not cached.
+    fn new(text: &'a str, context: &Context<'a>, snapshot: &Snapshot) -> Option<PlanKeyRef<'a>> {
+        (context.temporary.is_empty() && !context.transform_null_equals).then_some(PlanKeyRef {
+            text,
+            user: context.user,
+            search_path: context.search_path,
+            declared: context.declared,
+            epoch: snapshot.epoch.id,
+        })
+    }
+
+    fn to_owned(self) -> PlanKey {
+        PlanKey {
+            text: self.text.into(),
+            user: self.user.into(),
+            search_path: self.search_path.map(Into::into),
+            declared: self.declared.into(),
+            epoch: self.epoch,
+        }
+    }
 }
 
 impl PlanKey {
@@ -105,8 +130,16 @@ struct ByText;
 const WEIGHT_BASE: u64 = 2560;
 const WEIGHT_FACTOR: u64 = 80;
 
-impl Weighter<PlanKey, Arc<Planned>> for ByText {
-    fn weight(&self, key: &PlanKey, _: &Arc<Planned>) -> u64 {
+/// What is known of a text, or of all texts of one shape.
+#[derive(Clone, Debug)]
+enum Entry {
+    Plan(Arc<Planned>),
+    /// A shape whose texts are planned one by one.
+    Odd,
+}
+
+impl Weighter<PlanKey, Entry> for ByText {
+    fn weight(&self, key: &PlanKey, _: &Entry) -> u64 {
         WEIGHT_BASE + key.text.len() as u64 * WEIGHT_FACTOR
     }
 }
@@ -185,16 +218,10 @@ impl Planner {
         context: &Context<'_>,
         snapshot: &Snapshot,
     ) -> Result<Texts, SqlError> {
-        let key = PlanKeyRef {
-            text,
-            user: context.user,
-            search_path: context.search_path,
-            declared: context.declared,
-            epoch: snapshot.epoch.id,
-        };
-        // Sessions with temporary objects have names of their own and are not cached.
-        let cached = context.temporary.is_empty() && !context.transform_null_equals;
-        if cached && let Some(planned) = self.cache.get(&key) {
+        let key = PlanKeyRef::new(text, context, snapshot);
+        if let Some(key) = &key
+            && let Some(Entry::Plan(planned)) = self.cache.get(key)
+        {
             return Ok(Texts::One(planned));
         }
         let mut pieces = shardgate_sql::split(text)?;
@@ -203,18 +230,82 @@ impl Planner {
         }
         let piece = pieces.pop().unwrap_or(0..text.len());
         let planned = Arc::new(fresh(text, piece, context, snapshot));
-        if cached {
-            let key = PlanKey {
-                text: text.into(),
-                user: context.user.into(),
-                search_path: context.search_path.map(Into::into),
-                declared: context.declared.into(),
-                epoch: snapshot.epoch.id,
-            };
-            self.cache.insert(key, planned.clone());
+        if let Some(key) = key {
+            self.cache
+                .insert(key.to_owned(), Entry::Plan(planned.clone()));
         }
         Ok(Texts::One(planned))
     }
+
+    /// The plan of all texts of the text's shape, for which the lifted constants are parameters. None: the text has to be
+    /// planned by itself.
+    pub(crate) fn lifted(
+        &self,
+        text: &str,
+        context: &Context<'_>,
+        snapshot: &Snapshot,
+    ) -> Option<(Arc<Planned>, TextShape)> {
+        let shape = lift(text)?;
+        let key = PlanKeyRef::new(&shape.text, context, snapshot)?;
+        let planned = match self.cache.get(&key) {
+            Some(Entry::Plan(planned)) => Some(planned),
+            Some(Entry::Odd) => None,
+            None => {
+                let planned = plan_shape(text, &shape, context, snapshot).map(Arc::new);
+                let entry = planned.clone().map_or(Entry::Odd, Entry::Plan);
+                self.cache.insert(key.to_owned(), entry);
+                planned
+            }
+        };
+        planned.map(|planned| (planned, shape))
+    }
+}
+
+/// Plans a shape by one of its texts. None: its constants are no mere parameters, or it goes to no single server.
+fn plan_shape(
+    text: &str,
+    shape: &TextShape,
+    context: &Context<'_>,
+    snapshot: &Snapshot,
+) -> Option<Planned> {
+    let facts = analyze_lifted(text, shape)?;
+    let declared: Vec<u32> = shape.literals.iter().map(|l| l.class.oid()).collect();
+    let context = Context {
+        declared: &declared,
+        ..context.clone()
+    };
+    let planned = compiled(facts, text, 0..text.len(), &context, snapshot);
+    match &planned.compiled.route {
+        Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => {}
+        Route::AllShards | Route::Call(_) | Route::Refused(_) => return None,
+    }
+    // The text by itself must be no other than what its shape says of it.
+    let own = compiled(
+        shardgate_sql::analyze(text),
+        text,
+        0..text.len(),
+        &context,
+        snapshot,
+    );
+    let values = lifted_values(text, shape);
+    let same = own.compiled.traits == planned.compiled.traits
+        && own.compiled.traits.sets.is_empty()
+        && own.compiled.decide(&[], snapshot)
+            == planned.compiled.decide(&as_params(&values), snapshot);
+    same.then_some(planned)
+}
+
+/// The lifted constants of a text.
+pub(crate) fn lifted_values<'a>(text: &'a str, shape: &TextShape) -> Vec<Cow<'a, str>> {
+    shape.literals.iter().map(|l| l.value(text)).collect()
+}
+
+pub(crate) fn as_params<'a>(values: &'a [Cow<'a, str>]) -> Vec<Param<'a>> {
+    let param = |value: &'a Cow<'a, str>| Param {
+        binary: false,
+        value: Some(value.as_bytes()),
+    };
+    values.iter().map(param).collect()
 }
 
 /// A plan that is not looked up: of the empty text, too.
@@ -226,6 +317,16 @@ pub(crate) fn fresh(
 ) -> Planned {
     let statement = text.get(piece.clone()).unwrap_or_default();
     let facts = shardgate_sql::analyze(statement);
+    compiled(facts, statement, piece, context, snapshot)
+}
+
+fn compiled(
+    facts: Facts,
+    statement: &str,
+    piece: Range<usize>,
+    context: &Context<'_>,
+    snapshot: &Snapshot,
+) -> Planned {
     let compiled = compile_text(&facts, statement, snapshot, context);
     Planned {
         facts,

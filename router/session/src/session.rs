@@ -30,6 +30,7 @@ use bytes::Bytes;
 use shardgate_plan::Context;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
+use shardgate_sql::lift::TextShape;
 use shardgate_wire::PgError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -289,6 +290,12 @@ impl Session {
             temporary: &self.settings.temporary,
             transform_null_equals: null_equals,
         }
+    }
+
+    /// The plan that the text shares with others of its shape.
+    pub(crate) fn lifted(&self, text: &str) -> Option<(Arc<Planned>, TextShape)> {
+        self.planner
+            .lifted(text, &self.context(&[]), &self.snapshot)
     }
 
     /// The statements of a text.

@@ -4,7 +4,7 @@ use crate::api::{Output, Slot};
 use crate::client::Flow;
 use crate::commands::{Doer, changes_names, changes_schema, doer, note_deeds, resets_startup};
 use crate::owed::{Entry, Kind};
-use crate::planner::{Planned, Texts};
+use crate::planner::{Planned, Texts, as_params, lifted_values};
 use crate::route::{Aim, Reach};
 use crate::session::{Session, Wait, block_failed};
 use crate::transaction::{PRELUDE_MAX, Transaction, merge_modes};
@@ -56,6 +56,9 @@ impl Session {
             }
         };
         let text = utf8(sql)?;
+        if let Some(flow) = self.try_lifted(text, frame, out)? {
+            return Ok(flow);
+        }
         let texts = self.texts(text, &[])?;
         self.statements.remove(b"");
         let pieces = match texts {
@@ -75,6 +78,36 @@ impl Session {
             .map(|piece| (piece, self.plan(piece, &[])))
             .collect();
         self.many(&statements, frame, out)
+    }
+
+    /// A statement that is planned together with all that differ from it by constants only. None: it has to be planned by
+    /// itself, as one that is refused has, so that its own text is what the message speaks of.
+    fn try_lifted(
+        &mut self,
+        text: &str,
+        frame: &[u8],
+        out: &mut Output,
+    ) -> Result<Option<Flow>, PgError> {
+        let Some((planned, shape)) = self.lifted(text) else {
+            return Ok(None);
+        };
+        let doer = self.doer(&planned, self.in_pipeline())?;
+        if doer != Doer::Planned {
+            return Ok(None);
+        }
+        let values = lifted_values(text, &shape);
+        let Ok(aim) = self.aim(&planned, doer, &as_params(&values)) else {
+            return Ok(None);
+        };
+        self.refuse_if_failed(&planned)?;
+        self.statements.remove(b"");
+        let slot = match self.find(aim, out) {
+            Reach::Ready(slot) => slot,
+            Reach::Later => return Ok(Some(Flow::Later)),
+            Reach::Failed(error) => return Err(error),
+        };
+        self.send_query(slot, &[(text, planned)], frame, out);
+        Ok(Some(Flow::Consumed))
     }
 
     /// Who carries out the statement, in this session.

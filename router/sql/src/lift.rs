@@ -19,7 +19,7 @@ const LITERALS_MAX: usize = 256;
 
 /// A text without its constants. No text of a client contains the byte 0, which marks their places.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct TextShape {
     pub text: String,
     pub literals: Vec<Lifted>,
 }
@@ -94,14 +94,14 @@ impl Lifted {
 
 /// The shape of a SELECT, VALUES, INSERT, UPDATE or DELETE, with or without WITH. None: the text is of another kind, has no
 /// constant to lift, or something that the pass leaves to the analysis.
-pub fn lift(text: &str) -> Option<Shape> {
+pub fn lift(text: &str) -> Option<TextShape> {
     let mut pass = Pass {
         text,
         bytes: text.as_bytes(),
         at: 0,
         kept: 0,
         before: Before::Start,
-        shape: Shape {
+        shape: TextShape {
             text: String::with_capacity(text.len() + 16),
             literals: Vec::with_capacity(8),
         },
@@ -112,7 +112,7 @@ pub fn lift(text: &str) -> Option<Shape> {
 
 /// The facts of the text with its lifted constants as the parameters `$1`, `$2`, .. None: as parameters they would not
 /// stand for the constants.
-pub fn analyze_lifted(text: &str, shape: &Shape) -> Option<Facts> {
+pub fn analyze_lifted(text: &str, shape: &TextShape) -> Option<Facts> {
     let tokens = lex(text).ok()?;
     let lifted = lifted_tokens(text, &tokens, &shape.literals)?;
     let facts = from_tokens(text, &lifted);
@@ -193,7 +193,7 @@ struct Pass<'a> {
     /// Up to here the text is in the shape.
     kept: usize,
     before: Before,
-    shape: Shape,
+    shape: TextShape,
 }
 
 /// Words behind which an operand begins. Behind a name a string is a constant of the type of that name, and a sign is a

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use shardgate_sql::lexer::{Kind, lex};
-use shardgate_sql::lift::{Class, Shape, analyze_lifted, lift};
+use shardgate_sql::lift::{Class, TextShape, analyze_lifted, lift};
 
 /// The lifted values, if the text can be lifted and its constants stand for parameters.
 fn values(text: &str) -> Option<Vec<String>> {
@@ -244,7 +244,7 @@ fn sane() -> impl Strategy<Value = String> {
 }
 
 /// The text with other constants of the same classes.
-fn with_others(text: &str, shape: &Shape, seed: u64) -> String {
+fn with_others(text: &str, shape: &TextShape, seed: u64) -> String {
     let mut result = String::new();
     let mut at = 0;
     for (n, literal) in (seed..).zip(&shape.literals) {
@@ -270,7 +270,7 @@ fn with_others(text: &str, shape: &Shape, seed: u64) -> String {
 }
 
 /// Token kinds, and the bytes of all that is no constant.
-fn skeleton(text: &str, shape: &Shape) -> Vec<(Kind, String)> {
+fn skeleton(text: &str, shape: &TextShape) -> Vec<(Kind, String)> {
     let tokens = lex(text).expect("the text can be read");
     let constant = |start: usize| shape.literals.iter().any(|l| l.range.contains(&start));
     tokens
@@ -283,7 +283,7 @@ fn skeleton(text: &str, shape: &Shape) -> Vec<(Kind, String)> {
 }
 
 /// Facts without the places in the text.
-fn meaning(text: &str, shape: &Shape) -> String {
+fn meaning(text: &str, shape: &TextShape) -> String {
     let facts = analyze_lifted(text, shape).expect("the shape is known to be good");
     let shown = format!("{facts:?}");
     let mut result = String::new();

@@ -10,6 +10,7 @@
 use shardgate_plan::snapshot::*;
 use shardgate_plan::{Compiled, Context, Decision, Param, Refusal, compile_text};
 use shardgate_shard_map::{Key, KeyType, Method, ShardId, ShardMap};
+use shardgate_sql::lift::{analyze_lifted, lift};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -400,7 +401,43 @@ impl Fixture {
                 value: value.as_deref().map(str::as_bytes),
             })
             .collect();
-        self.compile(&fill(sql)).decide(&bytes, &self.snapshot)
+        let sql = fill(sql);
+        let compiled = self.compile(&sql);
+        let decision = compiled.decide(&bytes, &self.snapshot);
+        self.agrees_lifted(&sql, &compiled, &decision);
+        decision
+    }
+
+    /// With its constants lifted out a statement may be refused, but never goes elsewhere than by itself.
+    fn agrees_lifted(&self, sql: &str, own: &Compiled, own_decision: &Decision) {
+        let Some(shape) = lift(sql) else { return };
+        let Some(facts) = analyze_lifted(sql, &shape) else {
+            return;
+        };
+        let declared: Vec<u32> = shape.literals.iter().map(|l| l.class.oid()).collect();
+        let context = Context {
+            user: &self.user,
+            search_path: self.search_path.as_deref(),
+            declared: &declared,
+            temporary: &self.temporary,
+            transform_null_equals: self.transform_null_equals,
+        };
+        let lifted = compile_text(&facts, sql, &self.snapshot, &context);
+        let values: Vec<_> = shape.literals.iter().map(|l| l.value(sql)).collect();
+        let params: Vec<Param<'_>> = values
+            .iter()
+            .map(|value| Param {
+                binary: false,
+                value: Some(value.as_bytes()),
+            })
+            .collect();
+        let decision = lifted.decide(&params, &self.snapshot);
+        // What the router carries out itself is never lifted.
+        if matches!(decision, Decision::Refused(_) | Decision::Call(_)) {
+            return;
+        }
+        assert_eq!(&decision, own_decision, "lifted: {sql}");
+        assert_eq!(lifted.traits, own.traits, "lifted: {sql}");
     }
 
     pub fn binary(&self, sql: &str, params: &[&[u8]]) -> Decision {
