@@ -13,7 +13,7 @@ pub struct Backend {
     /// Last ParameterStatus values that this backend reported.
     pub params: BTreeMap<String, String>,
     /// Settings that differ from what the connection had after login: name (lower case) and value for set_config.
-    pub applied: BTreeMap<String, String>,
+    pub applied: Applied,
     /// Custom settings (`a.b`) that were ever set here: after a reset they are empty strings and not unset, so only a
     /// session that has set them itself may use the connection.
     pub custom_names: BTreeSet<String>,
@@ -28,6 +28,24 @@ pub struct Backend {
     pub standby: bool,
 }
 
+/// Settings with their hash, which the pool compares at each check-out.
+#[derive(Debug, Default)]
+pub struct Applied {
+    settings: BTreeMap<String, String>,
+    hash: u64,
+}
+
+impl Applied {
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut BTreeMap<String, String>)) {
+        change(&mut self.settings);
+        self.hash = crate::settings::hash(&self.settings);
+    }
+}
+
 impl Backend {
     /// A connection that has just logged in and reported `params`.
     pub fn new(params: BTreeMap<String, String>, standby: bool) -> Self {
@@ -40,7 +58,7 @@ impl Backend {
 
     /// A hash of the settings in force: the pool prefers a backend whose hash is that of the client.
     pub fn settings_hash(&self) -> u64 {
-        crate::settings::hash(&self.applied)
+        self.applied.hash
     }
 
     /// Whether a session that has ever set `own` custom settings can use this backend.
@@ -50,7 +68,8 @@ impl Backend {
 
     /// RESET ALL was run here: all but the role is as it was after login.
     pub(crate) fn was_reset(&mut self) {
-        self.applied.retain(|name, _| name == "role");
+        self.applied
+            .change(|settings| settings.retain(|name, _| name == "role"));
     }
 
     /// Numbers a statement that is about to be parsed here; the oldest one makes room.

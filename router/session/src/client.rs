@@ -36,11 +36,10 @@ impl Session {
                     return;
                 }
             };
-            let bytes = input.split_to(frame.len);
-            match self.message(frame, &bytes, input, out) {
-                Flow::Consumed => {}
+            let (bytes, rest) = input.split_at(frame.len);
+            match self.message(frame, bytes, rest, out) {
+                Flow::Consumed => input.advance(frame.len),
                 Flow::Later => {
-                    restore(input, bytes);
                     self.input_left = self.phase == Phase::Ready;
                     return;
                 }
@@ -235,13 +234,4 @@ impl Session {
         reply::ready(&mut out.client, status);
         self.release_spares(out);
     }
-}
-
-/// Puts a message back in front of what follows it.
-fn restore(input: &mut BytesMut, mut bytes: BytesMut) {
-    // The two halves are parts of one allocation, so joining them copies nothing.
-    let rest = std::mem::take(input);
-    bytes.unsplit(rest);
-    *input = bytes;
-    debug_assert!(input.has_remaining());
 }

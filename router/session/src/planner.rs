@@ -1,7 +1,8 @@
 //! Analysis and planning of statement texts, with a cache that all sessions share.
 
 use crate::statements::Key;
-use quick_cache::sync::Cache;
+use foldhash::fast::RandomState;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_plan::{Compiled, Context, Param, Route, compile_text};
@@ -28,11 +29,11 @@ pub struct Planned {
 /// The shared cache of planned statements. It is bounded by the bytes of the texts (times a factor for what hangs on
 /// them); the least used entries go first.
 pub struct Planner {
-    cache: Cache<PlanKey, Entry, ByText>,
+    cache: Cache<PlanKey, Entry, ByText, RandomState>,
     /// What home's primary told clients at their login, by all that it depends on.
     welcomes: Cache<Login, Arc<BTreeMap<String, String>>>,
     /// Statements that a server has parsed without an error, for a role.
-    parsed: Cache<(Key, Box<str>), (), ByKey>,
+    parsed: Cache<(Key, Box<str>), (), ByKey, RandomState>,
 }
 
 impl std::fmt::Debug for Planner {
@@ -180,9 +181,21 @@ impl Planner {
             .unwrap_or(usize::MAX)
             .max(16);
         Planner {
-            cache: Cache::with_weighter(entries, cache_bytes.max(1 << 20), ByText),
+            cache: Cache::with(
+                entries,
+                cache_bytes.max(1 << 20),
+                ByText,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
             welcomes: Cache::new(LOGINS_MAX),
-            parsed: Cache::with_weighter(entries, (cache_bytes / 8).max(1 << 18), ByKey),
+            parsed: Cache::with(
+                entries,
+                (cache_bytes / 8).max(1 << 18),
+                ByKey,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
         }
     }
 

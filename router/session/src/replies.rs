@@ -36,11 +36,11 @@ impl Session {
                 }
                 return;
             }
-            if input.len() < frame.len {
+            let Some(bytes) = input.get(..frame.len) else {
                 return;
-            }
-            let bytes = input.split_to(frame.len);
-            self.backend_message(slot, frame, &bytes, out);
+            };
+            self.backend_message(slot, frame, bytes, out);
+            input.advance(frame.len);
         }
         input.clear();
     }

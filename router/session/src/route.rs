@@ -12,6 +12,7 @@ use shardgate_plan::{Decision, Param};
 use shardgate_shard_map::ShardId;
 use shardgate_wire::frontend::put;
 use shardgate_wire::{PgError, TxStatus};
+use std::sync::Arc;
 
 /// Where a statement may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,13 @@ pub(crate) struct Aim {
     pub replica_safe: bool,
     /// It asks for a replica by hand.
     pub replica_only: bool,
+}
+
+/// A planned statement and where it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Aimed {
+    pub planned: Arc<Planned>,
+    pub aim: Aim,
 }
 
 /// The outcome of looking for a backend.

@@ -21,12 +21,14 @@ use crate::extended::held::Held;
 use crate::local::Waiting;
 use crate::place::Place;
 use crate::planner::{Planned, Planner, Texts, fresh};
+use crate::route::Aimed;
 use crate::settings::{Settings, canonical_name};
 use crate::settle::Settling;
 use crate::several::Several;
 use crate::statements::{Portal, Shape, Statements};
 use crate::transaction::{Deeds, Transaction};
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use shardgate_plan::Context;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
@@ -92,7 +94,7 @@ pub struct Session {
     pub(crate) deeds: Deeds,
     pub(crate) settings: Settings,
     pub(crate) statements: Statements,
-    pub(crate) portals: HashMap<Bytes, Portal>,
+    pub(crate) portals: HashMap<Bytes, Portal, RandomState>,
     pub(crate) batch: Batch,
     pub(crate) wait: Wait,
     pub(crate) settling: Option<Settling>,
@@ -105,6 +107,8 @@ pub struct Session {
     /// All values are to be compared at the next ReadyForQuery.
     pub(crate) compare_params: bool,
     pub(crate) checkout_error: Option<PgError>,
+    /// The client's first message, as it was planned before it had to wait for a backend.
+    pub(crate) aimed: Option<Aimed>,
     pub(crate) client_gone: bool,
     /// A complete message of the client was left in the buffer when `on_client` returned.
     pub(crate) input_left: bool,
@@ -159,7 +163,7 @@ impl Session {
             deeds: Deeds::default(),
             settings,
             statements: Statements::default(),
-            portals: HashMap::new(),
+            portals: HashMap::default(),
             batch: Batch::default(),
             wait: Wait::Nothing,
             settling: None,
@@ -169,6 +173,7 @@ impl Session {
             told: BTreeMap::new(),
             compare_params: false,
             checkout_error: None,
+            aimed: None,
             client_gone: false,
             input_left: false,
             serial: 0,
@@ -279,16 +284,12 @@ impl Session {
     }
 
     fn context<'a>(&'a self, types: &'a [u32]) -> Context<'a> {
-        let null_equals = self
-            .settings
-            .value("transform_null_equals")
-            .is_some_and(|value| value == "on");
         Context {
             user: self.current_role(),
             search_path: self.settings.search_path(),
             declared: types,
             temporary: &self.settings.temporary,
-            transform_null_equals: null_equals,
+            transform_null_equals: self.settings.transform_null_equals(),
         }
     }
 
@@ -320,10 +321,7 @@ impl Session {
 
     /// The role of SET ROLE, or the login role.
     pub(crate) fn current_role(&self) -> &str {
-        match self.settings.value("role") {
-            None | Some("none" | "") => &self.options.user,
-            Some(role) => role,
-        }
+        self.settings.current_role().unwrap_or(&self.options.user)
     }
 }
 

@@ -58,6 +58,9 @@ pub(crate) struct Settings {
     in_force: Arc<BTreeMap<String, String>>,
     in_force_hash: u64,
     search_path: Option<Vec<String>>,
+    /// SET ROLE.
+    current_role: Option<String>,
+    transform_null_equals: bool,
 }
 
 impl Settings {
@@ -75,6 +78,8 @@ impl Settings {
             in_force: Arc::default(),
             in_force_hash: 0,
             search_path: None,
+            current_role: None,
+            transform_null_equals: false,
         };
         settings.changed();
         settings
@@ -88,6 +93,20 @@ impl Settings {
         self.in_force_hash = hash(&all);
         self.in_force = Arc::new(all);
         self.search_path = self.value("search_path").map(split_list);
+        self.current_role = match self.value("role") {
+            None | Some("none" | "") => None,
+            Some(role) => Some(role.to_string()),
+        };
+        self.transform_null_equals = self.value("transform_null_equals") == Some("on");
+    }
+
+    /// The role of SET ROLE; None: the login role.
+    pub fn current_role(&self) -> Option<&str> {
+        self.current_role.as_deref()
+    }
+
+    pub fn transform_null_equals(&self) -> bool {
+        self.transform_null_equals
     }
 
     pub fn value(&self, name: &str) -> Option<&str> {
@@ -117,11 +136,11 @@ impl Settings {
 
     /// SQL that turns the backend's settings into the client's, and notes it in the backend; None if nothing differs.
     pub fn prepare_backend(&self, backend: &mut Backend) -> Option<String> {
-        if backend.applied == self.wanted {
+        let applied = backend.applied.settings();
+        if *applied == self.wanted {
             return None;
         }
-        let resets: Vec<String> = backend
-            .applied
+        let resets: Vec<String> = applied
             .keys()
             .filter(|n| !self.wanted.contains_key(*n))
             .cloned()
@@ -134,7 +153,7 @@ impl Settings {
         }
         let mut first = true;
         for (name, value) in &self.wanted {
-            if backend.applied.get(name) == Some(value) {
+            if backend.applied.settings().get(name) == Some(value) {
                 continue;
             }
             sql.push_str(if first {
@@ -151,7 +170,9 @@ impl Settings {
                 backend.custom_names.insert(name.clone());
             }
         }
-        backend.applied.clone_from(&self.wanted);
+        backend
+            .applied
+            .change(|settings| settings.clone_from(&self.wanted));
         Some(sql)
     }
 
@@ -288,8 +309,10 @@ mod tests {
         ]);
         let settings = Settings::new(startup, Role::Auto);
         let mut backend = Backend::default();
-        backend.applied.insert("b".into(), "9".into());
-        backend.applied.insert("a".into(), "1".into());
+        backend.applied.change(|settings| {
+            settings.insert("b".into(), "9".into());
+            settings.insert("a".into(), "1".into());
+        });
         let sql = settings.prepare_backend(&mut backend);
         assert_eq!(
             sql.as_deref(),

@@ -59,6 +59,15 @@ impl Session {
         if status == TxStatus::Idle {
             self.portals.clear();
         }
+        self.wait = Wait::Settle;
+        // Before anything of the router's own runs there: that may change values back.
+        self.tell_params(slot, out);
+        if self.deeds.leave_nothing()
+            && (status != TxStatus::Idle || self.settings.overlay.is_empty())
+        {
+            self.finish_settling(slot, status, out);
+            return;
+        }
         self.settling = Some(Settling {
             slot,
             status,
@@ -66,9 +75,6 @@ impl Session {
             values: BTreeMap::new(),
             temporary: HashSet::new(),
         });
-        self.wait = Wait::Settle;
-        // Before anything of the router's own runs there: that may change values back.
-        self.tell_params(slot, out);
         self.settle_on(out);
     }
 
@@ -81,7 +87,7 @@ impl Session {
                 Stage::Refresh => self.start_refresh(settling.status, out),
                 Stage::Finish => {
                     self.settling = None;
-                    self.finish_settling(&settling, out);
+                    self.finish_settling(settling.slot, settling.status, out);
                     return;
                 }
                 Stage::Reading | Stage::Undoing | Stage::Refreshing => return,
@@ -120,7 +126,7 @@ impl Session {
     fn start_reading(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
         let idle = settling.status == TxStatus::Idle;
         self.note_custom_names(settling.slot);
-        if idle {
+        if idle && !self.settings.overlay.is_empty() {
             self.settings.overlay.clear();
             self.settings.changed();
         }
@@ -250,7 +256,7 @@ impl Session {
             .place_mut(slot)
             .and_then(|place| place.backend.as_mut())
         {
-            backend.applied.extend(values);
+            backend.applied.change(|settings| settings.extend(values));
         }
     }
 
@@ -324,16 +330,15 @@ impl Session {
         }
     }
 
-    fn finish_settling(&mut self, settling: &Settling, out: &mut Output) {
-        let slot = settling.slot;
+    fn finish_settling(&mut self, slot: Slot, server_status: TxStatus, out: &mut Output) {
         let status = match &self.transaction {
-            Transaction::Joined { .. } => settling.status,
+            Transaction::Joined { .. } => server_status,
             Transaction::None | Transaction::Virtual(_) => self.transaction.status(),
         };
         let server_idle = self
             .place(slot)
             .is_some_and(|place| place.status == TxStatus::Idle);
-        if settling.status == TxStatus::Idle {
+        if server_status == TxStatus::Idle {
             // What was only prepared has shown the client no row that a replica could lack.
             if self.deeds.ran {
                 out.steps.push(Step::Settled {

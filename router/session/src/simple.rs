@@ -5,7 +5,7 @@ use crate::client::Flow;
 use crate::commands::{Doer, changes_names, changes_schema, doer, note_deeds, resets_startup};
 use crate::owed::{Entry, Kind};
 use crate::planner::{Planned, Texts, as_params, lifted_values};
-use crate::route::{Aim, Reach};
+use crate::route::{Aim, Aimed, Reach};
 use crate::session::{Session, Wait, block_failed};
 use crate::transaction::{PRELUDE_MAX, Transaction, merge_modes};
 use shardgate_sql::facts::{Command, Statement};
@@ -56,8 +56,11 @@ impl Session {
             }
         };
         let text = utf8(sql)?;
-        if let Some(flow) = self.try_lifted(text, frame, out)? {
-            return Ok(flow);
+        if let Some(aimed) = self.take_aimed() {
+            return self.send_lifted(text, aimed, frame, out);
+        }
+        if let Some(aimed) = self.aim_lifted(text)? {
+            return self.send_lifted(text, aimed, frame, out);
         }
         let texts = self.texts(text, &[])?;
         self.statements.remove(b"");
@@ -82,12 +85,7 @@ impl Session {
 
     /// A statement that is planned together with all that differ from it by constants only. None: it has to be planned by
     /// itself, as one that is refused has, so that its own text is what the message speaks of.
-    fn try_lifted(
-        &mut self,
-        text: &str,
-        frame: &[u8],
-        out: &mut Output,
-    ) -> Result<Option<Flow>, PgError> {
+    fn aim_lifted(&mut self, text: &str) -> Result<Option<Aimed>, PgError> {
         let Some((planned, shape)) = self.lifted(text) else {
             return Ok(None);
         };
@@ -101,13 +99,33 @@ impl Session {
         };
         self.refuse_if_failed(&planned)?;
         self.statements.remove(b"");
-        let slot = match self.find(aim, out) {
-            Reach::Ready(slot) => slot,
-            Reach::Later => return Ok(Some(Flow::Later)),
-            Reach::Failed(error) => return Err(error),
-        };
-        self.send_query(slot, &[(text, planned)], frame, out);
-        Ok(Some(Flow::Consumed))
+        Ok(Some(Aimed { planned, aim }))
+    }
+
+    fn send_lifted(
+        &mut self,
+        text: &str,
+        aimed: Aimed,
+        frame: &[u8],
+        out: &mut Output,
+    ) -> Result<Flow, PgError> {
+        match self.find(aimed.aim, out) {
+            Reach::Ready(slot) => {
+                self.send_query(slot, &[(text, aimed.planned)], frame, out);
+                Ok(Flow::Consumed)
+            }
+            Reach::Later => {
+                self.aimed = Some(aimed);
+                Ok(Flow::Later)
+            }
+            Reach::Failed(error) => Err(error),
+        }
+    }
+
+    /// What was found out about the client's first message before it had to wait, if it still holds.
+    fn take_aimed(&mut self) -> Option<Aimed> {
+        let aimed = self.aimed.take()?;
+        (aimed.planned.epoch == self.snapshot.epoch.id).then_some(aimed)
     }
 
     /// Who carries out the statement, in this session.

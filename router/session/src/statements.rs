@@ -2,6 +2,7 @@
 
 use crate::planner::Planned;
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ pub(crate) enum Portal {
 
 #[derive(Debug, Default)]
 pub(crate) struct Statements {
-    map: HashMap<Bytes, Statement>,
+    map: HashMap<Bytes, Statement, RandomState>,
     next: u64,
 }
 
@@ -94,6 +95,9 @@ impl Statements {
     }
 
     pub fn remove(&mut self, name: &[u8]) -> Option<Statement> {
+        if self.map.is_empty() {
+            return None;
+        }
         self.map.remove(name)
     }
 

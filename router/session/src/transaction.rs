@@ -108,6 +108,16 @@ pub(crate) struct Deeds {
     pub prelude: Option<(Virtual, Option<String>)>,
 }
 
+impl Deeds {
+    /// Nothing has to be read back, undone or loaded before the client is told that all is ready.
+    pub fn leave_nothing(&self) -> bool {
+        !(self.unread || self.anything || self.ddl || self.reset_all)
+            && self.prelude.is_none()
+            && self.touched.is_empty()
+            && self.touched_locally.is_empty()
+    }
+}
+
 /// `SELECT` of the texts for the transaction's start on a backend: BEGIN and the prelude as one text.
 pub(crate) fn opening(block: &Virtual) -> String {
     let mut sql = block.begin.clone();

@@ -8,7 +8,7 @@ use crate::health::Health;
 use crate::mailbox::Letter;
 use crate::marks::{Deed, Marks};
 use bytes::BytesMut;
-use shardgate_session::{Backend, Event, Slot, Step, Wanted};
+use shardgate_session::{Backend, Counts, Event, Slot, Step, Wanted};
 use shardgate_shard_map::ShardId;
 use shardgate_wire::frontend::put;
 use std::sync::Arc;
@@ -39,6 +39,9 @@ impl Drive {
     /// What the session has counted since the last look.
     fn count(&mut self) {
         let counts = self.session.take_counts();
+        if counts == Counts::default() {
+            return;
+        }
         let metrics = &self.shared.metrics;
         metrics.queries.add(counts.statements);
         metrics.errors_relayed.add(counts.errors_relayed);

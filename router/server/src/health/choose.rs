@@ -16,7 +16,7 @@ pub struct Load {
 }
 
 impl Load {
-    pub(super) fn add(&self, change: i64) {
+    pub fn add(&self, change: i64) {
         self.busy.fetch_add(change, Ordering::Relaxed);
     }
 

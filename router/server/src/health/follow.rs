@@ -1,9 +1,9 @@
 //! Which shards and servers are watched: those of the newest snapshot.
 
-use super::Shared;
 use super::probe::{self, Task};
 use super::sampler;
 use super::shard::Shard;
+use super::{Shards, Shared};
 use shardgate_plan::snapshot::{Host, Snapshot};
 use shardgate_shard_map::ShardId;
 use std::collections::HashMap;
@@ -58,8 +58,8 @@ impl Running {
             watched.set(shared, &shard.hosts, &snapshot.database);
         }
         let public = self.shards.iter();
-        let public = public.map(|(id, w)| (*id, w.shard.clone())).collect();
-        self.shared.shards.store(Arc::new(public));
+        let public = public.map(|(id, w)| (*id, w.shard.clone()));
+        self.shared.shards.store(Arc::new(Shards::new(public)));
     }
 }
 

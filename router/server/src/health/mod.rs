@@ -30,7 +30,6 @@ use arc_swap::ArcSwap;
 use shard::Shard;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -174,7 +173,24 @@ pub struct Health {
 struct Shared {
     options: Options,
     clock: Clock,
-    shards: ArcSwap<HashMap<ShardId, Arc<Shard>>>,
+    shards: ArcSwap<Shards>,
+}
+
+/// The watched shards, by id.
+#[derive(Default)]
+struct Shards(Vec<(ShardId, Arc<Shard>)>);
+
+impl Shards {
+    fn new(shards: impl Iterator<Item = (ShardId, Arc<Shard>)>) -> Self {
+        let mut shards: Vec<_> = shards.collect();
+        shards.sort_by_key(|(id, _)| *id);
+        Shards(shards)
+    }
+
+    fn get(&self, id: ShardId) -> Option<&Arc<Shard>> {
+        let at = self.0.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.0.get(at).map(|(_, shard)| shard)
+    }
 }
 
 /// The counter of ticks and the one of endpoint ids.
@@ -234,7 +250,12 @@ impl Health {
     }
 
     fn shard(&self, id: ShardId) -> Option<Arc<Shard>> {
-        self.shared.shards.load().get(&id).cloned()
+        self.shared.shards.load().get(id).cloned()
+    }
+
+    /// As `shard`, without a reference that is counted: for what each statement asks.
+    fn with<T>(&self, id: ShardId, ask: impl FnOnce(&Shard) -> T) -> Option<T> {
+        self.shared.shards.load().get(id).map(|shard| ask(shard))
     }
 
     /// A new tick. Take it after the acknowledgement has come in, never before.
@@ -244,7 +265,7 @@ impl Health {
 
     /// The shard's primary, if one is known right now.
     pub fn primary(&self, shard: ShardId) -> Option<Endpoint> {
-        self.shard(shard)?.view().primary.clone()
+        self.with(shard, |shard| shard.view().primary.clone())?
     }
 
     /// The shard's primary; waits for a fail-over to end, until the deadline. Cancel-safe.
@@ -289,9 +310,10 @@ impl Health {
     /// A replica that streams, lags less than the limits and has replayed all that the marks stand for. None: ask the
     /// primary. Never waits.
     pub fn replica(&self, shard: ShardId, marks: &ShardMarks) -> Option<Endpoint> {
-        let state = self.shard(shard)?;
-        state.touch();
-        state.choose(marks)
+        self.with(shard, |shard| {
+            shard.touch();
+            shard.choose(marks)
+        })?
     }
 
     /// A replica that streams and lags less than the limits, whatever a session has seen.
@@ -307,26 +329,27 @@ impl Health {
 
     /// Whether the endpoint is one that is in use now: a connection to any other is to be closed when it is free.
     pub fn is_current(&self, endpoint: &Endpoint) -> bool {
-        self.shard(endpoint.shard)
-            .is_some_and(|s| s.view().has(endpoint.id))
+        self.with(endpoint.shard, |shard| shard.view().has(endpoint.id))
+            .unwrap_or(false)
     }
 
     /// Says that a session waits for replicas to reach `tick`. Cheap; may be said for every mark.
     pub fn need_sample(&self, shard: ShardId, tick: u64) {
         // Without replicas nobody would use it; the first mark after one has come asks again.
-        if let Some(state) = self.shard(shard)
-            && !state.view().replicas.is_empty()
-        {
-            state.touch();
-            state.need_sample(tick);
-        }
+        self.with(shard, |shard| {
+            if !shard.view().replicas.is_empty() {
+                shard.touch();
+                shard.need_sample(tick);
+            }
+        });
     }
 
-    /// Connections in use at the endpoint: +1 when one is taken, -1 when it is given back.
-    pub fn endpoint_busy(&self, endpoint: &Endpoint, change: i64) {
-        if let Some(state) = self.shard(endpoint.shard) {
-            state.busy(endpoint.id, change);
-        }
+    /// The count of connections in use at the endpoint: +1 when one is taken, -1 when it is given back. None: it is not
+    /// one of the servers that are watched now.
+    pub fn load(&self, endpoint: &Endpoint) -> Option<Arc<Load>> {
+        self.with(endpoint.shard, |shard| {
+            shard.view().load(endpoint.id).cloned()
+        })?
     }
 
     /// Something went wrong at the endpoint that a changed role would explain (no connection, a read-only error on a
@@ -340,8 +363,6 @@ impl Health {
     /// All servers as they were last seen, by shard and in the catalog's order of hosts.
     pub fn servers(&self) -> Vec<ServerHealth> {
         let shards = self.shared.shards.load();
-        let mut shards: Vec<_> = shards.values().collect();
-        shards.sort_by_key(|s| s.id());
-        shards.iter().flat_map(|s| s.servers()).collect()
+        shards.0.iter().flat_map(|(_, s)| s.servers()).collect()
     }
 }

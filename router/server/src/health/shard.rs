@@ -6,7 +6,7 @@ use super::board::Board;
 use super::choose::{Random, View, choose};
 use super::history::Sample;
 use super::server::{Answer, Incarnation};
-use super::{Clock, Endpoint, EndpointId, Options, ServerHealth, ShardMarks};
+use super::{Clock, Endpoint, Options, ServerHealth, ShardMarks};
 use arc_swap::ArcSwap;
 use shardgate_plan::snapshot::Host;
 use shardgate_shard_map::ShardId;
@@ -84,12 +84,6 @@ impl Shard {
     pub fn choose(&self, marks: &ShardMarks) -> Option<Endpoint> {
         let fresh = self.options.probe_timeout + self.options.idle_interval;
         choose(&self.view(), marks, Instant::now(), fresh, &self.random)
-    }
-
-    pub fn busy(&self, id: EndpointId, change: i64) {
-        if let Some(load) = self.view().load(id) {
-            load.add(change);
-        }
     }
 
     /// Replicas are in use: their positions are worth asking for often.

@@ -4,15 +4,18 @@
 
 use super::{Context, RolePools, lock};
 use crate::backend::{Link, LinkInfo};
-use crate::health::Endpoint;
+use crate::health::{Endpoint, Load};
 use crate::mailbox::{Letter, Refusal};
 use crate::registry::Client;
 use shardgate_wire::PgError;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+
+/// A connection that was given back so shortly ago is taken as it is: what may have come meanwhile may as well come
+/// between the look and the first write, so the look would be a system call for nothing.
+const LOOK_AFTER: Duration = Duration::from_millis(1);
 
 /// The connections of one role to one server, and those who wait for them.
 pub struct Pool {
@@ -23,6 +26,8 @@ pub struct Pool {
     pub(super) state: Mutex<State>,
     /// Length of the queue, to be read without the lock.
     waiting: AtomicUsize,
+    /// The connections in use at the server, of all pools; found at the first use.
+    load: OnceLock<Arc<Load>>,
 }
 
 #[derive(Default)]
@@ -100,10 +105,7 @@ impl Place {
             info.set_client(client);
         }
         if !std::mem::replace(&mut self.in_use, true) {
-            self.pool
-                .context
-                .health
-                .endpoint_busy(&self.pool.endpoint, 1);
+            self.pool.busy(1);
         }
     }
 
@@ -112,10 +114,7 @@ impl Place {
             info.set_client(0);
         }
         if std::mem::replace(&mut self.in_use, false) {
-            self.pool
-                .context
-                .health
-                .endpoint_busy(&self.pool.endpoint, -1);
+            self.pool.busy(-1);
         }
     }
 
@@ -208,6 +207,18 @@ impl Pool {
             context,
             state: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            load: OnceLock::new(),
+        }
+    }
+
+    fn busy(&self, change: i64) {
+        if self.load.get().is_none()
+            && let Some(load) = self.context.health.load(&self.endpoint)
+        {
+            let _ = self.load.set(load);
+        }
+        if let Some(load) = self.load.get() {
+            load.add(change);
         }
     }
 
@@ -238,7 +249,7 @@ impl Pool {
                     None => return self.queue(state, want),
                 }
             };
-            if link.look() {
+            if link.idle_since.elapsed() < LOOK_AFTER || link.look() {
                 link.place.take(want.client.pid);
                 return Checkout::Link(link);
             }
