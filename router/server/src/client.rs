@@ -3,6 +3,7 @@
 use crate::admin::{self, Console};
 use crate::config::AuthMethod;
 use crate::drive::{Drive, terminated};
+use crate::lanes::Lane;
 use crate::listener::Stranger;
 use crate::mailbox::Signals;
 use crate::registry::{Registered, Shown};
@@ -21,6 +22,8 @@ use tokio::net::TcpStream;
 /// A connection that was accepted.
 pub struct Arrival {
     pub stream: TcpStream,
+    /// Where the client is served, and its socket registered.
+    pub lane: Lane,
     pub address: SocketAddr,
     pub accepted: Instant,
     /// There are as many clients as are allowed; only the console is served.
@@ -120,8 +123,7 @@ async fn welcome(shared: &Arc<Shared>, arrival: Arrival, guest: Guest) -> Result
         client,
         role,
         session,
-        arrival.stream,
-        arrival.accepted,
+        arrival,
         (input, output),
     )
     .run()

@@ -12,6 +12,7 @@ pub mod config;
 mod drive;
 pub mod health;
 pub mod http;
+pub mod lanes;
 pub mod listener;
 pub mod mailbox;
 pub mod marks;

@@ -1,6 +1,7 @@
 //! Who gets in: the listening sockets, and the limits on connections in all and for each address before login.
 
 use crate::client::{self, Arrival};
+use crate::lanes::move_here;
 use crate::shared::Shared;
 use std::collections::HashMap;
 use std::io;
@@ -170,18 +171,25 @@ fn take(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
         tracing::debug!("a client's socket cannot be set up: {error}");
         return;
     }
-    let arrival = Arrival {
-        stream,
-        address,
-        accepted: Instant::now(),
-        crowded: before >= limit,
-    };
-    if arrival.crowded {
+    let (accepted, crowded) = (Instant::now(), before >= limit);
+    if crowded {
         shared.metrics.clients_refused.increment();
     }
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        client::serve(shared, arrival, stranger).await;
+    let client = Arc::clone(shared);
+    shared.lanes.spawn(|lane| async move {
+        match move_here(stream) {
+            Ok(stream) => {
+                let arrival = Arrival {
+                    stream,
+                    lane,
+                    address,
+                    accepted,
+                    crowded,
+                };
+                client::serve(client, arrival, stranger).await;
+            }
+            Err(error) => tracing::warn!("a client's socket cannot be registered: {error}"),
+        }
         drop(counted);
     });
 }

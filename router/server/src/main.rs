@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use shardgate_server::check;
 use shardgate_server::config::{self, Config};
+use shardgate_server::lanes;
 use shardgate_server::run::{StartError, run};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,13 +64,17 @@ fn serve(config: Config) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.enable_all().thread_name("shardgate");
-    if config.router.worker_threads > 0 {
-        builder.worker_threads(config.router.worker_threads);
-    }
-    let runtime = builder.build()?;
-    let ran: Result<(), StartError> = runtime.block_on(run(config));
+    let threads = match config.router.worker_threads {
+        0 => std::thread::available_parallelism()?.get(),
+        threads => threads,
+    };
+    let (lanes, threads) = lanes::start(threads)?;
+    // What is no client's: the catalog, the health of servers, the pages for operators.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let ran: Result<(), StartError> = runtime.block_on(run(config, lanes));
+    threads.end(SHUTDOWN_TIMEOUT);
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(ran?)
 }

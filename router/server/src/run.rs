@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::health::{Health, Monitor, Options};
 use crate::http::Pages;
+use crate::lanes::Lanes;
 use crate::metrics::{Scrape, registry};
 use crate::registry::announce_snapshots;
 use crate::shared::Shared;
@@ -44,7 +45,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// It could not start.
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub async fn run(config: Config, lanes: Lanes) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let config = Arc::new(config);
     // The ports first: what is in the way of them is told at once, and clients that come early wait in the queue.
@@ -58,7 +59,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         _ = signals.end() => return Ok(()),
     };
     let (health, monitor) = Health::start(Options::from_config(&config), follower.subscribe());
-    let shared = Arc::new(Shared::new(Arc::clone(&config), follower, health));
+    let shared = Arc::new(Shared::new(Arc::clone(&config), follower, health, lanes));
     let mut tasks = background(&shared, http);
     let accepting = tokio::spawn(listener::serve(Arc::clone(&shared), sockets));
     let epoch = shared.follower.snapshot().epoch.number;

@@ -3,6 +3,7 @@
 use crate::admin;
 use crate::config::{Config, Role};
 use crate::health::Health;
+use crate::lanes::Lanes;
 use crate::listener::Connections;
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
@@ -28,6 +29,7 @@ pub struct Shared {
     pub pools: Pools,
     pub clients: Arc<Clients>,
     pub connections: Arc<Connections>,
+    pub lanes: Lanes,
     pub planner: Arc<Planner>,
     pub verifiers: Verifiers,
     passwords: Passwords,
@@ -40,7 +42,7 @@ pub struct Shared {
 
 impl Shared {
     /// To be called within the runtime.
-    pub fn new(config: Arc<Config>, follower: Follower, health: Health) -> Self {
+    pub fn new(config: Arc<Config>, follower: Follower, health: Health, lanes: Lanes) -> Self {
         let metrics = Arc::new(Metrics::default());
         let context = crate::pool::Context::new(&config, health.clone(), Arc::clone(&metrics));
         let cluster = follower.raw().cluster.clone();
@@ -53,6 +55,7 @@ impl Shared {
         Shared {
             clients: Arc::new(Clients::new(config.router.id)),
             connections: Arc::default(),
+            lanes,
             planner: Arc::new(Planner::new(config.limits.plan_cache_bytes as u64)),
             passwords: Passwords::default(),
             verifiers: Verifiers::new(follower.config().clone()),

@@ -4,6 +4,7 @@ use crate::owed::Owed;
 use crate::owed::{Entry, Kind, Purpose};
 use crate::statements::Key;
 use bytes::BytesMut;
+use foldhash::fast::RandomState;
 use shardgate_wire::frontend::put;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -18,7 +19,7 @@ pub struct Backend {
     /// session that has set them itself may use the connection.
     pub custom_names: BTreeSet<String>,
     /// Prepared statements made by the router: key -> number in its name.
-    pub prepared: HashMap<Key, u64>,
+    pub prepared: HashMap<Key, u64, RandomState>,
     /// Numbers of `prepared`, the oldest first.
     pub prepared_order: VecDeque<(u64, Key)>,
     pub prepared_next: u64,

@@ -38,7 +38,10 @@ impl Session {
             };
             let (bytes, rest) = input.split_at(frame.len);
             match self.message(frame, bytes, rest, out) {
-                Flow::Consumed => input.advance(frame.len),
+                Flow::Consumed => {
+                    self.aimed = None;
+                    input.advance(frame.len);
+                }
                 Flow::Later => {
                     self.input_left = self.phase == Phase::Ready;
                     return;

@@ -15,7 +15,7 @@ use shardgate_plan::{Argument, Call, CallName, Route};
 use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::backend::put::{self as reply, ColumnDesc};
 use shardgate_wire::{PgError, TxStatus};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 const TEXT: u32 = 25;
@@ -158,7 +158,7 @@ impl Session {
                 self.settings.changed();
                 self.statements.clear();
                 self.portals.clear();
-                self.settings.temporary.clear();
+                self.settings.set_temporary(HashSet::new());
                 self.close_pinned(out);
                 Ok(tag("DISCARD ALL"))
             }

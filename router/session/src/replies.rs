@@ -283,11 +283,10 @@ impl Session {
         match (&entry.origin, status) {
             (Origin::Client, Some(status)) => self.server_ready(slot, status, out),
             (Origin::Client, None) => {
+                // A Bind follows the Parse of an unnamed one, so that it does not help to know it.
                 if entry.kind == Kind::Parse
-                    && let Some(statement) = entry
-                        .name
-                        .as_ref()
-                        .and_then(|name| self.statements.get(name))
+                    && let Some(name) = entry.name.as_ref().filter(|name| !name.is_empty())
+                    && let Some(statement) = self.statements.get(name)
                 {
                     let key = statement.key(self.snapshot.epoch.id);
                     self.planner.note_parsed(key, self.current_role());

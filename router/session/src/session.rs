@@ -288,7 +288,7 @@ impl Session {
             user: self.current_role(),
             search_path: self.settings.search_path(),
             declared: types,
-            temporary: &self.settings.temporary,
+            temporary: self.settings.temporary(),
             transform_null_equals: self.settings.transform_null_equals(),
         }
     }

@@ -47,7 +47,7 @@ pub(crate) struct Settings {
     /// Custom settings that this client has ever set, also with SET LOCAL.
     pub custom: BTreeSet<String>,
     /// Names in the session's pg_temp.
-    pub temporary: HashSet<String>,
+    temporary: HashSet<String>,
     pub role: Role,
     /// `SET shardgate.shard`.
     pub shard: Option<String>,
@@ -61,6 +61,7 @@ pub(crate) struct Settings {
     /// SET ROLE.
     current_role: Option<String>,
     transform_null_equals: bool,
+    generation: u64,
 }
 
 impl Settings {
@@ -80,6 +81,7 @@ impl Settings {
             search_path: None,
             current_role: None,
             transform_null_equals: false,
+            generation: 0,
         };
         settings.changed();
         settings
@@ -87,6 +89,7 @@ impl Settings {
 
     /// To be called after `wanted` or `overlay` was changed.
     pub fn changed(&mut self) {
+        self.generation += 1;
         self.hash = hash(&self.wanted);
         let mut all = self.wanted.clone();
         all.extend(self.overlay.clone());
@@ -98,6 +101,20 @@ impl Settings {
             Some(role) => Some(role.to_string()),
         };
         self.transform_null_equals = self.value("transform_null_equals") == Some("on");
+    }
+
+    /// Another one whenever what a text means in the session may have changed.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub fn set_temporary(&mut self, names: HashSet<String>) {
+        self.temporary = names;
+        self.generation += 1;
+    }
+
+    pub fn temporary(&self) -> &HashSet<String> {
+        &self.temporary
     }
 
     /// The role of SET ROLE; None: the login role.

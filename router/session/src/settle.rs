@@ -243,7 +243,7 @@ impl Session {
         let temporary = std::mem::take(&mut settling.temporary);
         let (slot, idle) = (settling.slot, settling.status == TxStatus::Idle);
         if self.deeds.anything {
-            self.settings.temporary = temporary;
+            self.settings.set_temporary(temporary);
         }
         if !idle {
             self.settings.overlay.extend(values);

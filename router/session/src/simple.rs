@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// What was found out about the client's first message before it had to wait, if it still holds.
-    fn take_aimed(&mut self) -> Option<Aimed> {
+    pub(crate) fn take_aimed(&mut self) -> Option<Aimed> {
         let aimed = self.aimed.take()?;
         (aimed.planned.epoch == self.snapshot.epoch.id).then_some(aimed)
     }

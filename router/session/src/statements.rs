@@ -28,6 +28,8 @@ pub(crate) struct Statement {
     pub text: Arc<str>,
     pub types: Arc<[u32]>,
     pub planned: Arc<Planned>,
+    /// The settings' generation when it was planned.
+    pub generation: u64,
     /// Settings hash at the client's Parse.
     pub settings: u64,
     /// The settings themselves.

@@ -539,7 +539,11 @@ fn settings_follow_the_session_to_another_backend() {
     let backend = script.expect_release(slot, true).unwrap();
     assert_eq!(script.sent(slot), "QQ");
     assert_eq!(
-        backend.applied.get("work_mem").map(String::as_str),
+        backend
+            .applied
+            .settings()
+            .get("work_mem")
+            .map(String::as_str),
         Some("5MB")
     );
     script.query("update users set name = 'a' where id = 150");

@@ -10,6 +10,7 @@ mod raw;
 pub(crate) use login::tune;
 pub use login::{ConnectError, Opened, Target, connect, credentials_of};
 
+use crate::lanes::{Lane, move_here};
 use crate::pool::Place;
 use shardgate_session::Backend;
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ use tokio::net::TcpStream;
 /// A connection that is logged in.
 pub struct Link {
     pub stream: TcpStream,
+    /// Where the socket is registered.
+    pub lane: Lane,
     /// The protocol state; None while a session has it.
     pub state: Option<Box<Backend>>,
     pub info: Arc<LinkInfo>,
@@ -45,6 +48,40 @@ pub struct LinkInfo {
     /// The server was a standby when it said so last.
     pub standby: bool,
     client: AtomicU32,
+}
+
+impl Link {
+    /// Registers the socket with the caller's runtime, which is that of the lane. None: that is not possible, and the
+    /// connection is closed.
+    pub fn move_to(self: Box<Self>, lane: Lane) -> Option<Box<Self>> {
+        if self.lane == lane {
+            return Some(self);
+        }
+        let Link {
+            stream,
+            lane: _,
+            state,
+            info,
+            opened,
+            idle_since,
+            place,
+        } = *self;
+        match move_here(stream) {
+            Ok(stream) => Some(Box::new(Link {
+                stream,
+                lane,
+                state,
+                info,
+                opened,
+                idle_since,
+                place,
+            })),
+            Err(error) => {
+                tracing::warn!(server = %info.peer, "a connection could not be moved to another thread: {error}");
+                None
+            }
+        }
+    }
 }
 
 impl LinkInfo {

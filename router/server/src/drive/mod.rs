@@ -11,6 +11,8 @@ mod slots;
 mod steps;
 mod time;
 
+use crate::client::Arrival;
+use crate::lanes::Lane;
 use crate::mailbox::{Letter, Signals};
 use crate::marks::Marks;
 use crate::pool::{Pool, RolePools};
@@ -34,6 +36,7 @@ const ROUNDS_MAX: usize = 32;
 pub struct Drive {
     shared: Arc<Shared>,
     client: Arc<Client>,
+    lane: Lane,
     role: Arc<RolePools>,
     /// Pools that this session has used.
     pools: Vec<Arc<Pool>>,
@@ -93,18 +96,18 @@ impl Drive {
         client: Arc<Client>,
         role: Arc<RolePools>,
         session: Session,
-        stream: TcpStream,
-        accepted: Instant,
+        arrival: Arrival,
         buffers: (BytesMut, BytesMut),
     ) -> Box<Self> {
         let (input, output) = buffers;
         Box::new(Drive {
             shared,
             client,
+            lane: arrival.lane,
             role,
             pools: Vec::new(),
             session,
-            stream,
+            stream: arrival.stream,
             inbox: Inbox::new(input),
             out: Output {
                 client: output,
@@ -116,7 +119,7 @@ impl Drive {
             marks: Marks::default(),
             spare: BytesMut::new(),
             clock: Clock {
-                accepted,
+                accepted: arrival.accepted,
                 heard: Instant::now(),
                 heard_at: SystemTime::now(),
                 stalled: None,

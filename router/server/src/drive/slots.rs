@@ -169,6 +169,7 @@ impl Drive {
             client: &self.client,
             names: self.session.custom_names(),
             settings_hash: self.session.settings_hash(),
+            lane: self.lane,
             patient: !(errand.replica && errand.wanted == Wanted::Replica),
         };
         match pool.checkout(&want) {
@@ -189,6 +190,10 @@ impl Drive {
     }
 
     fn attach(&mut self, slot: Slot, link: Box<Link>, errand: Errand) {
+        let Some(link) = link.move_to(self.lane) else {
+            let error = PgError::error("08006", "the connection to the server could not be used");
+            return self.refused(slot, errand, Refusal::Failed(error));
+        };
         let inbox = Inbox::new(std::mem::take(&mut self.spare));
         let attached = Attached {
             link,

@@ -2,6 +2,7 @@
 
 use super::*;
 use shardgate_plan::snapshot::{Epoch, Host, Shard as CatalogShard};
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

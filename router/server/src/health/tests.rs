@@ -6,6 +6,7 @@ use super::history::Sample;
 use super::server::{Answer, Incarnation};
 use super::*;
 use shardgate_plan::snapshot::Host;
+use std::collections::HashMap;
 
 const SHARD: ShardId = ShardId(1);
 const MS: Duration = Duration::from_millis(1);

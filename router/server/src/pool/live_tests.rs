@@ -37,6 +37,7 @@ impl Scene {
             client: client.client(),
             names: &names,
             settings_hash: 0,
+            lane: crate::lanes::MAIN,
             patient: true,
         };
         self.pool.checkout(&want)
@@ -284,6 +285,7 @@ async fn a_missing_database_is_said_in_the_servers_words(scene: &Scene, endpoint
         client: client.client(),
         names: &names,
         settings_hash: 0,
+        lane: crate::lanes::MAIN,
         patient: true,
     };
     assert!(matches!(pool.checkout(&want), Checkout::Queued(_)));

@@ -3,6 +3,7 @@
 use super::lock;
 use super::state::{Place, Pool};
 use crate::backend::{ConnectError, Link, Target, connect};
+use crate::lanes::MAIN;
 use crate::mailbox::Refusal;
 use shardgate_session::Backend;
 use shardgate_wire::PgError;
@@ -32,6 +33,7 @@ pub(super) async fn open(mut place: Place) {
             let now = Instant::now();
             let link = Link {
                 stream: opened.stream,
+                lane: MAIN,
                 state: Some(Box::new(state)),
                 info,
                 opened: now,

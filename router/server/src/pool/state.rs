@@ -5,6 +5,7 @@
 use super::{Context, RolePools, lock};
 use crate::backend::{Link, LinkInfo};
 use crate::health::{Endpoint, Load};
+use crate::lanes::Lane;
 use crate::mailbox::{Letter, Refusal};
 use crate::registry::Client;
 use shardgate_wire::PgError;
@@ -69,6 +70,8 @@ pub struct Want<'a> {
     pub names: &'a BTreeSet<String>,
     /// Hash of the settings in force: a connection that has them needs no preparation.
     pub settings_hash: u64,
+    /// Where the session runs: a connection there needs not be moved.
+    pub lane: Lane,
     /// Failures to connect are waited out for a while. False: the session has another server to go to.
     pub patient: bool,
 }
@@ -152,7 +155,8 @@ impl Drop for Place {
 }
 
 impl State {
-    /// The best idle connection: equal settings first, then the one used last.
+    /// The best idle connection: one with equal settings and on the session's lane, then one with equal settings, then
+    /// the one used last.
     fn pick(&mut self, want: &Want<'_>) -> Option<Box<Link>> {
         let state_of = |link: &Link| {
             link.state
@@ -160,14 +164,20 @@ impl State {
                 .map(|s| (s.fits(want.names), s.settings_hash()))
         };
         let mut best = None;
+        let mut found = 0;
         for (at, link) in self.idle.iter().enumerate().rev() {
-            match state_of(link) {
+            let good = match state_of(link) {
                 Some((true, hash)) if hash == want.settings_hash => {
-                    best = Some(at);
-                    break;
+                    2 + u8::from(link.lane == want.lane)
                 }
-                Some((true, _)) => best = best.or(Some(at)),
-                Some((false, _)) | None => {}
+                Some((true, _)) => 1,
+                Some((false, _)) | None => 0,
+            };
+            if good > found {
+                (best, found) = (Some(at), good);
+            }
+            if found == 3 {
+                break;
             }
         }
         best.map(|at| self.idle.remove(at))

@@ -6,7 +6,8 @@ use crate::commands::Doer;
 use crate::extended::held::Held;
 use crate::extended::no_statement;
 use crate::owed::{Entry, Kind};
-use crate::route::Reach;
+use crate::planner::Planned;
+use crate::route::{Aim, Aimed, Reach};
 use crate::session::Session;
 use crate::simple::utf8;
 use crate::statements::Portal;
@@ -89,21 +90,16 @@ impl Session {
         if self.batch.schema_changed && doer == Doer::Planned && self.mentions_spread(&planned) {
             return Err(crate::simple::schema_in_doubt());
         }
-        let params: Vec<Param<'_>> = bind
-            .params()
-            .map(|param| Param {
-                binary: param.binary,
-                value: param.value,
-            })
-            .collect();
-        let mut aim = self.aim(&planned, doer, &params)?;
-        if self.transaction.is_none() && !executes_and_syncs(rest) {
-            // More may follow in the same implicit transaction, so the server must be one that can do anything.
-            aim.replica_safe = false;
-        }
+        let aim = match self.take_aimed() {
+            Some(aimed) => aimed.aim,
+            None => self.aim_bind(&planned, doer, bind, rest)?,
+        };
         let slot = match self.find(aim, out) {
             Reach::Ready(slot) => slot,
-            Reach::Later => return Ok(Flow::Later),
+            Reach::Later => {
+                self.aimed = Some(Aimed { planned, aim });
+                return Ok(Flow::Later);
+            }
             Reach::Failed(error) => return Err(error),
         };
         if matches!(doer, Doer::Prelude | Doer::Look) {
@@ -121,6 +117,28 @@ impl Session {
             Portal::Remote { planned },
         );
         Ok(Flow::Consumed)
+    }
+
+    fn aim_bind(
+        &self,
+        planned: &Planned,
+        doer: Doer,
+        bind: &Bind<'_>,
+        rest: &[u8],
+    ) -> Result<Aim, PgError> {
+        let params: Vec<Param<'_>> = bind
+            .params()
+            .map(|param| Param {
+                binary: param.binary,
+                value: param.value,
+            })
+            .collect();
+        let mut aim = self.aim(planned, doer, &params)?;
+        if self.transaction.is_none() && !executes_and_syncs(rest) {
+            // More may follow in the same implicit transaction, so the server must be one that can do anything.
+            aim.replica_safe = false;
+        }
+        Ok(aim)
     }
 
     fn put_bind(&mut self, slot: Slot, bind: &Bind<'_>, out: &mut Output) {

@@ -104,6 +104,7 @@ impl Session {
             text: Arc::from(text),
             types,
             planned,
+            generation: self.settings.generation(),
             settings: self.settings.parse_hash(),
             set: self.settings.in_force(),
             confirmed: None,
@@ -116,10 +117,15 @@ impl Session {
     /// The statement's plan under the present snapshot and names.
     pub(super) fn current_plan(&mut self, name: &[u8]) -> Option<Arc<Planned>> {
         let statement = self.statements.get(name)?;
+        let generation = self.settings.generation();
+        if statement.planned.epoch == self.snapshot.epoch.id && statement.generation == generation {
+            return Some(statement.planned.clone());
+        }
         let (text, types) = (statement.text.clone(), statement.types.clone());
         let planned = self.plan(&text, &types);
         if let Some(statement) = self.statements.get_mut(name) {
             statement.planned = planned.clone();
+            statement.generation = generation;
         }
         Some(planned)
     }
