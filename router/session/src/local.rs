@@ -154,7 +154,7 @@ impl Session {
             }
             Command::DiscardAll => {
                 self.reset_all(out);
-                self.settings.wanted.remove("role");
+                self.settings.wanted_mut().remove("role");
                 self.settings.changed();
                 self.statements.clear();
                 self.portals.clear();

@@ -103,7 +103,7 @@ pub struct Session {
     /// Shape of a statement that was parsed again, to be compared with what the client was told.
     pub(crate) verified: Option<Shape>,
     /// ParameterStatus values that the client knows.
-    pub(crate) told: BTreeMap<String, String>,
+    pub(crate) told: Arc<BTreeMap<String, String>>,
     /// All values are to be compared at the next ReadyForQuery.
     pub(crate) compare_params: bool,
     pub(crate) checkout_error: Option<PgError>,
@@ -139,15 +139,14 @@ pub struct SessionView {
 }
 
 impl Session {
-    pub fn new(options: Options, snapshot: Arc<Snapshot>, planner: Arc<Planner>) -> Session {
-        let startup: BTreeMap<String, String> = options
-            .startup
-            .iter()
-            .map(|(name, value)| (canonical_name(name), value.clone()))
+    pub fn new(mut options: Options, snapshot: Arc<Snapshot>, planner: Arc<Planner>) -> Session {
+        let startup: BTreeMap<String, String> = std::mem::take(&mut options.startup)
+            .into_iter()
+            .map(|(name, value)| (canonical_name(&name), value))
             .collect();
         let mut settings = Settings::new(startup, options.common.default_role);
         let custom: Vec<String> = settings
-            .wanted
+            .wanted()
             .keys()
             .filter(|name| name.contains('.'))
             .cloned()
@@ -170,7 +169,7 @@ impl Session {
             working: None,
             several: None,
             verified: None,
-            told: BTreeMap::new(),
+            told: Arc::default(),
             compare_params: false,
             checkout_error: None,
             aimed: None,

@@ -39,9 +39,9 @@ impl Role {
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// What the client sent at start-up: RESET returns to these values.
-    pub startup: BTreeMap<String, String>,
-    /// Session values outside of transactions.
-    pub wanted: BTreeMap<String, String>,
+    pub startup: Arc<BTreeMap<String, String>>,
+    /// Session values outside of transactions. These three are one map while nothing is set.
+    wanted: Arc<BTreeMap<String, String>>,
     /// Values inside of the open transaction where they differ or may differ.
     pub overlay: BTreeMap<String, String>,
     /// Custom settings that this client has ever set, also with SET LOCAL.
@@ -66,6 +66,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub fn new(startup: BTreeMap<String, String>, role: Role) -> Settings {
+        let startup = Arc::new(startup);
         let mut settings = Settings {
             wanted: startup.clone(),
             startup,
@@ -91,10 +92,15 @@ impl Settings {
     pub fn changed(&mut self) {
         self.generation += 1;
         self.hash = hash(&self.wanted);
-        let mut all = self.wanted.clone();
-        all.extend(self.overlay.clone());
-        self.in_force_hash = hash(&all);
-        self.in_force = Arc::new(all);
+        if self.overlay.is_empty() {
+            self.in_force = self.wanted.clone();
+            self.in_force_hash = self.hash;
+        } else {
+            let mut all = self.wanted.as_ref().clone();
+            all.extend(self.overlay.clone());
+            self.in_force_hash = hash(&all);
+            self.in_force = Arc::new(all);
+        }
         self.search_path = self.value("search_path").map(split_list);
         self.current_role = match self.value("role") {
             None | Some("none" | "") => None,
@@ -126,6 +132,15 @@ impl Settings {
         self.transform_null_equals
     }
 
+    /// To be followed by `changed`.
+    pub fn wanted_mut(&mut self) -> &mut BTreeMap<String, String> {
+        Arc::make_mut(&mut self.wanted)
+    }
+
+    pub fn wanted(&self) -> &BTreeMap<String, String> {
+        &self.wanted
+    }
+
     pub fn value(&self, name: &str) -> Option<&str> {
         self.overlay
             .get(name)
@@ -154,7 +169,7 @@ impl Settings {
     /// SQL that turns the backend's settings into the client's, and notes it in the backend; None if nothing differs.
     pub fn prepare_backend(&self, backend: &mut Backend) -> Option<String> {
         let applied = backend.applied.settings();
-        if *applied == self.wanted {
+        if *applied == *self.wanted {
             return None;
         }
         let resets: Vec<String> = applied
@@ -169,7 +184,7 @@ impl Settings {
             sql.push(';');
         }
         let mut first = true;
-        for (name, value) in &self.wanted {
+        for (name, value) in self.wanted.iter() {
             if backend.applied.settings().get(name) == Some(value) {
                 continue;
             }
@@ -189,24 +204,24 @@ impl Settings {
         }
         backend
             .applied
-            .change(|settings| settings.clone_from(&self.wanted));
+            .change(|settings| settings.clone_from(self.wanted.as_ref()));
         Some(sql)
     }
 
     /// Back to the values of start-up, as RESET ALL does: the role stays.
     pub fn reset_all(&mut self) {
-        let role = self.wanted.remove("role");
+        let role = self.wanted_mut().remove("role");
         self.wanted = self.startup.clone();
         if let Some(role) = role {
-            self.wanted.insert("role".to_string(), role);
+            self.wanted_mut().insert("role".to_string(), role);
         }
         self.changed();
     }
 
     /// Back to the value of start-up.
     pub fn reset(&mut self, name: &str) {
-        if let Some(value) = self.startup.get(name) {
-            self.wanted.insert(name.to_string(), value.clone());
+        if let Some(value) = self.startup.get(name).cloned() {
+            self.wanted_mut().insert(name.to_string(), value);
             self.changed();
         }
     }

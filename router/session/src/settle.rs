@@ -250,7 +250,7 @@ impl Session {
             self.settings.changed();
             return;
         }
-        self.settings.wanted.extend(values.clone());
+        self.settings.wanted_mut().extend(values.clone());
         self.settings.changed();
         if let Some(backend) = self
             .place_mut(slot)
@@ -389,7 +389,7 @@ impl Session {
             .collect();
         for (name, value) in news {
             reply::parameter_status(&mut out.client, &name, &value);
-            self.told.insert(name, value);
+            Arc::make_mut(&mut self.told).insert(name, value);
         }
     }
 }

@@ -252,6 +252,6 @@ mod tests {
     #[test]
     fn an_idle_client_is_small() {
         let bytes = std::mem::size_of::<Drive>();
-        assert!(bytes < 6 * 1024, "{bytes} bytes");
+        assert!(bytes < 2 * 1024, "{bytes} bytes");
     }
 }

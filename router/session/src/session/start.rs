@@ -5,6 +5,7 @@ use crate::planner::Login;
 use crate::session::{Phase, Session, Wait};
 use shardgate_wire::PgError;
 use shardgate_wire::backend::{TxStatus, put};
+use std::sync::Arc;
 
 impl Session {
     /// Begins: tries the start-up settings on the home shard. ReadyForQuery follows by itself.
@@ -15,7 +16,7 @@ impl Session {
         }
         // A client whose like was served before needs no connection until it says something.
         if let Some(told) = self.planner.welcome(&self.login()) {
-            self.told = told.as_ref().clone();
+            self.told = told;
             self.greet(out);
             return;
         }
@@ -28,11 +29,12 @@ impl Session {
 
     /// The router's own settings leave the start-up list; those that cannot work behind a router are refused.
     fn take_startup_settings(&mut self) -> Result<(), PgError> {
-        let all: Vec<(String, String)> = self.settings.startup.clone().into_iter().collect();
+        let all: Vec<(String, String)> =
+            self.settings.startup.as_ref().clone().into_iter().collect();
         for (name, value) in all {
             if let Some(own) = name.strip_prefix("shardgate.") {
-                self.settings.startup.remove(&name);
-                self.settings.wanted.remove(&name);
+                Arc::make_mut(&mut self.settings.startup).remove(&name);
+                self.settings.wanted_mut().remove(&name);
                 self.settings.custom.remove(&name);
                 self.set_own(own, Some(&value))?;
             } else {
@@ -46,7 +48,7 @@ impl Session {
     /// Tells the client who it talks to. The start-up settings are in force on the slot's backend.
     pub(crate) fn finish_start(&mut self, slot: Slot, out: &mut Output) {
         if let Some(backend) = self.place(slot).and_then(|place| place.backend.as_ref()) {
-            self.told = backend.params.clone();
+            self.told = Arc::new(backend.params.clone());
         }
         self.planner.note_welcome(self.login(), self.told.clone());
         self.greet(out);
@@ -58,14 +60,14 @@ impl Session {
         Login {
             user: self.options.user.clone(),
             database: self.options.database.clone(),
-            startup: self.settings.startup.clone(),
+            startup: self.settings.startup.as_ref().clone(),
             epoch: self.snapshot.epoch.id,
         }
     }
 
     /// ParameterStatus, BackendKeyData and the first ReadyForQuery.
     fn greet(&mut self, out: &mut Output) {
-        for (name, value) in &self.told {
+        for (name, value) in self.told.iter() {
             put::parameter_status(&mut out.client, name, value);
         }
         put::backend_key(&mut out.client, self.options.pid, &self.options.secret);
