@@ -4,7 +4,7 @@ use crate::planner::Planned;
 use crate::settings::canonical_name;
 use crate::transaction::{Deeds, Transaction};
 use shardgate_plan::{Refusal, Route};
-use shardgate_sql::facts::{Command, Statement};
+use shardgate_sql::facts::{Command, Statement, TransactionModes};
 use shardgate_wire::PgError;
 use std::collections::BTreeMap;
 
@@ -57,8 +57,16 @@ pub(crate) fn doer(
     Ok(match command {
         // What was set in the block for the session must come into force, so a server has to run it.
         Command::Commit { .. } if keeps_settings(transaction) => Doer::Follow,
-        Command::Begin(_) | Command::Commit { .. } | Command::Rollback { .. } => {
-            if block_is_ours {
+        // In a block it is warned of, but its modes count.
+        Command::Begin(modes) => match transaction {
+            Transaction::None if block_is_ours => Doer::Router,
+            Transaction::Virtual(_) if *modes == TransactionModes::default() => Doer::Look,
+            Transaction::Virtual(_) => Doer::Prelude,
+            Transaction::None | Transaction::Joined { .. } => Doer::Follow,
+        },
+        // Without a block a server warns.
+        Command::Commit { .. } | Command::Rollback { .. } => {
+            if waiting_block {
                 Doer::Router
             } else {
                 Doer::Follow
@@ -107,12 +115,7 @@ pub(crate) fn doer(
                 Doer::Follow
             }
         }
-        Command::DiscardAll if waiting_block => {
-            return Err(PgError::error(
-                "25001",
-                "DISCARD ALL cannot run inside a transaction block",
-            ));
-        }
+        Command::DiscardAll if waiting_block => Doer::Look,
         // In a block of the server it fails there.
         Command::DiscardAll | Command::ResetAll if block_is_ours && !waiting_block => Doer::Router,
         Command::DiscardAll => Doer::Follow,

@@ -13,6 +13,7 @@ mod login;
 mod owed;
 mod place;
 mod planner;
+mod provoke;
 mod replies;
 mod route;
 mod session;

@@ -13,8 +13,8 @@ use bytes::BytesMut;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_plan::{Argument, Call, CallName, Route};
 use shardgate_sql::facts::{Command, Statement};
+use shardgate_wire::PgError;
 use shardgate_wire::backend::put::{self as reply, ColumnDesc};
-use shardgate_wire::{PgError, TxStatus};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -77,13 +77,13 @@ impl Session {
         params: &[Option<String>],
         out: &mut Output,
     ) -> Result<Option<LocalResult>, PgError> {
-        self.refuse_if_failed(planned)?;
         self.counts.statements += 1;
-        if self
-            .joined_slot()
-            .and_then(|slot| self.place(slot))
-            .is_some_and(|place| place.status == TxStatus::Failed)
-        {
+        let ends = matches!(
+            planned.facts.statement,
+            Statement::Command(Command::Commit { .. } | Command::Rollback { .. })
+        );
+        if self.block_is_lost() && !ends {
+            // It was bound before the block failed.
             return Err(block_failed());
         }
         match &planned.facts.statement {

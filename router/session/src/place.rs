@@ -25,6 +25,9 @@ pub(crate) struct Place {
     pub prepared: bool,
     /// Id of the client's statement that is the backend's unnamed one.
     pub unnamed: Option<u64>,
+    /// A statement that stands under the client's own name, for an error that names it. It is closed before the client's
+    /// next message.
+    pub borrowed: Option<Bytes>,
     /// Bytes of a row that are still to be passed on.
     pub passing: usize,
     /// A FATAL error of the server was passed on or noted.
@@ -45,6 +48,7 @@ impl Place {
             unsynced: false,
             prepared: false,
             unnamed: None,
+            borrowed: None,
             passing: 0,
             fatal: false,
             params_changed: false,
@@ -60,6 +64,7 @@ impl Place {
             && !self.unsynced
             && self.passing == 0
             && !self.cancel_pending
+            && self.borrowed.is_none()
             && self.pinned.is_none()
             && !self.fatal
     }
@@ -121,6 +126,18 @@ impl Place {
         if let Some(backend) = self.backend.as_mut() {
             backend.owed.push(entry);
         }
+    }
+
+    /// Closes the statement that stands under a client's name. True: an answer follows.
+    pub fn close_borrowed(&mut self, out: &mut BytesMut) -> bool {
+        let Some(name) = self.borrowed.take() else {
+            return false;
+        };
+        put::close(out, b'S', &name);
+        put::sync(out);
+        self.push(Entry::router(Kind::Close, Purpose::Finish));
+        self.push(Entry::router(Kind::Sync, Purpose::Finish));
+        true
     }
 
     /// Makes the server's transaction (explicit, or that of the pipeline) fail, as the client was told that it did.

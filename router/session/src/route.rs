@@ -51,11 +51,7 @@ impl Session {
         doer: Doer,
         params: &[Param<'_>],
     ) -> Result<Aim, PgError> {
-        let failed = self
-            .joined_slot()
-            .and_then(|slot| self.place(slot))
-            .is_some_and(|place| place.status == TxStatus::Failed);
-        if failed {
+        if self.block_is_lost() {
             // Whatever it is, the server says that the block has failed.
             return Ok(Aim::anywhere());
         }
@@ -248,7 +244,7 @@ impl Session {
     }
 
     /// Ends the part of a pipeline that stands on another shard and had no effect: the client's Sync is not due yet.
-    fn drain(&mut self, slot: Slot, out: &mut Output) {
+    pub(crate) fn drain(&mut self, slot: Slot, out: &mut Output) {
         if let Some((place, buffer)) = self.reach(slot, out) {
             put::sync(buffer);
             place.push(Entry::router(Kind::Sync, Purpose::Finish));
@@ -257,11 +253,17 @@ impl Session {
         self.wait = Wait::Drain(slot);
     }
 
-    /// Sends what must stand before the client's statement: settings that differ, BEGIN and what was said behind it.
+    /// Sends what must stand before the client's statement: settings that differ, BEGIN and what was said behind it; where
+    /// that has failed for the client, it fails there too.
     pub(crate) fn open(&mut self, slot: Slot, out: &mut Output) {
         self.prepare_place(slot, out);
         if let Transaction::Virtual(block) = &self.transaction {
-            let sql = opening(block);
+            let mut sql = opening(block);
+            let mut purpose = Purpose::Prelude;
+            if block.failed {
+                sql.push_str("\n;ROLLBACK TO SAVEPOINT shardgate_fails");
+                purpose = Purpose::Poison;
+            }
             let modes = block.modes.clone();
             self.deeds.touched.extend(block.touched.iter().cloned());
             self.deeds
@@ -269,7 +271,7 @@ impl Session {
                 .extend(block.touched_locally.iter().cloned());
             self.transaction = Transaction::Joined { slot, modes };
             if let Some((place, buffer)) = self.reach(slot, out) {
-                place.query(&sql, Purpose::Prelude, buffer);
+                place.query(&sql, purpose, buffer);
             }
         }
     }

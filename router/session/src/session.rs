@@ -12,6 +12,7 @@
 mod cancel;
 mod ending;
 mod places;
+mod saying;
 mod start;
 
 pub(crate) use cancel::cancelled;
@@ -21,12 +22,13 @@ use crate::extended::held::Held;
 use crate::local::Waiting;
 use crate::place::Place;
 use crate::planner::{Planned, Planner, Texts, fresh};
+use crate::provoke::Fault;
 use crate::settings::{Settings, canonical_name};
 use crate::settle::Settling;
 use crate::several::Several;
 use crate::statements::{Portal, Shape, Statements};
 use crate::transaction::{Deeds, Transaction};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use shardgate_plan::Context;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
@@ -105,6 +107,10 @@ pub struct Session {
     pub(crate) compare_params: bool,
     pub(crate) checkout_error: Option<PgError>,
     pub(crate) client_gone: bool,
+    /// The client has said goodbye; what it had sent before is still carried out.
+    pub(crate) leaving: bool,
+    /// Replies that nothing has asked to be sent yet.
+    pub(crate) unflushed: BytesMut,
     /// A complete message of the client was left in the buffer when `on_client` returned.
     pub(crate) input_left: bool,
     pub(crate) serial: u64,
@@ -169,6 +175,8 @@ impl Session {
             compare_params: false,
             checkout_error: None,
             client_gone: false,
+            leaving: false,
+            unflushed: BytesMut::new(),
             input_left: false,
             serial: 0,
             counts: Counts::default(),
@@ -292,10 +300,13 @@ impl Session {
     }
 
     /// The statements of a text.
-    pub(crate) fn texts(&self, text: &str, types: &[u32]) -> Result<Texts, PgError> {
+    ///
+    /// # Errors
+    /// A text that Postgres's scanner refuses.
+    pub(crate) fn texts(&self, text: &str, types: &[u32]) -> Result<Texts, Fault> {
         self.planner
             .texts(text, &self.context(types), &self.snapshot)
-            .map_err(|error| PgError::error(error.sqlstate, error.to_string()))
+            .map_err(|_| Fault::Text)
     }
 
     /// The plan of a text that is known to hold at most one statement.

@@ -25,6 +25,9 @@ pub(crate) struct Settling {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    Names,
+    /// The end of `Names` is awaited.
+    Closing,
     ReadBack,
     /// The answer to the question of `ReadBack` is awaited.
     Reading,
@@ -62,7 +65,7 @@ impl Session {
         self.settling = Some(Settling {
             slot,
             status,
-            stage: Stage::ReadBack,
+            stage: Stage::Names,
             values: BTreeMap::new(),
             temporary: HashSet::new(),
         });
@@ -76,6 +79,7 @@ impl Session {
     pub(crate) fn settle_on(&mut self, out: &mut Output) {
         while let Some(settling) = self.settling.clone() {
             let next = match settling.stage {
+                Stage::Names => self.close_names(&settling, out),
                 Stage::ReadBack => self.start_reading(&settling, out),
                 Stage::Prelude => self.undo_prelude(&settling, out),
                 Stage::Refresh => self.start_refresh(settling.status, out),
@@ -84,7 +88,7 @@ impl Session {
                     self.finish_settling(&settling, out);
                     return;
                 }
-                Stage::Reading | Stage::Undoing | Stage::Refreshing => return,
+                Stage::Closing | Stage::Reading | Stage::Undoing | Stage::Refreshing => return,
             };
             match (next, self.settling.as_mut()) {
                 (Some(stage), Some(settling)) => settling.stage = stage,
@@ -99,6 +103,7 @@ impl Session {
             return;
         };
         match settling.stage {
+            Stage::Closing => settling.stage = Stage::ReadBack,
             Stage::Reading => {
                 settling.stage = Stage::Prelude;
                 if let Err(error) = self.check_values() {
@@ -108,13 +113,27 @@ impl Session {
                 self.take_values();
             }
             Stage::Undoing => settling.stage = Stage::Refresh,
-            Stage::ReadBack
+            Stage::Names
+            | Stage::ReadBack
             | Stage::Prelude
             | Stage::Refresh
             | Stage::Refreshing
             | Stage::Finish => return,
         }
         self.settle_on(out);
+    }
+
+    /// What stands under the client's own names on the server is closed.
+    fn close_names(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
+        let (place, buffer) = self.reach(settling.slot, out)?;
+        if place.borrowed.is_some() && place.cancel_pending {
+            return None;
+        }
+        if place.close_borrowed(buffer) {
+            Some(Stage::Closing)
+        } else {
+            Some(Stage::ReadBack)
+        }
     }
 
     fn start_reading(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
@@ -285,6 +304,10 @@ impl Session {
             self.deeds.prelude = Some((block, text));
             return None;
         }
+        if self.deeds.failed && settling.status == TxStatus::Failed && !block.has_savepoints() {
+            // Nothing can bring it back to life, so it may as well stay where it failed: the server says so.
+            return Some(Stage::Refresh);
+        }
         if self.deeds.failed {
             block.failed = true;
         } else if let Some(text) = text {
@@ -348,7 +371,7 @@ impl Session {
             self.deeds.failed = false;
             self.deeds.rolled_back_to = false;
         }
-        reply::ready(&mut out.client, status);
+        reply::ready(self.speak(out), status);
         self.batch = Batch::default();
         self.wait = Wait::Nothing;
         self.verified = None;
@@ -383,7 +406,7 @@ impl Session {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         for (name, value) in news {
-            reply::parameter_status(&mut out.client, &name, &value);
+            reply::parameter_status(self.speak(out), &name, &value);
             self.told.insert(name, value);
         }
     }
