@@ -16,6 +16,7 @@ mod planner;
 mod provoke;
 mod replies;
 mod route;
+mod sequences;
 mod session;
 mod settings;
 mod settle;

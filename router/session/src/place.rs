@@ -28,6 +28,8 @@ pub(crate) struct Place {
     /// A statement that stands under the client's own name, for an error that names it. It is closed before the client's
     /// next message.
     pub borrowed: Option<Bytes>,
+    /// What `currval` and `lastval` answer here was drawn by this session: all else was discarded before.
+    pub own_sequences: bool,
     /// Bytes of a row that are still to be passed on.
     pub passing: usize,
     /// A FATAL error of the server was passed on or noted.
@@ -49,6 +51,7 @@ impl Place {
             prepared: false,
             unnamed: None,
             borrowed: None,
+            own_sequences: false,
             passing: 0,
             fatal: false,
             params_changed: false,
@@ -110,15 +113,32 @@ impl Place {
             put::bind_text(out, NAME, NAME, &[]);
             put::execute(out, NAME, 0);
             put::close(out, b'S', NAME);
+            put::close(out, b'P', NAME);
             for kind in [
                 Kind::Parse,
                 Kind::Bind,
                 Kind::Execute { limited: false },
                 Kind::Close,
+                Kind::Close,
             ] {
                 backend.owed.push(Entry::router(kind, purpose.clone()));
             }
             self.unsynced = true;
+        }
+    }
+
+    /// Discards what other clients have drawn from sequences here, so that the session sees its own alone.
+    pub fn claim_sequences(&mut self, out: &mut BytesMut) {
+        const DISCARD: &str = "DISCARD SEQUENCES";
+        let drawn = self.backend.as_ref().is_some_and(|backend| backend.drawn);
+        if self.own_sequences {
+            return;
+        }
+        self.own_sequences = true;
+        if drawn && self.unsynced {
+            self.execute_named(DISCARD, &Purpose::Prelude, out);
+        } else if drawn {
+            self.query(DISCARD, Purpose::Prelude, out);
         }
     }
 

@@ -352,6 +352,10 @@ impl Session {
             }
         }
         if let Some(place) = self.place_mut(slot) {
+            // What was to be discarded was not.
+            place.own_sequences &= !skipped
+                .iter()
+                .any(|entry| entry.origin == Origin::Router(Purpose::Prelude));
             place.unnamed = None;
             place.pin_pending &= !matches!(entry.kind, Kind::Execute { .. });
         }

@@ -73,17 +73,6 @@ impl Session {
         if self.deeds.ddl && !self.transaction.is_none() && self.mentions_spread(planned) {
             return Err(crate::simple::schema_in_doubt());
         }
-        if let Some(reason) = &planned.compiled.traits.needs_pin
-            && !self
-                .places
-                .iter()
-                .flatten()
-                .any(|place| place.pinned.is_some())
-        {
-            return Err(PgError::error("55000", format!("{reason} needs a connection of the session's own"))
-                .detail("Its answer lives on the connection, and the session's connections change.")
-                .hint("SET shardgate.pin = on before the statements that belong together, or use RETURNING."));
-        }
         let decision = planned.compiled.decide(params, &self.snapshot);
         if let Some(name) = hint.shard.as_ref().or(self.settings.shard.as_ref()) {
             let shard = self.shard_by_name(name)?;

@@ -135,6 +135,7 @@ impl Session {
             }
             return Ok(Flow::Consumed);
         }
+        self.check_own(planned, false)?;
         let aim = self.aim(planned, doer, &[])?;
         let slot = match self.find(aim, out) {
             Reach::Ready(slot) => slot,
@@ -154,6 +155,7 @@ impl Session {
         out: &mut Output,
     ) -> Result<Flow, PgError> {
         let mut aim = Aim::anywhere();
+        let mut drawn = false;
         let mut names_changed = false;
         let mut schema_changed = false;
         let last = statements.len().saturating_sub(1);
@@ -195,6 +197,8 @@ impl Session {
                     shorten(text)
                 )));
             }
+            self.check_own(planned, drawn)?;
+            drawn |= planned.compiled.traits.draws;
             let one = self.aim(planned, doer, &[])?;
             if names_changed && doer == Doer::Planned && self.snapshot.shards.len() > 1 {
                 return Err(PgError::error("0A000", "a change of search_path or role must be sent before the statements that depend on it")
@@ -240,7 +244,7 @@ impl Session {
     ) {
         self.open(slot, out);
         for (_, planned) in statements {
-            self.note(slot, planned);
+            self.note(slot, planned, out);
         }
         if let Some((place, buffer)) = self.reach(slot, out) {
             buffer.extend_from_slice(frame);
@@ -256,8 +260,9 @@ impl Session {
     }
 
     /// Notes what the statement will have done, and pins the backend before code runs that may leave something behind.
-    pub(crate) fn note(&mut self, slot: Slot, planned: &Planned) {
+    pub(crate) fn note(&mut self, slot: Slot, planned: &Planned, out: &mut Output) {
         self.counts.statements += 1;
+        self.note_sequences(slot, planned, out);
         let in_block = !self.transaction.is_none();
         note_deeds(planned, &mut self.deeds, in_block);
         let traits = &planned.compiled.traits;

@@ -4,6 +4,7 @@ mod binds;
 mod errors;
 mod extended;
 mod held;
+mod own;
 mod session;
 mod simple;
 pub mod spread;
@@ -20,6 +21,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         errors::CASES,
         binds::CASES,
         held::CASES,
+        own::CASES,
     ]
     .into_iter()
     .flatten()

@@ -7,8 +7,7 @@ use raw::RawClient;
 use shardgate_tests::Running;
 
 /// What every case finds.
-const RESET: &str =
-    "truncate seq_d, seq_t; insert into seq_t values (1,'one'),(2,'two'),(3,'three')";
+const RESET: &str = "truncate seq_d, seq_t, seq_i restart identity; select setval('seq_s', 10, false); insert into seq_t values (1,'one'),(2,'two'),(3,'three')";
 
 /// A login that differs by server or time is no part of the comparison; these messages are.
 fn run_case(port: u16, database: &str, script: &[&str]) -> Vec<String> {
@@ -63,6 +62,7 @@ fn replies_are_those_of_postgres() {
     direct.run(&[
         "Q create table seq_d (id int8, t int8 references seq_t deferrable initially deferred)",
     ]);
+    direct.run(&["Q create table seq_i (id bigserial, v text); create sequence seq_s"]);
     let mut findings = Findings::default();
     for (name, script) in cases::all().filter(|(name, _)| chosen(name)) {
         direct.run(&[&format!("Q {RESET}")]);

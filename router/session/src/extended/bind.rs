@@ -150,6 +150,7 @@ impl Session {
                 value: param.value,
             })
             .collect();
+        self.check_own(&planned, false)?;
         let mut aim = self.aim(&planned, doer, &params)?;
         if self.transaction.is_none() && !executes_and_syncs(rest) {
             // More may follow in the same implicit transaction, so the server must be one that can do anything.

@@ -43,7 +43,7 @@ impl Session {
             }
             Some(Portal::Remote { planned }) => {
                 if let Some(slot) = self.batch.slot.or(self.joined_slot()) {
-                    self.note(slot, &planned);
+                    self.note(slot, &planned, out);
                 }
                 self.batch.path_changed |= crate::commands::changes_names(&planned);
                 self.batch.schema_changed |= crate::commands::changes_schema(&planned);
@@ -52,7 +52,13 @@ impl Session {
                 flow
             }
             None => {
-                if self.joined_slot().is_some() {
+                if let Some(slot) = self.joined_slot() {
+                    if let Some(backend) = self
+                        .place_mut(slot)
+                        .and_then(|place| place.backend.as_mut())
+                    {
+                        backend.drawn = true;
+                    }
                     self.deeds.ran = true;
                     self.deeds.wrote = true;
                     self.batch.executed = true;
