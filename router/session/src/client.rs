@@ -242,6 +242,7 @@ impl Session {
         };
         self.batch = Batch::default();
         self.wait = Wait::Nothing;
+        self.tell_own_params(out);
         if self.transaction.is_none() {
             self.portals.clear();
             self.take_snapshot();

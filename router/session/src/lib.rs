@@ -15,6 +15,7 @@ mod place;
 mod planner;
 mod provoke;
 mod replies;
+mod reset;
 mod route;
 mod sequences;
 mod session;

@@ -158,8 +158,8 @@ impl Planner {
         self.welcomes.get(login)
     }
 
-    pub(crate) fn note_welcome(&self, login: Login, told: BTreeMap<String, String>) {
-        self.welcomes.insert(login, Arc::new(told));
+    pub(crate) fn note_welcome(&self, login: Login, told: Arc<BTreeMap<String, String>>) {
+        self.welcomes.insert(login, told);
     }
 
     /// A server has parsed the statement for the role.

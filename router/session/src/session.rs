@@ -103,6 +103,8 @@ pub struct Session {
     pub(crate) verified: Option<Shape>,
     /// ParameterStatus values that the client knows.
     pub(crate) told: BTreeMap<String, String>,
+    /// Those of its login, before it changed any.
+    pub(crate) greeted: Arc<BTreeMap<String, String>>,
     /// All values are to be compared at the next ReadyForQuery.
     pub(crate) compare_params: bool,
     pub(crate) checkout_error: Option<PgError>,
@@ -172,6 +174,7 @@ impl Session {
             several: None,
             verified: None,
             told: BTreeMap::new(),
+            greeted: Arc::default(),
             compare_params: false,
             checkout_error: None,
             client_gone: false,

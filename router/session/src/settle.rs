@@ -5,7 +5,7 @@ use crate::api::{Output, Slot, Step};
 use crate::commands::check_setting;
 use crate::owed::Purpose;
 use crate::session::{Batch, Session, Wait};
-use crate::settings::quote_literal;
+use crate::settings::{canonical_name, quote_literal};
 use crate::transaction::{Deeds, Transaction};
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_wire::PgError;
@@ -385,6 +385,30 @@ impl Session {
         self.end_if_gone(out);
     }
 
+    /// As `tell_params`, without a server: what is in force now is what the client has set, else what it found at login.
+    pub(crate) fn tell_own_params(&mut self, out: &mut Output) {
+        if !std::mem::take(&mut self.compare_params) {
+            return;
+        }
+        let in_force = |(name, told): (&String, &String)| {
+            let set = self.settings.value(&canonical_name(name));
+            let value = set.or_else(|| self.greeted.get(name).map(String::as_str))?;
+            let differs = value != told && !BY_SERVER.contains(&name.as_str());
+            differs.then(|| (name.clone(), value.to_string()))
+        };
+        let news: Vec<(String, String)> = self.told.iter().filter_map(in_force).collect();
+        self.tell(news, out);
+    }
+
+    fn tell(&mut self, mut news: Vec<(String, String)>, out: &mut Output) {
+        // Postgres 15 reports in the order of its list of settings, which is that of their names without case.
+        news.sort_by_cached_key(|(name, _)| canonical_name(name));
+        for (name, value) in news {
+            reply::parameter_status(self.speak(out), &name, &value);
+            self.told.insert(name, value);
+        }
+    }
+
     /// ParameterStatus for what differs from what the client knows.
     fn tell_params(&mut self, slot: Slot, out: &mut Output) {
         let changed = self
@@ -405,9 +429,6 @@ impl Session {
             })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        for (name, value) in news {
-            reply::parameter_status(self.speak(out), &name, &value);
-            self.told.insert(name, value);
-        }
+        self.tell(news, out);
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::api::{Output, Slot};
 use crate::client::Flow;
-use crate::commands::{Doer, changes_names, changes_schema, doer, note_deeds, resets_startup};
+use crate::commands::{Doer, changes_names, changes_schema, doer, note_deeds};
 use crate::owed::{Entry, Kind};
 use crate::planner::{Planned, Texts};
 use crate::provoke::Fault;
+use crate::reset::reset_in_query;
 use crate::route::{Aim, Reach};
 use crate::session::{Session, Wait};
 use crate::transaction::{PRELUDE_MAX, Transaction, merge_modes};
@@ -101,8 +102,8 @@ impl Session {
             });
         }
         let alone = self.transaction.is_none() && !in_pipeline;
-        if resets_startup(planned, &self.settings.startup, alone)? {
-            return Ok(Doer::Router);
+        if let Some(doer) = self.reset_doer(planned, alone) {
+            return Ok(doer);
         }
         doer(planned, &self.transaction, in_pipeline)
     }
@@ -134,6 +135,12 @@ impl Session {
                 work.simple = true;
             }
             return Ok(Flow::Consumed);
+        }
+        if doer == Doer::Reset {
+            return Ok(match self.reset_on_server(planned, out)? {
+                Flow::Consumed => self.sync_now(out),
+                Flow::Later => Flow::Later,
+            });
         }
         self.check_own(planned, false)?;
         let aim = self.aim(planned, doer, &[])?;
@@ -187,6 +194,9 @@ impl Session {
             } else {
                 self.doer(planned, true)?
             };
+            if doer == Doer::Reset {
+                return Err(reset_in_query());
+            }
             if doer == Doer::Router {
                 return Err(PgError::error(
                     "0A000",
@@ -327,7 +337,7 @@ impl Session {
         let kept = match doer {
             Doer::Prelude => Some(text.to_string()),
             Doer::Look => None,
-            Doer::Router | Doer::Planned | Doer::Follow => return Ok(()),
+            Doer::Router | Doer::Planned | Doer::Follow | Doer::Reset => return Ok(()),
         };
         if block.prelude.len() >= PRELUDE_MAX {
             return Err(PgError::error("54000", "too many settings and savepoints before the transaction's first statement")

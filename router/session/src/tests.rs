@@ -933,11 +933,42 @@ fn a_second_login_of_the_same_kind_needs_no_server() {
 }
 
 #[test]
-fn reset_all_in_a_block_is_refused_since_only_the_server_could_undo_it() {
-    let mut script = Script::begin(&[]);
+fn reset_all_in_a_block_is_the_servers_in_the_routers_words() {
+    let mut script = Script::begin(&[("work_mem", "5MB")]);
     script.query("begin");
+    script.query("select id from notes");
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(slot);
+    script.server(slot, |b| {
+        for _ in 0..2 {
+            reply::command_complete(b, "SELECT 1");
+            reply::ready(b, TxStatus::InTransaction);
+        }
+        reply::command_complete(b, "SELECT 0");
+        reply::ready(b, TxStatus::InTransaction);
+    });
+    script.sent(slot);
+    script.client();
     script.query("reset all");
-    assert_eq!(script.client(), "CZTE(0A000)ZE");
+    assert_eq!(script.sent(slot), "PBECCPBECCS");
+    script.server(slot, |b| {
+        for _ in 0..2 {
+            reply::parse_complete(b);
+            reply::bind_complete(b);
+            reply::command_complete(b, "RESET");
+            reply::close_complete(b);
+            reply::close_complete(b);
+        }
+        reply::ready(b, TxStatus::InTransaction);
+    });
+    // The values are read back before the client hears of it.
+    let asked = script.sent_queries(slot);
+    assert!(
+        asked[0].contains("current_setting('work_mem', true)"),
+        "{asked:?}"
+    );
+    script.done(slot, "SELECT 1", TxStatus::InTransaction);
+    assert_eq!(script.client(), "CZT");
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub(crate) struct Deeds {
     pub anything: bool,
     /// Something of the above was not read back yet.
     pub unread: bool,
-    /// RESET ALL ran.
+    /// RESET ALL ran as the last statement of a Query.
     pub reset_all: bool,
     /// ROLLBACK TO: local values went back.
     pub rolled_back_to: bool,

@@ -5,6 +5,7 @@ mod errors;
 mod extended;
 mod held;
 mod own;
+mod reset;
 mod session;
 mod simple;
 pub mod spread;
@@ -22,6 +23,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         binds::CASES,
         held::CASES,
         own::CASES,
+        reset::CASES,
     ]
     .into_iter()
     .flatten()

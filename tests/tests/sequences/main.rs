@@ -9,9 +9,16 @@ use shardgate_tests::Running;
 /// What every case finds.
 const RESET: &str = "truncate seq_d, seq_t, seq_i restart identity; select setval('seq_s', 10, false); insert into seq_t values (1,'one'),(2,'two'),(3,'three')";
 
-/// A login that differs by server or time is no part of the comparison; these messages are.
+/// A login that differs by server or time is no part of the comparison; these messages are. Lines `o name=value` at the
+/// script's head are settings of the start-up packet.
 fn run_case(port: u16, database: &str, script: &[&str]) -> Vec<String> {
-    RawClient::connect(port, "postgres", database).run(script)
+    let settings: Vec<(&str, &str)> = script
+        .iter()
+        .map_while(|line| line.strip_prefix("o "))
+        .map(|line| line.split_once('=').expect("name=value"))
+        .collect();
+    let rest = &script[settings.len()..];
+    RawClient::connect_with(port, "postgres", database, &settings).run(rest)
 }
 
 /// What was compared, and what was found wrong.

@@ -17,6 +17,16 @@ const END: &str = "end of the script";
 
 impl RawClient {
     pub fn connect(port: u16, user: &str, database: &str) -> RawClient {
+        RawClient::connect_with(port, user, database, &[])
+    }
+
+    /// With settings in the start-up packet.
+    pub fn connect_with(
+        port: u16,
+        user: &str,
+        database: &str,
+        settings: &[(&str, &str)],
+    ) -> RawClient {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -27,10 +37,14 @@ impl RawClient {
             buffer: Vec::new(),
         };
         let mut body = 196_608u32.to_be_bytes().to_vec();
-        for text in ["user", user, "database", database, ""] {
-            body.extend_from_slice(text.as_bytes());
-            body.push(0);
+        let pairs = [("user", user), ("database", database)];
+        for (name, value) in pairs.iter().chain(settings) {
+            for text in [name, value] {
+                body.extend_from_slice(text.as_bytes());
+                body.push(0);
+            }
         }
+        body.push(0);
         let mut packet = u32::try_from(body.len() + 4)
             .expect("short")
             .to_be_bytes()

@@ -107,8 +107,7 @@ impl Session {
         let planned = self
             .current_plan(bind.statement)
             .ok_or_else(|| no_statement(bind.statement))?;
-        let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
-        let doer = self.doer(&planned, in_pipeline)?;
+        let doer = self.doer_in_pipeline(&planned)?;
         if self.batch.path_changed && doer == Doer::Planned && self.snapshot.shards.len() > 1 {
             return Err(PgError::error(
                 "0A000",
@@ -116,7 +115,7 @@ impl Session {
             )
             .hint("Send Sync behind the SET."));
         }
-        if doer == Doer::Router {
+        if matches!(doer, Doer::Router | Doer::Reset) {
             let params = bind
                 .params()
                 .map(|param| {

@@ -34,9 +34,8 @@ impl Session {
         let Some(planned) = self.current_plan(name) else {
             return self.provoke_unknown(name, frame, out);
         };
-        let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
-        match self.doer(&planned, in_pipeline) {
-            Ok(Doer::Router) => {
+        match self.doer_in_pipeline(&planned) {
+            Ok(Doer::Router | Doer::Reset) => {
                 let count = planned.facts.params;
                 self.made(
                     |bytes| reply::parameter_description(bytes, &vec![25; usize::from(count)]),

@@ -83,8 +83,7 @@ impl Session {
             );
             return Err(Fault::Ours(error.hint("Send the COPY as a simple query.")));
         }
-        let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
-        let doer = self.doer(&planned, in_pipeline)?;
+        let doer = self.doer_in_pipeline(&planned)?;
         if let shardgate_plan::Route::Refused(refusal) = &planned.compiled.route
             && doer == Doer::Planned
             && self.settings.shard.is_none()
@@ -108,7 +107,7 @@ impl Session {
             told: None,
         };
         self.statements.insert(statement);
-        Ok(doer != Doer::Router)
+        Ok(!matches!(doer, Doer::Router | Doer::Reset))
     }
 
     /// A server that has the new text under the name says so; if the text is wrong, it says that.

@@ -87,6 +87,17 @@ impl Session {
             self.wait = Wait::Drain(slot);
             return Flow::Later;
         }
+        if self.is_reset(planned) {
+            match self.reset_on_server(planned, out) {
+                Ok(Flow::Later) => return Flow::Later,
+                Ok(Flow::Consumed) => {}
+                Err(error) => self.fail(&error, out),
+            }
+            if let Some(Portal::Local { done, .. }) = self.portals.get_mut(portal) {
+                *done = true;
+            }
+            return Flow::Consumed;
+        }
         match self.run_locally(text, planned, params, out) {
             Ok(Some(result)) => self.put_local_result(&result, false, out),
             Ok(None) => {}
