@@ -41,6 +41,10 @@ pub struct Traits {
     /// It reads what an earlier statement of the session left on its connection (`currval`, `lastval`): on a connection
     /// to which the session is not pinned, it would see another client's. The text is the reason.
     pub needs_pin: Option<String>,
+    /// It may draw from a sequence: what `currval` and `lastval` answer afterwards is its own.
+    pub draws: bool,
+    /// It looks at the prepared statements of its connection, which are not those of the session. The text is the reason.
+    pub shows_statements: Option<String>,
     /// Settings that calls of `set_config` in the select list change; such calls are no taint.
     pub sets: Vec<SetConfig>,
     /// It names temporary objects or creates them.

@@ -76,6 +76,8 @@ pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compi
             .iter()
             .find(|word| traits::reads_session(&bare(word)))
             .map(|word| format!("function {word}")),
+        draws: true,
+        shows_statements: traits::shows_statements(facts),
         ddl: true,
         ..Traits::default()
     };

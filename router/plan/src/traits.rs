@@ -5,7 +5,7 @@ use crate::functions::{Class, class};
 use crate::ir::{Leaf, LeafRelation};
 use crate::reach;
 use crate::resolve::Resolver;
-use crate::snapshot::{FunctionClass, RelationKind, Snapshot};
+use crate::snapshot::{ColumnDefault, FunctionClass, RelationKind, Snapshot};
 use shardgate_sql::facts::{Body, Expr, Facts, Item, Literal, Name, Statement};
 
 /// The traits of a query.
@@ -36,8 +36,9 @@ pub(crate) fn of_query(resolver: &Resolver<'_>, facts: &Facts) -> Traits {
             .functions
             .iter()
             .find(|name| reads_session(name))
-            .map(|name| format!("function {}", name.name))
-            .or_else(|| shows_connection(facts)),
+            .map(|name| format!("function {}", name.name)),
+        draws: draws(resolver),
+        shows_statements: shows_statements(facts),
         sets,
         temporary: seen.into_temporary
             || resolver
@@ -139,8 +140,24 @@ pub(crate) fn reads_session(name: &Name) -> bool {
             .is_none_or(|schema| schema == "pg_catalog")
 }
 
-/// A view of what lives on the connection, where other clients' things may lie.
-fn shows_connection(facts: &Facts) -> Option<String> {
+/// `nextval` and `setval` by name, or by the default of a column of a table that is written.
+fn draws(resolver: &Resolver<'_>) -> bool {
+    let by_name = |name: &Name| matches!(name.name.as_str(), "nextval" | "setval");
+    let by_default = |leaf: &Leaf| match &leaf.relation {
+        LeafRelation::Known(relation) => {
+            leaf.written
+                && relation
+                    .columns
+                    .iter()
+                    .any(|column| column.default == ColumnDefault::Sequence)
+        }
+        LeafRelation::System | LeafRelation::Temporary | LeafRelation::Unknown => leaf.written,
+    };
+    resolver.seen.functions.iter().any(by_name) || resolver.leaves.iter().any(by_default)
+}
+
+/// Views and functions that show the prepared statements of a connection, where those of other clients lie.
+pub(crate) fn shows_statements(facts: &Facts) -> Option<String> {
     let view = facts.identifiers.iter().find(|word| {
         word.as_str() == "pg_prepared_statements" || *word == "pg_prepared_statement"
     })?;

@@ -117,6 +117,8 @@ impl Planned<'_> {
             needs_pin: by_query
                 .as_ref()
                 .and_then(|traits| traits.needs_pin.clone()),
+            draws: by_query.as_ref().is_none_or(|traits| traits.draws),
+            shows_statements: traits::shows_statements(self.facts),
             temporary: temporary || by_query.is_some_and(|traits| traits.temporary),
             ddl: !NO_DDL.contains(&utility.tag),
             no_transaction: utility.no_transaction,

@@ -23,6 +23,8 @@ pub struct Backend {
     /// Numbers of `prepared`, the oldest first.
     pub prepared_order: VecDeque<(u64, Key)>,
     pub prepared_next: u64,
+    /// Sequences may have been drawn from here, so `currval` and `lastval` may answer what another client drew.
+    pub drawn: bool,
     /// Replies that the server still owes, in order.
     pub(crate) owed: Owed,
     /// The server is a standby (as it was when the connection was made).

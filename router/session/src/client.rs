@@ -2,13 +2,14 @@
 
 use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind};
+use crate::route::Reach;
 use crate::session::{Batch, Phase, Session, Wait};
 use crate::transaction::Transaction;
 use bytes::{Buf, BytesMut};
+use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frame::{Frame, peek};
 use shardgate_wire::frontend::put;
-use shardgate_wire::{DecodeError, PgError};
 
 /// What became of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,18 +80,14 @@ impl Session {
         }
         match frame.tag {
             b'Q' => self.query(body, bytes, out),
-            b'P' => self.parse(body, out),
-            b'B' => self.bind(body, rest, out),
+            b'P' => self.parse(body, bytes, out),
+            b'B' => self.bind(body, bytes, rest, out),
             b'D' => self.describe_message(body, bytes, out),
             b'E' => self.execute(body, bytes, out),
-            b'C' => self.close(body, out),
-            b'H' => self.flush(body, out),
-            b'S' => self.sync(body, out),
-            b'X' => {
-                self.client_gone = true;
-                self.end(out);
-                Flow::Consumed
-            }
+            b'C' => self.close(body, bytes, out),
+            b'H' => self.flush(body, bytes, out),
+            b'S' => self.sync(body, bytes, out),
+            b'X' => self.leave(out),
             // Data of a COPY that has failed or ended: a server ignores it too.
             b'd' | b'c' | b'f' => Flow::Consumed,
             b'F' => {
@@ -141,12 +138,6 @@ impl Session {
         Flow::Consumed
     }
 
-    pub(crate) fn malformed(&mut self, error: &DecodeError, out: &mut Output) -> Flow {
-        let error = PgError::error("08P01", format!("invalid message format: {error}"));
-        self.fail(&error, out);
-        Flow::Consumed
-    }
-
     /// Says an error at its place in the order of replies. What a server has begun for the client fails there too.
     /// In the extended protocol the client's messages are dropped up to its Sync.
     pub(crate) fn fail(&mut self, error: &PgError, out: &mut Output) {
@@ -171,14 +162,14 @@ impl Session {
         }
     }
 
-    fn flush(&mut self, body: &[u8], out: &mut Output) -> Flow {
+    fn flush(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Flow {
         if !body.is_empty() {
-            self.fail(&PgError::error("08P01", "invalid message format"), out);
-            return Flow::Consumed;
+            return self.provoke_by(frame, out);
         }
         if !self.send_held(out) {
             return Flow::Later;
         }
+        self.speak(out);
         if let Some(slot) = self.batch.slot
             && let Some((place, buffer)) = self.reach(slot, out)
             && place.unsynced
@@ -188,18 +179,44 @@ impl Session {
         Flow::Consumed
     }
 
-    fn sync(&mut self, body: &[u8], out: &mut Output) -> Flow {
-        if !body.is_empty() {
-            let error = PgError::error("08P01", "invalid message format");
-            if !self.batch.skipping {
-                self.fail(&error, out);
-            }
-        }
+    fn sync(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Flow {
         if !self.batch.skipping && !self.send_held(out) {
             return Flow::Later;
         }
         // Sending what was held may have failed; the client's Sync then ends the skipping.
-        self.sync_now(out)
+        if body.is_empty() {
+            self.sync_now(out)
+        } else {
+            self.malformed_sync(frame, out)
+        }
+    }
+
+    /// A Sync with a body is an error, and a Sync all the same.
+    fn malformed_sync(&mut self, frame: &[u8], out: &mut Output) -> Flow {
+        match self.any_server(out) {
+            Reach::Later => return Flow::Later,
+            Reach::Failed(error) => {
+                self.fail(&error, out);
+                return self.sync_now(out);
+            }
+            Reach::Ready(slot) => {
+                if let Some((_, buffer)) = self.reach(slot, out) {
+                    buffer.extend_from_slice(frame);
+                }
+                self.await_sync(slot);
+            }
+        }
+        Flow::Consumed
+    }
+
+    /// A Sync of the client's was sent.
+    fn await_sync(&mut self, slot: Slot) {
+        if let Some(place) = self.place_mut(slot) {
+            place.unsynced = false;
+            place.push(Entry::client(Kind::Sync));
+        }
+        self.batch.synced = true;
+        self.wait = Wait::Reply(slot);
     }
 
     /// The client's Sync, or the end of a failed simple Query.
@@ -210,10 +227,7 @@ impl Session {
             && (place.unsynced || !place.owed_is_empty())
         {
             put::sync(buffer);
-            place.unsynced = false;
-            place.push(Entry::client(Kind::Sync));
-            self.batch.synced = true;
-            self.wait = Wait::Reply(slot);
+            self.await_sync(slot);
             return Flow::Consumed;
         }
         self.ready_locally(out);
@@ -230,11 +244,12 @@ impl Session {
         };
         self.batch = Batch::default();
         self.wait = Wait::Nothing;
+        self.tell_own_params(out);
         if self.transaction.is_none() {
             self.portals.clear();
             self.take_snapshot();
         }
-        reply::ready(&mut out.client, status);
+        reply::ready(self.speak(out), status);
         self.release_spares(out);
     }
 }

@@ -4,9 +4,8 @@ use crate::planner::Planned;
 use crate::settings::canonical_name;
 use crate::transaction::{Deeds, Transaction};
 use shardgate_plan::{Refusal, Route};
-use shardgate_sql::facts::{Command, Statement};
+use shardgate_sql::facts::{Command, Statement, TransactionModes};
 use shardgate_wire::PgError;
-use std::collections::BTreeMap;
 
 /// Who carries out one statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +20,8 @@ pub(crate) enum Doer {
     Prelude,
     /// A Prelude that leaves nothing to repeat.
     Look,
+    /// A server, in the router's words; see `reset.rs`.
+    Reset,
 }
 
 /// Chooses the doer. `in_pipeline`: the client has statements under way on a backend without a Sync behind them.
@@ -57,8 +58,16 @@ pub(crate) fn doer(
     Ok(match command {
         // What was set in the block for the session must come into force, so a server has to run it.
         Command::Commit { .. } if keeps_settings(transaction) => Doer::Follow,
-        Command::Begin(_) | Command::Commit { .. } | Command::Rollback { .. } => {
-            if block_is_ours {
+        // In a block it is warned of, but its modes count.
+        Command::Begin(modes) => match transaction {
+            Transaction::None if block_is_ours => Doer::Router,
+            Transaction::Virtual(_) if *modes == TransactionModes::default() => Doer::Look,
+            Transaction::Virtual(_) => Doer::Prelude,
+            Transaction::None | Transaction::Joined { .. } => Doer::Follow,
+        },
+        // Without a block a server warns.
+        Command::Commit { .. } | Command::Rollback { .. } => {
+            if waiting_block {
                 Doer::Router
             } else {
                 Doer::Follow
@@ -107,16 +116,11 @@ pub(crate) fn doer(
                 Doer::Follow
             }
         }
-        Command::DiscardAll if waiting_block => {
-            return Err(PgError::error(
-                "25001",
-                "DISCARD ALL cannot run inside a transaction block",
-            ));
-        }
+        Command::DiscardAll if waiting_block => Doer::Look,
         // In a block of the server it fails there.
         Command::DiscardAll | Command::ResetAll if block_is_ours && !waiting_block => Doer::Router,
         Command::DiscardAll => Doer::Follow,
-        Command::ResetAll => return Err(reset_in_block("RESET ALL")),
+        Command::ResetAll => Doer::Reset,
         Command::Deallocate(_) | Command::Unlisten(_) => Doer::Router,
         Command::Discard(_) | Command::Fetch { .. } | Command::Close(_) | Command::Notify(_) => {
             Doer::Follow
@@ -182,44 +186,6 @@ fn setting_doer(planned: &Planned, transaction: &Transaction) -> Result<Doer, Pg
     } else {
         Doer::Follow
     })
-}
-
-/// RESET goes back to what the client sent at its start, which the server does not know; where the server could undo it,
-/// only the server could do it.
-fn reset_in_block(what: &str) -> PgError {
-    unsupported(&format!("{what} inside of a transaction or pipeline is not supported yet"))
-        .detail("The values of the client's start-up are the router's, and the server would have to undo them.")
-        .hint("Run it outside of transactions, or SET the values that you want.")
-}
-
-/// A RESET (or SET .. TO DEFAULT) of a setting that the client had sent at its start.
-pub(crate) fn resets_startup(
-    planned: &Planned,
-    startup: &BTreeMap<String, String>,
-    alone: bool,
-) -> Result<bool, PgError> {
-    let (name, local) = match &planned.facts.statement {
-        Statement::Command(Command::Reset(name)) => (name, false),
-        Statement::Command(Command::Set {
-            name,
-            value: None,
-            local,
-        }) => (name, *local),
-        Statement::Command(_)
-        | Statement::Empty
-        | Statement::Query(_)
-        | Statement::Explain { .. }
-        | Statement::Utility(_)
-        | Statement::Unparsed { .. } => return Ok(false),
-    };
-    if !startup.contains_key(&canonical_name(name)) {
-        return Ok(false);
-    }
-    if alone && !local {
-        Ok(true)
-    } else {
-        Err(reset_in_block(&format!("RESET {name}")))
-    }
 }
 
 /// Whether the meaning of names may be another for the statements behind it: schema changes, temporary objects, code that
@@ -353,7 +319,7 @@ pub(crate) fn note_deeds(planned: &Planned, deeds: &mut Deeds, in_block: bool) {
     }
 }
 
-fn touch(deeds: &mut Deeds, name: String, locally: bool) {
+pub(crate) fn touch(deeds: &mut Deeds, name: String, locally: bool) {
     // Outside of a block SET LOCAL has no effect, and a Query of several statements may have ended its block.
     deeds.unread = true;
     if locally {

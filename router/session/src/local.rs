@@ -13,8 +13,8 @@ use bytes::BytesMut;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_plan::{Argument, Call, CallName, Route};
 use shardgate_sql::facts::{Command, Statement};
+use shardgate_wire::PgError;
 use shardgate_wire::backend::put::{self as reply, ColumnDesc};
-use shardgate_wire::{PgError, TxStatus};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -77,13 +77,13 @@ impl Session {
         params: &[Option<String>],
         out: &mut Output,
     ) -> Result<Option<LocalResult>, PgError> {
-        self.refuse_if_failed(planned)?;
         self.counts.statements += 1;
-        if self
-            .joined_slot()
-            .and_then(|slot| self.place(slot))
-            .is_some_and(|place| place.status == TxStatus::Failed)
-        {
+        let ends = matches!(
+            planned.facts.statement,
+            Statement::Command(Command::Commit { .. } | Command::Rollback { .. })
+        );
+        if self.block_is_lost() && !ends {
+            // It was bound before the block failed.
             return Err(block_failed());
         }
         match &planned.facts.statement {
@@ -311,38 +311,6 @@ impl Session {
         Ok(rows(name, TEXT, vec![value], "SHOW".to_string()))
     }
 
-    /// A setting goes back to the value of the client's start-up; the next backend is told so.
-    fn reset_one(&mut self, name: &str) {
-        self.settings.reset(name);
-        self.compare_params = true;
-        for place in self.places.iter_mut().flatten() {
-            place.prepared = false;
-        }
-    }
-
-    fn reset_all(&mut self, out: &mut Output) {
-        self.settings.reset_all();
-        self.settings.role = self.options.common.default_role;
-        self.settings.shard = None;
-        self.settings.pin = false;
-        self.compare_params = true;
-        for index in 0..self.places.len() {
-            let Ok(number) = u8::try_from(index) else {
-                continue;
-            };
-            let slot = crate::api::Slot(number);
-            if let Some((place, buffer)) = self.reach(slot, out)
-                && place.pinned.is_some()
-            {
-                place.query("RESET ALL", crate::owed::Purpose::Prelude, buffer);
-                place.prepared = false;
-                if let Some(backend) = place.backend.as_mut() {
-                    backend.was_reset();
-                }
-            }
-        }
-    }
-
     fn close_pinned(&mut self, out: &mut Output) {
         for index in 0..self.places.len() {
             let Ok(number) = u8::try_from(index) else {
@@ -387,7 +355,8 @@ impl Session {
             Ok(
                 crate::commands::Doer::Follow
                 | crate::commands::Doer::Prelude
-                | crate::commands::Doer::Look,
+                | crate::commands::Doer::Look
+                | crate::commands::Doer::Reset,
             ) => {
                 vec!["The transaction's shard, or home outside of a transaction.".to_string()]
             }

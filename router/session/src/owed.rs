@@ -15,10 +15,14 @@ pub(crate) enum Kind {
     Bind,
     DescribeStatement,
     DescribePortal,
-    Execute { limited: bool },
+    Execute {
+        limited: bool,
+    },
     Close,
     Sync,
     Query,
+    /// A message of the extended protocol that can only fail.
+    Provoked,
 }
 
 /// Whose reply it is.
@@ -54,8 +58,9 @@ pub(crate) struct Entry {
     pub origin: Origin,
     /// For a Parse: the number in the router's name of the statement, so that a failed one is forgotten.
     pub number: Option<u64>,
-    /// The client's statement or portal that the entry speaks of.
+    /// The client's statement that the entry speaks of: its name, and its id, since the name may be another's by now.
     pub name: Option<Bytes>,
+    pub statement: Option<u64>,
     /// DescribeStatement: ParameterDescription has come.
     described: bool,
 }
@@ -67,6 +72,7 @@ impl Entry {
             origin: Origin::Client,
             number: None,
             name: None,
+            statement: None,
             described: false,
         }
     }
@@ -77,6 +83,7 @@ impl Entry {
             origin: Origin::Router(purpose),
             number: None,
             name: None,
+            statement: None,
             described: false,
         }
     }
@@ -88,6 +95,11 @@ impl Entry {
 
     pub fn named(mut self, name: Bytes) -> Entry {
         self.name = Some(name);
+        self
+    }
+
+    pub fn of(mut self, statement: u64) -> Entry {
+        self.statement = Some(statement);
         self
     }
 }

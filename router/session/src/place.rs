@@ -25,6 +25,11 @@ pub(crate) struct Place {
     pub prepared: bool,
     /// Id of the client's statement that is the backend's unnamed one.
     pub unnamed: Option<u64>,
+    /// A statement that stands under the client's own name, for an error that names it. It is closed before the client's
+    /// next message.
+    pub borrowed: Option<Bytes>,
+    /// What `currval` and `lastval` answer here was drawn by this session: all else was discarded before.
+    pub own_sequences: bool,
     /// Bytes of a row that are still to be passed on.
     pub passing: usize,
     /// A FATAL error of the server was passed on or noted.
@@ -45,6 +50,8 @@ impl Place {
             unsynced: false,
             prepared: false,
             unnamed: None,
+            borrowed: None,
+            own_sequences: false,
             passing: 0,
             fatal: false,
             params_changed: false,
@@ -60,6 +67,7 @@ impl Place {
             && !self.unsynced
             && self.passing == 0
             && !self.cancel_pending
+            && self.borrowed.is_none()
             && self.pinned.is_none()
             && !self.fatal
     }
@@ -105,10 +113,12 @@ impl Place {
             put::bind_text(out, NAME, NAME, &[]);
             put::execute(out, NAME, 0);
             put::close(out, b'S', NAME);
+            put::close(out, b'P', NAME);
             for kind in [
                 Kind::Parse,
                 Kind::Bind,
                 Kind::Execute { limited: false },
+                Kind::Close,
                 Kind::Close,
             ] {
                 backend.owed.push(Entry::router(kind, purpose.clone()));
@@ -117,10 +127,37 @@ impl Place {
         }
     }
 
+    /// Discards what other clients have drawn from sequences here, so that the session sees its own alone.
+    pub fn claim_sequences(&mut self, out: &mut BytesMut) {
+        const DISCARD: &str = "DISCARD SEQUENCES";
+        let drawn = self.backend.as_ref().is_some_and(|backend| backend.drawn);
+        if self.own_sequences {
+            return;
+        }
+        self.own_sequences = true;
+        if drawn && self.unsynced {
+            self.execute_named(DISCARD, &Purpose::Prelude, out);
+        } else if drawn {
+            self.query(DISCARD, Purpose::Prelude, out);
+        }
+    }
+
     pub fn push(&mut self, entry: Entry) {
         if let Some(backend) = self.backend.as_mut() {
             backend.owed.push(entry);
         }
+    }
+
+    /// Closes the statement that stands under a client's name. True: an answer follows.
+    pub fn close_borrowed(&mut self, out: &mut BytesMut) -> bool {
+        let Some(name) = self.borrowed.take() else {
+            return false;
+        };
+        put::close(out, b'S', &name);
+        put::sync(out);
+        self.push(Entry::router(Kind::Close, Purpose::Finish));
+        self.push(Entry::router(Kind::Sync, Purpose::Finish));
+        true
     }
 
     /// Makes the server's transaction (explicit, or that of the pipeline) fail, as the client was told that it did.

@@ -52,7 +52,7 @@ impl Session {
             .and_then(|place| place.backend.as_mut())
             .and_then(|backend| backend.owed.take_made())
         {
-            out.client.extend_from_slice(&bytes);
+            self.say_made(&bytes, out);
         }
         if self.wait == Wait::Drain(slot)
             && self.place(slot).is_some_and(|place| place.owed_is_empty())
@@ -72,8 +72,7 @@ impl Session {
         let length = place.passing.min(input.len());
         place.passing -= length;
         let more = place.passing > 0;
-        out.client
-            .extend_from_slice(input.get(..length).unwrap_or_default());
+        self.say(input.get(..length).unwrap_or_default(), out);
         input.advance(length);
         more
     }
@@ -125,8 +124,7 @@ impl Session {
             }
             return false;
         }
-        out.client
-            .extend_from_slice(input.get(..end).unwrap_or_default());
+        self.say(input.get(..end).unwrap_or_default(), out);
         input.advance(end);
         if let Some(place) = self.place_mut(slot) {
             place.passing = part;
@@ -214,7 +212,7 @@ impl Session {
     }
 
     pub(crate) fn forward(&mut self, bytes: &[u8], out: &mut Output) {
-        out.client.extend_from_slice(bytes);
+        self.say(bytes, out);
     }
 
     /// ParameterDescription comes first, then RowDescription or NoData.
@@ -226,17 +224,28 @@ impl Session {
                     .place(slot)
                     .and_then(|place| place.backend.as_ref())
                     .and_then(|backend| backend.owed.head());
-                let Some(name) = head.and_then(|entry| entry.name.clone()) else {
+                let Some((name, id)) =
+                    head.and_then(|entry| Some((entry.name.clone()?, entry.statement)))
+                else {
                     return;
                 };
-                if let Some(statement) = self.statements.get_mut(&name) {
+                if let Some(statement) = self
+                    .statements
+                    .get_mut(&name)
+                    .filter(|statement| Some(statement.id) == id)
+                {
                     statement.told.get_or_insert_default().parameters = frame;
                 }
             }
             Some(entry) => {
                 let epoch = self.snapshot.epoch.id;
                 let Some(name) = &entry.name else { return };
-                if let Some(statement) = self.statements.get_mut(name) {
+                let id = entry.statement;
+                if let Some(statement) = self
+                    .statements
+                    .get_mut(name)
+                    .filter(|statement| Some(statement.id) == id)
+                {
                     statement.told.get_or_insert_default().result = frame;
                     statement.confirmed = Some(epoch);
                 }
@@ -286,7 +295,10 @@ impl Session {
                 // A Bind follows the Parse of an unnamed one, so that it does not help to know it.
                 if entry.kind == Kind::Parse
                     && let Some(name) = entry.name.as_ref().filter(|name| !name.is_empty())
-                    && let Some(statement) = self.statements.get(name)
+                    && let Some(statement) = self
+                        .statements
+                        .get(name)
+                        .filter(|statement| Some(statement.id) == entry.statement)
                 {
                     let key = statement.key(self.snapshot.epoch.id);
                     self.planner.note_parsed(key, self.current_role());
@@ -307,6 +319,9 @@ impl Session {
             }
             (Origin::Router(Purpose::Several), Some(status)) => {
                 self.several_ready(slot, status, out)
+            }
+            (Origin::Router(Purpose::Poison), Some(TxStatus::Idle | TxStatus::InTransaction)) => {
+                self.doubt(slot, "a transaction that was to fail did not", out);
             }
             (Origin::Router(Purpose::Verify), None) => {
                 if let Some(shape) = self.verified.as_mut() {
@@ -338,6 +353,10 @@ impl Session {
             }
         }
         if let Some(place) = self.place_mut(slot) {
+            // What was to be discarded was not.
+            place.own_sequences &= !skipped
+                .iter()
+                .any(|entry| entry.origin == Origin::Router(Purpose::Prelude));
             place.unnamed = None;
             place.pin_pending &= !matches!(entry.kind, Kind::Execute { .. });
         }
@@ -360,6 +379,7 @@ impl Session {
                 self.deeds.failed = true;
                 self.counts.errors_relayed += 1;
                 self.forward(bytes, out);
+                self.speak(out);
                 if entry.kind == Kind::Parse
                     && let Some(name) = &entry.name
                 {
@@ -420,6 +440,7 @@ impl Session {
         place.fatal = true;
         if concerned {
             self.forward(bytes, out);
+            self.speak(out);
             self.close_place(slot, out);
             self.end(out);
         } else {
@@ -447,5 +468,6 @@ impl Session {
         } else if self.batch.slot.is_none() {
             self.release(slot, out);
         }
+        self.end_if_gone(out);
     }
 }

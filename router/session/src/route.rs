@@ -59,11 +59,7 @@ impl Session {
         doer: Doer,
         params: &[Param<'_>],
     ) -> Result<Aim, PgError> {
-        let failed = self
-            .joined_slot()
-            .and_then(|slot| self.place(slot))
-            .is_some_and(|place| place.status == TxStatus::Failed);
-        if failed {
+        if self.block_is_lost() {
             // Whatever it is, the server says that the block has failed.
             return Ok(Aim::anywhere());
         }
@@ -84,17 +80,6 @@ impl Session {
         }
         if self.deeds.ddl && !self.transaction.is_none() && self.mentions_spread(planned) {
             return Err(crate::simple::schema_in_doubt());
-        }
-        if let Some(reason) = &planned.compiled.traits.needs_pin
-            && !self
-                .places
-                .iter()
-                .flatten()
-                .any(|place| place.pinned.is_some())
-        {
-            return Err(PgError::error("55000", format!("{reason} needs a connection of the session's own"))
-                .detail("Its answer lives on the connection, and the session's connections change.")
-                .hint("SET shardgate.pin = on before the statements that belong together, or use RETURNING."));
         }
         let decision = planned.compiled.decide(params, &self.snapshot);
         if let Some(name) = hint.shard.as_ref().or(self.settings.shard.as_ref()) {
@@ -256,7 +241,7 @@ impl Session {
     }
 
     /// Ends the part of a pipeline that stands on another shard and had no effect: the client's Sync is not due yet.
-    fn drain(&mut self, slot: Slot, out: &mut Output) {
+    pub(crate) fn drain(&mut self, slot: Slot, out: &mut Output) {
         if let Some((place, buffer)) = self.reach(slot, out) {
             put::sync(buffer);
             place.push(Entry::router(Kind::Sync, Purpose::Finish));
@@ -265,11 +250,17 @@ impl Session {
         self.wait = Wait::Drain(slot);
     }
 
-    /// Sends what must stand before the client's statement: settings that differ, BEGIN and what was said behind it.
+    /// Sends what must stand before the client's statement: settings that differ, BEGIN and what was said behind it; where
+    /// that has failed for the client, it fails there too.
     pub(crate) fn open(&mut self, slot: Slot, out: &mut Output) {
         self.prepare_place(slot, out);
         if let Transaction::Virtual(block) = &self.transaction {
-            let sql = opening(block);
+            let mut sql = opening(block);
+            let mut purpose = Purpose::Prelude;
+            if block.failed {
+                sql.push_str("\n;ROLLBACK TO SAVEPOINT shardgate_fails");
+                purpose = Purpose::Poison;
+            }
             let modes = block.modes.clone();
             self.deeds.touched.extend(block.touched.iter().cloned());
             self.deeds
@@ -277,7 +268,7 @@ impl Session {
                 .extend(block.touched_locally.iter().cloned());
             self.transaction = Transaction::Joined { slot, modes };
             if let Some((place, buffer)) = self.reach(slot, out) {
-                place.query(&sql, Purpose::Prelude, buffer);
+                place.query(&sql, purpose, buffer);
             }
         }
     }

@@ -12,6 +12,7 @@
 mod cancel;
 mod ending;
 mod places;
+mod saying;
 mod start;
 
 pub(crate) use cancel::cancelled;
@@ -21,13 +22,14 @@ use crate::extended::held::Held;
 use crate::local::Waiting;
 use crate::place::Place;
 use crate::planner::{Planned, Planner, Texts, fresh};
+use crate::provoke::Fault;
 use crate::route::Aimed;
 use crate::settings::{Settings, canonical_name};
 use crate::settle::Settling;
 use crate::several::Several;
 use crate::statements::{Portal, Shape, Statements};
 use crate::transaction::{Deeds, Transaction};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use foldhash::fast::RandomState;
 use shardgate_plan::Context;
 use shardgate_plan::snapshot::Snapshot;
@@ -104,12 +106,18 @@ pub struct Session {
     pub(crate) verified: Option<Shape>,
     /// ParameterStatus values that the client knows.
     pub(crate) told: Arc<BTreeMap<String, String>>,
+    /// Those of its login, before it changed any.
+    pub(crate) greeted: Arc<BTreeMap<String, String>>,
     /// All values are to be compared at the next ReadyForQuery.
     pub(crate) compare_params: bool,
     pub(crate) checkout_error: Option<PgError>,
     /// The client's first message, as it was planned before it had to wait for a backend.
     pub(crate) aimed: Option<Aimed>,
     pub(crate) client_gone: bool,
+    /// The client has said goodbye; what it had sent before is still carried out.
+    pub(crate) leaving: bool,
+    /// Replies that nothing has asked to be sent yet.
+    pub(crate) unflushed: BytesMut,
     /// A complete message of the client was left in the buffer when `on_client` returned.
     pub(crate) input_left: bool,
     pub(crate) serial: u64,
@@ -170,10 +178,13 @@ impl Session {
             several: None,
             verified: None,
             told: Arc::default(),
+            greeted: Arc::default(),
             compare_params: false,
             checkout_error: None,
             aimed: None,
             client_gone: false,
+            leaving: false,
+            unflushed: BytesMut::new(),
             input_left: false,
             serial: 0,
             counts: Counts::default(),
@@ -299,10 +310,13 @@ impl Session {
     }
 
     /// The statements of a text.
-    pub(crate) fn texts(&self, text: &str, types: &[u32]) -> Result<Texts, PgError> {
+    ///
+    /// # Errors
+    /// A text that Postgres's scanner refuses.
+    pub(crate) fn texts(&self, text: &str, types: &[u32]) -> Result<Texts, Fault> {
         self.planner
             .texts(text, &self.context(types), &self.snapshot)
-            .map_err(|error| PgError::error(error.sqlstate, error.to_string()))
+            .map_err(|_| Fault::Text)
     }
 
     /// The plan of a text that is known to hold at most one statement.

@@ -269,7 +269,7 @@ pub(crate) fn quote_literal(value: &str) -> String {
 }
 
 /// A setting's name for RESET: each part of a dotted name quoted alone.
-fn quote_name(name: &str) -> String {
+pub(crate) fn quote_name(name: &str) -> String {
     let parts: Vec<String> = name
         .split('.')
         .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))

@@ -5,7 +5,7 @@ use crate::api::{Output, Slot, Step};
 use crate::commands::check_setting;
 use crate::owed::Purpose;
 use crate::session::{Batch, Session, Wait};
-use crate::settings::quote_literal;
+use crate::settings::{canonical_name, quote_literal};
 use crate::transaction::{Deeds, Transaction};
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_wire::PgError;
@@ -25,6 +25,9 @@ pub(crate) struct Settling {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    Names,
+    /// The end of `Names` is awaited.
+    Closing,
     ReadBack,
     /// The answer to the question of `ReadBack` is awaited.
     Reading,
@@ -62,7 +65,11 @@ impl Session {
         self.wait = Wait::Settle;
         // Before anything of the router's own runs there: that may change values back.
         self.tell_params(slot, out);
+        let names_lent = self
+            .place(slot)
+            .is_some_and(|place| place.borrowed.is_some());
         if self.deeds.leave_nothing()
+            && !names_lent
             && (status != TxStatus::Idle || self.settings.overlay.is_empty())
         {
             self.finish_settling(slot, status, out);
@@ -71,7 +78,7 @@ impl Session {
         self.settling = Some(Settling {
             slot,
             status,
-            stage: Stage::ReadBack,
+            stage: Stage::Names,
             values: BTreeMap::new(),
             temporary: HashSet::new(),
         });
@@ -82,6 +89,7 @@ impl Session {
     pub(crate) fn settle_on(&mut self, out: &mut Output) {
         while let Some(settling) = self.settling.clone() {
             let next = match settling.stage {
+                Stage::Names => self.close_names(&settling, out),
                 Stage::ReadBack => self.start_reading(&settling, out),
                 Stage::Prelude => self.undo_prelude(&settling, out),
                 Stage::Refresh => self.start_refresh(settling.status, out),
@@ -90,7 +98,7 @@ impl Session {
                     self.finish_settling(settling.slot, settling.status, out);
                     return;
                 }
-                Stage::Reading | Stage::Undoing | Stage::Refreshing => return,
+                Stage::Closing | Stage::Reading | Stage::Undoing | Stage::Refreshing => return,
             };
             match (next, self.settling.as_mut()) {
                 (Some(stage), Some(settling)) => settling.stage = stage,
@@ -105,6 +113,7 @@ impl Session {
             return;
         };
         match settling.stage {
+            Stage::Closing => settling.stage = Stage::ReadBack,
             Stage::Reading => {
                 settling.stage = Stage::Prelude;
                 if let Err(error) = self.check_values() {
@@ -114,13 +123,27 @@ impl Session {
                 self.take_values();
             }
             Stage::Undoing => settling.stage = Stage::Refresh,
-            Stage::ReadBack
+            Stage::Names
+            | Stage::ReadBack
             | Stage::Prelude
             | Stage::Refresh
             | Stage::Refreshing
             | Stage::Finish => return,
         }
         self.settle_on(out);
+    }
+
+    /// What stands under the client's own names on the server is closed.
+    fn close_names(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
+        let (place, buffer) = self.reach(settling.slot, out)?;
+        if place.borrowed.is_some() && place.cancel_pending {
+            return None;
+        }
+        if place.close_borrowed(buffer) {
+            Some(Stage::Closing)
+        } else {
+            Some(Stage::ReadBack)
+        }
     }
 
     fn start_reading(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
@@ -291,6 +314,10 @@ impl Session {
             self.deeds.prelude = Some((block, text));
             return None;
         }
+        if self.deeds.failed && settling.status == TxStatus::Failed && !block.has_savepoints() {
+            // Nothing can bring it back to life, so it may as well stay where it failed: the server says so.
+            return Some(Stage::Refresh);
+        }
         if self.deeds.failed {
             block.failed = true;
         } else if let Some(text) = text {
@@ -353,7 +380,7 @@ impl Session {
             self.deeds.failed = false;
             self.deeds.rolled_back_to = false;
         }
-        reply::ready(&mut out.client, status);
+        reply::ready(self.speak(out), status);
         self.batch = Batch::default();
         self.wait = Wait::Nothing;
         self.verified = None;
@@ -365,6 +392,30 @@ impl Session {
             self.release_spares(out);
         }
         self.end_if_gone(out);
+    }
+
+    /// As `tell_params`, without a server: what is in force now is what the client has set, else what it found at login.
+    pub(crate) fn tell_own_params(&mut self, out: &mut Output) {
+        if !std::mem::take(&mut self.compare_params) {
+            return;
+        }
+        let in_force = |(name, told): (&String, &String)| {
+            let set = self.settings.value(&canonical_name(name));
+            let value = set.or_else(|| self.greeted.get(name).map(String::as_str))?;
+            let differs = value != told && !BY_SERVER.contains(&name.as_str());
+            differs.then(|| (name.clone(), value.to_string()))
+        };
+        let news: Vec<(String, String)> = self.told.iter().filter_map(in_force).collect();
+        self.tell(news, out);
+    }
+
+    fn tell(&mut self, mut news: Vec<(String, String)>, out: &mut Output) {
+        // Postgres 15 reports in the order of its list of settings, which is that of their names without case.
+        news.sort_by_cached_key(|(name, _)| canonical_name(name));
+        for (name, value) in news {
+            reply::parameter_status(self.speak(out), &name, &value);
+            Arc::make_mut(&mut self.told).insert(name, value);
+        }
     }
 
     /// ParameterStatus for what differs from what the client knows.
@@ -387,9 +438,6 @@ impl Session {
             })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        for (name, value) in news {
-            reply::parameter_status(&mut out.client, &name, &value);
-            Arc::make_mut(&mut self.told).insert(name, value);
-        }
+        self.tell(news, out);
     }
 }

@@ -2,16 +2,18 @@
 
 use crate::api::{Output, Slot};
 use crate::client::Flow;
-use crate::commands::{Doer, changes_names, changes_schema, doer, note_deeds, resets_startup};
+use crate::commands::{Doer, changes_names, changes_schema, doer, note_deeds};
 use crate::owed::{Entry, Kind};
 use crate::planner::{Planned, Texts, as_params, lifted_values};
+use crate::provoke::Fault;
+use crate::reset::reset_in_query;
 use crate::route::{Aim, Aimed, Reach};
-use crate::session::{Session, Wait, block_failed};
+use crate::session::{Session, Wait};
 use crate::transaction::{PRELUDE_MAX, Transaction, merge_modes};
 use shardgate_sql::facts::{Command, Statement};
-use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::Query;
+use shardgate_wire::{PgError, TxStatus};
 use std::sync::Arc;
 
 impl Session {
@@ -28,12 +30,25 @@ impl Session {
         if self.batch.skipping {
             return Flow::Consumed;
         }
-        match self.try_query(body, frame, out) {
-            Ok(flow) => flow,
-            Err(error) => {
-                self.fail(&error, out);
-                self.sync_now(out)
+        let flow = match self.try_query(body, frame, out) {
+            Ok(flow) => return flow,
+            Err(Fault::Text) => {
+                let sql = body.strip_suffix(&[0]).unwrap_or(body);
+                self.provoke_text(sql, out)
             }
+            Err(Fault::Malformed(error)) => self.provoke_malformed(&error, out),
+            Err(Fault::Ours(error)) => {
+                self.fail(&error, out);
+                Flow::Consumed
+            }
+            Err(Fault::NoStatement | Fault::OfStatement(_)) => {
+                self.fail(&PgError::error("XX000", "a Query names no statement"), out);
+                Flow::Consumed
+            }
+        };
+        match flow {
+            Flow::Consumed => self.sync_now(out),
+            Flow::Later => Flow::Later,
         }
     }
 
@@ -45,34 +60,26 @@ impl Session {
         Flow::Later
     }
 
-    fn try_query(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Result<Flow, PgError> {
-        let sql = match Query::parse(body) {
-            Ok(query) => query.sql,
-            Err(error) => {
-                return Err(PgError::error(
-                    "08P01",
-                    format!("invalid message format: {error}"),
-                ));
-            }
-        };
-        let text = utf8(sql)?;
+    fn try_query(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Result<Flow, Fault> {
+        let sql = Query::parse(body).map_err(Fault::Malformed)?.sql;
+        let text = self.sql_text(sql)?;
         if let Some(aimed) = self.take_aimed() {
-            return self.send_lifted(text, aimed, frame, out);
+            return Ok(self.send_lifted(text, aimed, frame, out)?);
         }
-        if let Some(aimed) = self.aim_lifted(text)? {
-            return self.send_lifted(text, aimed, frame, out);
+        if let Some(aimed) = self.aim_lifted(text) {
+            return Ok(self.send_lifted(text, aimed, frame, out)?);
         }
-        let texts = self.texts(text, &[])?;
         self.statements.remove(b"");
+        let texts = self.texts(text, &[])?;
         let pieces = match texts {
             Texts::One(planned) => {
                 let piece = text.get(planned.piece.clone()).unwrap_or(text);
-                return self.one(piece, &planned, frame, out);
+                return Ok(self.one(piece, &planned, frame, out)?);
             }
             Texts::Pieces(pieces) => pieces,
         };
         if pieces.is_empty() {
-            reply::empty_query(&mut out.client);
+            reply::empty_query(self.speak(out));
             return Ok(self.sync_now(out));
         }
         let statements: Vec<(&str, Arc<Planned>)> = pieces
@@ -80,26 +87,22 @@ impl Session {
             .filter_map(|range| text.get(range))
             .map(|piece| (piece, self.plan(piece, &[])))
             .collect();
-        self.many(&statements, frame, out)
+        Ok(self.many(&statements, frame, out)?)
     }
 
     /// A statement that is planned together with all that differ from it by constants only. None: it has to be planned by
     /// itself, as one that is refused has, so that its own text is what the message speaks of.
-    fn aim_lifted(&mut self, text: &str) -> Result<Option<Aimed>, PgError> {
-        let Some((planned, shape)) = self.lifted(text) else {
-            return Ok(None);
-        };
-        let doer = self.doer(&planned, self.in_pipeline())?;
+    fn aim_lifted(&mut self, text: &str) -> Option<Aimed> {
+        let (planned, shape) = self.lifted(text)?;
+        let doer = self.doer(&planned, self.in_pipeline()).ok()?;
         if doer != Doer::Planned {
-            return Ok(None);
+            return None;
         }
+        self.check_own(&planned, false).ok()?;
         let values = lifted_values(text, &shape);
-        let Ok(aim) = self.aim(&planned, doer, &as_params(&values)) else {
-            return Ok(None);
-        };
-        self.refuse_if_failed(&planned)?;
+        let aim = self.aim(&planned, doer, &as_params(&values)).ok()?;
         self.statements.remove(b"");
-        Ok(Some(Aimed { planned, aim }))
+        Some(Aimed { planned, aim })
     }
 
     fn send_lifted(
@@ -130,9 +133,24 @@ impl Session {
 
     /// Who carries out the statement, in this session.
     pub(crate) fn doer(&self, planned: &Planned, in_pipeline: bool) -> Result<Doer, PgError> {
+        if self.block_is_lost()
+            && let Some(doer) = self.lost_doer(planned)
+        {
+            return Ok(doer);
+        }
+        if let Statement::Command(Command::Deallocate(Some(name))) = &planned.facts.statement
+            && self.statements.get(name.as_bytes()).is_none()
+            && self.may_send(name.as_bytes())
+        {
+            // A server says that there is none.
+            return Ok(match self.transaction {
+                Transaction::Virtual(_) => Doer::Look,
+                Transaction::None | Transaction::Joined { .. } => Doer::Follow,
+            });
+        }
         let alone = self.transaction.is_none() && !in_pipeline;
-        if resets_startup(planned, &self.settings.startup, alone)? {
-            return Ok(Doer::Router);
+        if let Some(doer) = self.reset_doer(planned, alone) {
+            return Ok(doer);
         }
         doer(planned, &self.transaction, in_pipeline)
     }
@@ -155,7 +173,6 @@ impl Session {
         out: &mut Output,
     ) -> Result<Flow, PgError> {
         let doer = self.doer(planned, self.in_pipeline())?;
-        self.refuse_if_failed(planned)?;
         if doer == Doer::Router {
             if let Some(result) = self.run_locally(text, planned, &[], out)? {
                 self.put_local_result(&result, true, out);
@@ -166,6 +183,13 @@ impl Session {
             }
             return Ok(Flow::Consumed);
         }
+        if doer == Doer::Reset {
+            return Ok(match self.reset_on_server(planned, out)? {
+                Flow::Consumed => self.sync_now(out),
+                Flow::Later => Flow::Later,
+            });
+        }
+        self.check_own(planned, false)?;
         let aim = self.aim(planned, doer, &[])?;
         let slot = match self.find(aim, out) {
             Reach::Ready(slot) => slot,
@@ -185,6 +209,7 @@ impl Session {
         out: &mut Output,
     ) -> Result<Flow, PgError> {
         let mut aim = Aim::anywhere();
+        let mut drawn = false;
         let mut names_changed = false;
         let mut schema_changed = false;
         let last = statements.len().saturating_sub(1);
@@ -211,12 +236,14 @@ impl Session {
                     planned.facts.statement,
                     Statement::Command(Command::ResetAll)
                 ));
-            let doer = if opens_block {
+            let doer = if opens_block && !self.block_is_lost() {
                 Doer::Follow
             } else {
                 self.doer(planned, true)?
             };
-            self.refuse_if_failed(planned)?;
+            if doer == Doer::Reset {
+                return Err(reset_in_query());
+            }
             if doer == Doer::Router {
                 return Err(PgError::error(
                     "0A000",
@@ -227,6 +254,8 @@ impl Session {
                     shorten(text)
                 )));
             }
+            self.check_own(planned, drawn)?;
+            drawn |= planned.compiled.traits.draws;
             let one = self.aim(planned, doer, &[])?;
             if names_changed && doer == Doer::Planned && self.snapshot.shards.len() > 1 {
                 return Err(PgError::error("0A000", "a change of search_path or role must be sent before the statements that depend on it")
@@ -272,7 +301,7 @@ impl Session {
     ) {
         self.open(slot, out);
         for (_, planned) in statements {
-            self.note(slot, planned);
+            self.note(slot, planned, out);
         }
         if let Some((place, buffer)) = self.reach(slot, out) {
             buffer.extend_from_slice(frame);
@@ -288,8 +317,9 @@ impl Session {
     }
 
     /// Notes what the statement will have done, and pins the backend before code runs that may leave something behind.
-    pub(crate) fn note(&mut self, slot: Slot, planned: &Planned) {
+    pub(crate) fn note(&mut self, slot: Slot, planned: &Planned, out: &mut Output) {
         self.counts.statements += 1;
+        self.note_sequences(slot, planned, out);
         let in_block = !self.transaction.is_none();
         note_deeds(planned, &mut self.deeds, in_block);
         let traits = &planned.compiled.traits;
@@ -307,31 +337,38 @@ impl Session {
         }
     }
 
-    /// In a failed block that no server knows of, only its end is accepted.
-    pub(crate) fn refuse_if_failed(&self, planned: &Planned) -> Result<(), PgError> {
-        let block = match &self.transaction {
-            Transaction::Virtual(block) => block,
-            Transaction::None => return Ok(()),
-            // The server itself refuses what goes to it.
-            Transaction::Joined { .. } => return Ok(()),
+    /// The client's block has failed: only its end, or a savepoint, can be next.
+    pub(crate) fn block_is_lost(&self) -> bool {
+        match &self.transaction {
+            Transaction::None => false,
+            Transaction::Virtual(block) => block.failed,
+            Transaction::Joined { slot, .. } => self
+                .place(*slot)
+                .is_some_and(|place| place.status == TxStatus::Failed),
+        }
+    }
+
+    /// Who carries out a statement in a block that has failed: a server says that it has, but for what ends or revives it
+    /// where no server knows of it. None: as if it had not failed.
+    fn lost_doer(&self, planned: &Planned) -> Option<Doer> {
+        let Transaction::Virtual(block) = &self.transaction else {
+            return Some(Doer::Follow);
         };
-        let ends = matches!(
-            planned.facts.statement,
-            Statement::Command(Command::Commit { .. } | Command::Rollback { .. })
-        );
-        let goes_back = match &planned.facts.statement {
-            Statement::Command(Command::RollbackTo(name)) => block.has_savepoint(name),
+        match &planned.facts.statement {
+            Statement::Command(Command::Commit { .. } | Command::Rollback { .. }) => None,
+            Statement::Command(Command::RollbackTo(name)) if block.has_savepoint(name) => None,
             Statement::Command(_)
             | Statement::Empty
             | Statement::Query(_)
             | Statement::Explain { .. }
             | Statement::Utility(_)
-            | Statement::Unparsed { .. } => false,
-        };
-        if !block.failed || ends || goes_back {
-            return Ok(());
+            | Statement::Unparsed { .. } => Some(if block.has_savepoints() {
+                Doer::Look
+            } else {
+                // Nothing can revive it, so it may go where it fails.
+                Doer::Follow
+            }),
         }
-        Err(block_failed())
     }
 
     /// A statement that is repeated wherever the transaction goes.
@@ -347,7 +384,7 @@ impl Session {
         let kept = match doer {
             Doer::Prelude => Some(text.to_string()),
             Doer::Look => None,
-            Doer::Router | Doer::Planned | Doer::Follow => return Ok(()),
+            Doer::Router | Doer::Planned | Doer::Follow | Doer::Reset => return Ok(()),
         };
         if block.prelude.len() >= PRELUDE_MAX {
             return Err(PgError::error("54000", "too many settings and savepoints before the transaction's first statement")
@@ -359,10 +396,13 @@ impl Session {
         ) {
             block.failed = false;
         }
-        if let Statement::Command(Command::SetTransaction {
-            session: false,
-            modes,
-        }) = &planned.facts.statement
+        if let Statement::Command(
+            Command::SetTransaction {
+                session: false,
+                modes,
+            }
+            | Command::Begin(modes),
+        ) = &planned.facts.statement
         {
             merge_modes(&mut block.modes, modes);
         }

@@ -100,7 +100,7 @@ pub(crate) struct Deeds {
     pub anything: bool,
     /// Something of the above was not read back yet.
     pub unread: bool,
-    /// RESET ALL ran.
+    /// RESET ALL ran as the last statement of a Query.
     pub reset_all: bool,
     /// ROLLBACK TO: local values went back.
     pub rolled_back_to: bool,
@@ -130,6 +130,16 @@ pub(crate) fn opening(block: &Virtual) -> String {
 }
 
 impl Virtual {
+    /// Whether the prelude has any savepoint that a failed block could go back to.
+    pub fn has_savepoints(&self) -> bool {
+        self.prelude.iter().any(|text| {
+            matches!(
+                shardgate_sql::analyze(text).statement,
+                Statement::Command(Command::Savepoint(_))
+            )
+        })
+    }
+
     /// Whether the prelude has the savepoint. Releases are not looked at: home has said whether a name exists.
     pub fn has_savepoint(&self, name: &str) -> bool {
         self.prelude.iter().any(|text| {

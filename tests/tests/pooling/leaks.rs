@@ -22,6 +22,7 @@ pub async fn prepare(running: &Running) -> Result<()> {
         "CREATE VIEW sneaky AS SELECT set_config('app.view', '45', false) AS v",
         "CREATE ROLE app LOGIN",
         "CREATE SEQUENCE numbers",
+        "CREATE SEQUENCE others",
     ] {
         router.simple_query(sql).await.context(sql)?;
     }

@@ -31,6 +31,7 @@ async fn nothing_of_a_client_is_seen_by_the_next() -> Result<()> {
         leaks::start_up(&running).await?;
         pins::what_pins(&running).await?;
         pins::by_wish(&running).await?;
+        pins::own_only(&running).await?;
         pins::abandoned_block(&running).await
     };
     tokio::time::timeout(DEADLINE, work)

@@ -55,6 +55,22 @@ const SCRIPTS: &[&[&str]] = &[
     ],
     &["P |insert into skipped values (1)|", "B |", "E |0", "X"],
     &["Q begin", "X"],
+    &["P bad|selec|", "X"],
+    &["P known|select 5|", "X"],
+    &["P s|select 1|", "P s|select 2|", "S"],
+    &[
+        "P s|select $1::int4|",
+        "B |s",
+        "E |0",
+        "S",
+        "B |s|1",
+        "E |0",
+        "S",
+    ],
+    &["P s|select $1::int4|", "B |s", "X"],
+    &["Q begin", "P s|select $1::int4|", "B |s", "S", "Q rollback"],
+    &["B |", "E |0", "S"],
+    &["Q select 'open", "P |select 1; select 2|", "S"],
 ];
 
 pub fn all(running: &Running) -> Result<()> {

@@ -17,6 +17,16 @@ const END: &str = "end of the script";
 
 impl RawClient {
     pub fn connect(port: u16, user: &str, database: &str) -> RawClient {
+        RawClient::connect_with(port, user, database, &[])
+    }
+
+    /// With settings in the start-up packet.
+    pub fn connect_with(
+        port: u16,
+        user: &str,
+        database: &str,
+        settings: &[(&str, &str)],
+    ) -> RawClient {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -27,10 +37,14 @@ impl RawClient {
             buffer: Vec::new(),
         };
         let mut body = 196_608u32.to_be_bytes().to_vec();
-        for text in ["user", user, "database", database, ""] {
-            body.extend_from_slice(text.as_bytes());
-            body.push(0);
+        let pairs = [("user", user), ("database", database)];
+        for (name, value) in pairs.iter().chain(settings) {
+            for text in [name, value] {
+                body.extend_from_slice(text.as_bytes());
+                body.push(0);
+            }
         }
+        body.push(0);
         let mut packet = u32::try_from(body.len() + 4)
             .expect("short")
             .to_be_bytes()
@@ -98,8 +112,13 @@ impl RawClient {
 
 /// Encodes one line of a script:
 /// `Q sql`, `P name|sql|oid oid`, `B portal|statement|value,value` (text; `NULL`), `D S name`, `D P name`,
-/// `E portal|max`, `C S name`, `C P name`, `H`, `S`, `X`, `d text` (a line of COPY data), `c`, `f reason`.
+/// `E portal|max`, `C S name`, `C P name`, `H`, `S`, `X`, `d text` (a line of COPY data), `c`, `f reason`, and
+/// `r T parts`: a message of type T whose body is the parts one after another, each `'text'` (a quote doubled) or hex.
 pub fn encode(line: &str) -> Vec<u8> {
+    if let Some(rest) = line.strip_prefix("r ") {
+        let (tag, parts) = rest.split_at(1);
+        return framed(tag, raw_body(parts));
+    }
     let (tag, rest) = line.split_at(1);
     let rest = rest.strip_prefix(' ').unwrap_or(rest);
     let mut body = Vec::new();
@@ -167,13 +186,43 @@ pub fn encode(line: &str) -> Vec<u8> {
         "H" | "S" | "X" | "c" => {}
         other => panic!("unknown message {other:?} in a script"),
     }
+    framed(tag, body)
+}
+
+fn framed(tag: &str, body: Vec<u8>) -> Vec<u8> {
     let mut message = tag.as_bytes().to_vec();
     message.extend(u32::try_from(body.len() + 4).expect("short").to_be_bytes());
     message.extend(body);
     message
 }
 
-/// Errors and notices are compared by severity, code, message, detail and hint: the router has no source lines.
+fn raw_body(parts: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut rest = parts.trim_start();
+    while !rest.is_empty() {
+        if let Some(quoted) = rest.strip_prefix('\'') {
+            let mut end = 0;
+            while quoted[end..].starts_with("''") || !quoted[end..].starts_with('\'') {
+                end += if quoted[end..].starts_with("''") {
+                    2
+                } else {
+                    1
+                };
+            }
+            body.extend(quoted[..end].replace("''", "'").bytes());
+            rest = quoted[end + 1..].trim_start();
+        } else {
+            let (hex, behind) = rest.split_once(' ').unwrap_or((rest, ""));
+            for at in (0..hex.len()).step_by(2) {
+                body.push(u8::from_str_radix(&hex[at..at + 2], 16).expect("hex digits"));
+            }
+            rest = behind.trim_start();
+        }
+    }
+    body
+}
+
+/// Errors and notices with all their fields in the order sent, so that equal texts are equal bytes.
 fn describe(tag: u8, body: &[u8]) -> Reply {
     let tag_text = char::from(tag);
     match tag {
@@ -184,12 +233,10 @@ fn describe(tag: u8, body: &[u8]) -> Reply {
 }
 
 fn error_text(body: &[u8]) -> String {
-    let mut fields: Vec<String> = body
+    let fields: Vec<String> = body
         .split(|byte| *byte == 0)
         .filter(|field| !field.is_empty())
-        .filter(|field| b"VCMDH".contains(&field[0]))
-        .map(|field| String::from_utf8_lossy(field).into_owned())
+        .map(|field| field.escape_ascii().to_string())
         .collect();
-    fields.sort();
     fields.join(" | ")
 }

@@ -156,6 +156,55 @@ fn needs_pin() {
 }
 
 #[test]
+fn draws() {
+    for (sql, expect) in [
+        ("SELECT nextval('users_seq')", true),
+        ("SELECT 1 WHERE setval('users_seq', 1) > 0", true),
+        ("INSERT INTO serials (user_id) VALUES ({a})", true),
+        ("INSERT INTO notes (id) VALUES (1)", false),
+        ("SELECT * FROM serials WHERE user_id = {a}", false),
+        ("SELECT currval('users_seq')", false),
+        ("NOTHING KNOWN nextval", true),
+    ] {
+        assert_eq!(traits(sql).draws, expect, "{sql}");
+    }
+}
+
+#[test]
+fn shows_statements() {
+    for (sql, expect) in [
+        (
+            "SELECT * FROM pg_prepared_statements",
+            Some("view pg_prepared_statements"),
+        ),
+        (
+            "SELECT name FROM pg_catalog.pg_prepared_statement()",
+            Some("view pg_prepared_statement"),
+        ),
+        (
+            "COPY (SELECT * FROM pg_prepared_statements) TO STDOUT",
+            Some("view pg_prepared_statements"),
+        ),
+        (
+            "CREATE TABLE x AS SELECT * FROM pg_prepared_statements",
+            Some("view pg_prepared_statements"),
+        ),
+        (
+            "CREATE VIEW x AS SELECT * FROM pg_prepared_statements",
+            Some("view pg_prepared_statements"),
+        ),
+        (
+            "NOTHING KNOWN pg_prepared_statements",
+            Some("view pg_prepared_statements"),
+        ),
+        ("SELECT 'pg_prepared_statements'", None),
+        ("SELECT * FROM pg_cursors", None),
+    ] {
+        assert_eq!(traits(sql).shows_statements.as_deref(), expect, "{sql}");
+    }
+}
+
+#[test]
 fn others() {
     assert!(traits("CREATE TABLE x (id int)").ddl);
     assert!(traits("SELECT * INTO x FROM notes").ddl);

@@ -4,9 +4,9 @@ use crate::api::{Output, Slot};
 use crate::client::Flow;
 use crate::commands::Doer;
 use crate::extended::held::Held;
-use crate::extended::no_statement;
 use crate::owed::{Entry, Kind};
 use crate::planner::Planned;
+use crate::provoke::{self, Fault, no_statement};
 use crate::route::{Aim, Aimed, Reach};
 use crate::session::Session;
 use crate::simple::utf8;
@@ -15,34 +15,87 @@ use bytes::Bytes;
 use shardgate_plan::Param;
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
-use shardgate_wire::frontend::{Bind, put};
+use shardgate_wire::frontend::{Bind, BindHead, put};
 
 impl Session {
-    pub(crate) fn bind(&mut self, body: &[u8], rest: &[u8], out: &mut Output) -> Flow {
-        let bind = match Bind::parse(body) {
-            Ok(bind) => bind,
-            Err(error) => return self.malformed(&error, out),
+    /// `rest`: what the client has sent behind it.
+    pub(crate) fn bind(
+        &mut self,
+        body: &[u8],
+        frame: &[u8],
+        rest: &[u8],
+        out: &mut Output,
+    ) -> Flow {
+        let Ok(head) = BindHead::parse(body) else {
+            return self.provoke_by(frame, out);
         };
-        let ours = |held: &Held| held.statement().as_ref() == bind.statement;
+        let ours = |held: &Held| held.statement().as_ref() == head.statement;
         if !self.batch.held.iter().all(ours) && !self.send_held(out) {
             return Flow::Later;
         }
         if self.batch.skipping {
             return Flow::Consumed;
         }
-        match self.try_bind(&bind, rest, out) {
+        let bound = match self.check_bind(body, &head) {
+            Ok(bind) => self.try_bind(&bind, rest, out).map_err(Fault::Ours),
+            Err(fault) => Err(fault),
+        };
+        match bound {
             Ok(flow) => flow,
-            Err(error) => {
-                // The replies to what was held come before the error.
-                if !self.batch.held.is_empty() && !self.send_held(out) {
-                    self.checkout_error = None;
-                    return Flow::Later;
-                }
-                if !self.batch.skipping {
-                    self.fail(&error, out);
-                }
-                Flow::Consumed
+            Err(Fault::NoStatement | Fault::Text) => {
+                self.provoke_unknown(head.statement, frame, out)
             }
+            Err(Fault::OfStatement(statement)) => self.provoke_with(&statement, frame, out),
+            Err(Fault::Malformed(error)) => self.bind_fails(&error.to_error(), out),
+            Err(Fault::Ours(error)) => self.bind_fails(&error, out),
+        }
+    }
+
+    /// The replies to what was held come before the error.
+    fn bind_fails(&mut self, error: &PgError, out: &mut Output) -> Flow {
+        if !self.batch.held.is_empty() && !self.send_held(out) {
+            self.checkout_error = None;
+            return Flow::Later;
+        }
+        if !self.batch.skipping {
+            self.fail(error, out);
+        }
+        Flow::Consumed
+    }
+
+    /// What Postgres checks before it looks at any value: the statement, and the number of parameters, of which it
+    /// complains with the statement's name.
+    fn check_bind<'a>(&self, body: &'a [u8], head: &BindHead<'_>) -> Result<Bind<'a>, Fault> {
+        let Some(statement) = self.statements.get(head.statement) else {
+            return Err(Fault::NoStatement);
+        };
+        let bind = Bind::parse(body);
+        let wanted = statement
+            .types
+            .len()
+            .max(usize::from(statement.planned.facts.params));
+        let right = match &bind {
+            Ok(bind) => usize::from(bind.count()) == wanted || self.block_is_lost(),
+            Err(_) => false,
+        };
+        match bind {
+            Ok(bind) if right => Ok(bind),
+            Ok(_) | Err(_) if self.may_send(head.statement) => {
+                Err(Fault::OfStatement(provoke::Statement {
+                    name: statement.name.clone(),
+                    text: statement.text.clone(),
+                    types: statement.types.clone(),
+                }))
+            }
+            Ok(bind) => {
+                let name = String::from_utf8_lossy(head.statement);
+                let message = format!(
+                    "bind message supplies {} parameters, but prepared statement \"{name}\" requires {wanted}",
+                    bind.count()
+                );
+                Err(Fault::Ours(PgError::error("08P01", message)))
+            }
+            Err(error) => Err(Fault::Malformed(error)),
         }
     }
 
@@ -52,12 +105,10 @@ impl Session {
         rest: &[u8],
         out: &mut Output,
     ) -> Result<Flow, PgError> {
-        let Some(planned) = self.current_plan(bind.statement) else {
-            return Err(no_statement(bind.statement));
-        };
-        self.refuse_if_failed(&planned)?;
-        let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
-        let doer = self.doer(&planned, in_pipeline)?;
+        let planned = self
+            .current_plan(bind.statement)
+            .ok_or_else(|| no_statement(bind.statement))?;
+        let doer = self.doer_in_pipeline(&planned)?;
         if self.batch.path_changed && doer == Doer::Planned && self.snapshot.shards.len() > 1 {
             return Err(PgError::error(
                 "0A000",
@@ -65,7 +116,7 @@ impl Session {
             )
             .hint("Send Sync behind the SET."));
         }
-        if doer == Doer::Router {
+        if matches!(doer, Doer::Router | Doer::Reset) {
             let params = bind
                 .params()
                 .map(|param| {
@@ -75,6 +126,7 @@ impl Session {
                         .transpose()
                 })
                 .collect::<Result<Vec<_>, _>>()?;
+            self.refuse_second(bind.portal)?;
             let text = self.statement_text(bind.statement);
             let portal = Portal::Local {
                 text,
@@ -90,6 +142,8 @@ impl Session {
         if self.batch.schema_changed && doer == Doer::Planned && self.mentions_spread(&planned) {
             return Err(crate::simple::schema_in_doubt());
         }
+        self.refuse_second(bind.portal)?;
+        self.check_own(&planned, false)?;
         let aim = match self.take_aimed() {
             Some(aimed) => aimed.aim,
             None => self.aim_bind(&planned, doer, bind, rest)?,
@@ -139,6 +193,18 @@ impl Session {
             aim.replica_safe = false;
         }
         Ok(aim)
+    }
+
+    /// A server knows of its own portals only.
+    fn refuse_second(&self, portal: &[u8]) -> Result<(), PgError> {
+        match self.portals.get(portal) {
+            Some(Portal::Local { .. }) if !portal.is_empty() => {
+                let name = String::from_utf8_lossy(portal);
+                let message = format!("cursor \"{name}\" already exists");
+                Err(PgError::error("42P03", message))
+            }
+            Some(Portal::Local { .. } | Portal::Remote { .. }) | None => Ok(()),
+        }
     }
 
     fn put_bind(&mut self, slot: Slot, bind: &Bind<'_>, out: &mut Output) {

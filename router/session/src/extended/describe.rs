@@ -4,7 +4,6 @@ use crate::api::Output;
 use crate::client::Flow;
 use crate::commands::Doer;
 use crate::extended::held::Held;
-use crate::extended::no_statement;
 use crate::owed::Kind;
 use crate::session::Session;
 use crate::statements::Portal;
@@ -14,18 +13,17 @@ use shardgate_wire::frontend::Describe;
 
 impl Session {
     pub(crate) fn describe_message(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Flow {
-        let describe = match Describe::parse(body) {
-            Ok(describe) => describe,
-            Err(error) => return self.malformed(&error, out),
+        let Ok(describe) = Describe::parse(body) else {
+            return self.provoke_by(frame, out);
         };
         if describe.kind == b'S' {
-            self.describe_statement(describe.name, out)
+            self.describe_statement(describe.name, frame, out)
         } else {
             self.describe_portal(describe.name, frame, out)
         }
     }
 
-    fn describe_statement(&mut self, name: &[u8], out: &mut Output) -> Flow {
+    fn describe_statement(&mut self, name: &[u8], frame: &[u8], out: &mut Output) -> Flow {
         let ours = |held: &Held| held.statement().as_ref() == name;
         if !self.batch.held.iter().all(ours) && !self.send_held(out) {
             return Flow::Later;
@@ -34,12 +32,10 @@ impl Session {
             return Flow::Consumed;
         }
         let Some(planned) = self.current_plan(name) else {
-            self.fail(&no_statement(name), out);
-            return Flow::Consumed;
+            return self.provoke_unknown(name, frame, out);
         };
-        let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
-        match self.doer(&planned, in_pipeline) {
-            Ok(Doer::Router) => {
+        match self.doer_in_pipeline(&planned) {
+            Ok(Doer::Router | Doer::Reset) => {
                 let count = planned.facts.params;
                 self.made(
                     |bytes| reply::parameter_description(bytes, &vec![25; usize::from(count)]),
@@ -65,10 +61,12 @@ impl Session {
             return Flow::Consumed;
         }
         match self.portals.get(name).cloned() {
-            Some(Portal::Local { planned, .. }) => self.put_local_shape(&planned, out),
+            Some(Portal::Local { planned, .. }) => {
+                self.put_local_shape(&planned, out);
+                Flow::Consumed
+            }
             Some(Portal::Remote { .. }) => self.forward_portal(frame, Kind::DescribePortal, out),
             None => self.unknown_portal(name, frame, Kind::DescribePortal, out),
         }
-        Flow::Consumed
     }
 }

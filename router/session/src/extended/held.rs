@@ -115,9 +115,12 @@ impl Session {
 
     fn put_describe(&mut self, slot: Slot, statement: &Bytes, out: &mut Output) {
         let name = self.backend_name(slot, statement, out);
+        let id = self.statements.get(statement).map(|statement| statement.id);
         if let Some((place, buffer)) = self.reach(slot, out) {
             put::describe(buffer, b'S', name.as_bytes());
-            place.push(Entry::client(Kind::DescribeStatement).named(statement.clone()));
+            let mut entry = Entry::client(Kind::DescribeStatement).named(statement.clone());
+            entry.statement = id;
+            place.push(entry);
             place.unsynced = true;
         }
     }

@@ -5,8 +5,8 @@ use crate::client::Flow;
 use crate::commands::Doer;
 use crate::extended::held::Held;
 use crate::planner::{Planned, Texts};
+use crate::provoke::{self, Fault, no_statement};
 use crate::session::Session;
-use crate::simple::utf8;
 use crate::statements::Statement;
 use bytes::{Bytes, BytesMut};
 use shardgate_sql::facts::{Command, Statement as Facts};
@@ -16,10 +16,9 @@ use shardgate_wire::frontend::Parse;
 use std::sync::Arc;
 
 impl Session {
-    pub(crate) fn parse(&mut self, body: &[u8], out: &mut Output) -> Flow {
-        let parse = match Parse::parse(body) {
-            Ok(parse) => parse,
-            Err(error) => return self.malformed(&error, out),
+    pub(crate) fn parse(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Flow {
+        let Ok(parse) = Parse::parse(body) else {
+            return self.provoke_by(frame, out);
         };
         if !self.batch.held.is_empty() && !self.send_held(out) {
             return Flow::Later;
@@ -43,50 +42,48 @@ impl Session {
                     );
                 }
             }
-            Err(error) => self.fail(&error, out),
+            Err(Fault::Text) => return self.provoke_text(parse.sql, out),
+            Err(Fault::OfStatement(statement)) => {
+                return self.provoke_with(&statement, frame, out);
+            }
+            Err(Fault::Ours(error)) => self.fail(&error, out),
+            Err(Fault::Malformed(error)) => self.fail(&error.to_error(), out),
+            Err(Fault::NoStatement) => self.fail(&no_statement(parse.name), out),
         }
         Flow::Consumed
     }
 
-    fn try_parse(&mut self, parse: &Parse<'_>) -> Result<bool, PgError> {
-        let text = utf8(parse.sql)?;
+    /// Ok(true): a server has to parse it.
+    fn try_parse(&mut self, parse: &Parse<'_>) -> Result<bool, Fault> {
+        let text = self.sql_text(parse.sql)?;
+        let lost = self.block_is_lost();
         if !parse.name.is_empty() {
             if self.statements.get(parse.name).is_some() {
-                let name = String::from_utf8_lossy(parse.name);
-                return Err(PgError::error(
-                    "42P05",
-                    format!("prepared statement \"{name}\" already exists"),
-                ));
+                return Err(self.exists_already(parse, text));
             }
             if self.statements.len() >= self.options.common.prepared_max {
-                return Err(PgError::error("54000", "too many prepared statements")
+                return Err(Fault::Ours(PgError::error("54000", "too many prepared statements")
                     .detail(format!("The session holds {} prepared statements.", self.statements.len()))
-                    .hint("Close statements that are no longer used, or raise limits.prepared_statements."));
+                    .hint("Close statements that are no longer used, or raise limits.prepared_statements.")));
             }
         }
         let types: Arc<[u32]> = parse.types.clone().into();
         let planned = match self.texts(text, &types)? {
             Texts::One(planned) => planned,
             Texts::Pieces(pieces) if pieces.is_empty() => self.plan(text, &types),
-            Texts::Pieces(_) => {
-                return Err(PgError::error(
-                    "42601",
-                    "cannot insert multiple commands into a prepared statement",
-                ));
-            }
+            Texts::Pieces(_) => return Err(Fault::Text),
         };
         if let Facts::Command(Command::Copy(copy)) = &planned.facts.statement
             && copy.client
+            && !lost
         {
-            return Err(PgError::error(
+            let error = PgError::error(
                 "0A000",
                 "COPY by the extended query protocol is not supported yet",
-            )
-            .hint("Send the COPY as a simple query."));
+            );
+            return Err(Fault::Ours(error.hint("Send the COPY as a simple query.")));
         }
-        self.refuse_if_failed(&planned)?;
-        let in_pipeline = self.batch.slot.is_some() && self.batch.executed;
-        let doer = self.doer(&planned, in_pipeline)?;
+        let doer = self.doer_in_pipeline(&planned)?;
         if let shardgate_plan::Route::Refused(refusal) = &planned.compiled.route
             && doer == Doer::Planned
             && self.settings.shard.is_none()
@@ -96,7 +93,7 @@ impl Session {
                 .as_ref()
                 .is_none_or(|hint| hint.shard.is_none())
         {
-            return Err(crate::commands::refusal_error(refusal));
+            return Err(Fault::Ours(crate::commands::refusal_error(refusal)));
         }
         let statement = Statement {
             id: self.statements.next_id(),
@@ -111,7 +108,23 @@ impl Session {
             told: None,
         };
         self.statements.insert(statement);
-        Ok(doer != Doer::Router)
+        Ok(!matches!(doer, Doer::Router | Doer::Reset))
+    }
+
+    /// A server that has the new text under the name says so; if the text is wrong, it says that.
+    fn exists_already(&self, parse: &Parse<'_>, text: &str) -> Fault {
+        if self.may_send(parse.name) {
+            return Fault::OfStatement(provoke::Statement {
+                name: Bytes::copy_from_slice(parse.name),
+                text: Arc::from(text),
+                types: parse.types.clone().into(),
+            });
+        }
+        let name = String::from_utf8_lossy(parse.name);
+        Fault::Ours(PgError::error(
+            "42P05",
+            format!("prepared statement \"{name}\" already exists"),
+        ))
     }
 
     /// The statement's plan under the present snapshot and names.

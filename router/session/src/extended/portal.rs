@@ -6,17 +6,16 @@ use crate::owed::{Entry, Kind};
 use crate::planner::Planned;
 use crate::session::{Session, Wait};
 use crate::statements::Portal;
-use crate::transaction::Transaction;
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::{Close, Execute, put};
 use std::sync::Arc;
 
 impl Session {
+    /// Runs a portal, on the server or by the router.
     pub(crate) fn execute(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Flow {
-        let execute = match Execute::parse(body) {
-            Ok(execute) => execute,
-            Err(error) => return self.malformed(&error, out),
+        let Ok(execute) = Execute::parse(body) else {
+            return self.provoke_by(frame, out);
         };
         if !self.send_held(out) {
             return Flow::Later;
@@ -35,28 +34,38 @@ impl Session {
                 done,
             }) => {
                 if done {
-                    self.fail(&PgError::error("55000", "portal cannot be run"), out);
+                    let name = String::from_utf8_lossy(execute.portal);
+                    let message = format!("portal \"{name}\" cannot be run");
+                    self.fail(&PgError::error("55000", message), out);
                     return Flow::Consumed;
                 }
-                return self.execute_locally(execute.portal, &text, &planned, &params, out);
+                self.execute_locally(execute.portal, &text, &planned, &params, out)
             }
             Some(Portal::Remote { planned }) => {
                 if let Some(slot) = self.batch.slot.or(self.joined_slot()) {
-                    self.note(slot, &planned);
+                    self.note(slot, &planned, out);
                 }
                 self.batch.path_changed |= crate::commands::changes_names(&planned);
                 self.batch.schema_changed |= crate::commands::changes_schema(&planned);
-                self.forward_portal(frame, kind, out);
+                let flow = self.forward_portal(frame, kind, out);
                 self.batch.executed = true;
+                flow
             }
             None => {
-                self.deeds.ran = true;
-                self.deeds.wrote = true;
-                self.unknown_portal(execute.portal, frame, kind, out);
-                self.batch.executed = true;
+                if let Some(slot) = self.joined_slot() {
+                    if let Some(backend) = self
+                        .place_mut(slot)
+                        .and_then(|place| place.backend.as_mut())
+                    {
+                        backend.drawn = true;
+                    }
+                    self.deeds.ran = true;
+                    self.deeds.wrote = true;
+                    self.batch.executed = true;
+                }
+                self.unknown_portal(execute.portal, frame, kind, out)
             }
         }
-        Flow::Consumed
     }
 
     fn execute_locally(
@@ -78,6 +87,17 @@ impl Session {
             self.wait = Wait::Drain(slot);
             return Flow::Later;
         }
+        if self.is_reset(planned) {
+            match self.reset_on_server(planned, out) {
+                Ok(Flow::Later) => return Flow::Later,
+                Ok(Flow::Consumed) => {}
+                Err(error) => self.fail(&error, out),
+            }
+            if let Some(Portal::Local { done, .. }) = self.portals.get_mut(portal) {
+                *done = true;
+            }
+            return Flow::Consumed;
+        }
         match self.run_locally(text, planned, params, out) {
             Ok(Some(result)) => self.put_local_result(&result, false, out),
             Ok(None) => {}
@@ -89,10 +109,9 @@ impl Session {
         Flow::Consumed
     }
 
-    pub(crate) fn close(&mut self, body: &[u8], out: &mut Output) -> Flow {
-        let close = match Close::parse(body) {
-            Ok(close) => close,
-            Err(error) => return self.malformed(&error, out),
+    pub(crate) fn close(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Flow {
+        let Ok(close) = Close::parse(body) else {
+            return self.provoke_by(frame, out);
         };
         if !self.send_held(out) {
             return Flow::Later;
@@ -121,33 +140,31 @@ impl Session {
         Flow::Consumed
     }
 
-    /// A portal that the client did not bind: in a transaction it may be a cursor declared in SQL.
+    /// A portal that the client did not bind: in a transaction it may be a cursor declared in SQL, else a server says that
+    /// there is none.
     pub(super) fn unknown_portal(
         &mut self,
         name: &[u8],
         frame: &[u8],
         kind: Kind,
         out: &mut Output,
-    ) {
-        if let Transaction::Joined { slot, .. } = self.transaction {
-            self.use_slot(slot);
-            self.forward_portal(frame, kind, out);
-        } else {
-            let name = String::from_utf8_lossy(name).into_owned();
-            self.fail(
-                &PgError::error("34000", format!("portal \"{name}\" does not exist")),
-                out,
-            );
+    ) -> Flow {
+        if self.joined_slot().is_some() {
+            return self.forward_portal(frame, kind, out);
         }
+        if self.may_send(name) {
+            return self.provoke_by(frame, out);
+        }
+        let name = String::from_utf8_lossy(name);
+        let message = format!("portal \"{name}\" does not exist");
+        self.fail(&PgError::error("34000", message), out);
+        Flow::Consumed
     }
 
-    pub(super) fn forward_portal(&mut self, frame: &[u8], kind: Kind, out: &mut Output) {
+    pub(super) fn forward_portal(&mut self, frame: &[u8], kind: Kind, out: &mut Output) -> Flow {
         let Some(slot) = self.batch.slot.or(self.joined_slot()) else {
-            self.fail(
-                &PgError::error("34000", "the portal does not exist any more"),
-                out,
-            );
-            return;
+            // It ended with what it was bound in.
+            return self.provoke_by(frame, out);
         };
         self.use_slot(slot);
         if let Some((place, buffer)) = self.reach(slot, out) {
@@ -155,5 +172,6 @@ impl Session {
             place.push(Entry::client(kind));
             place.unsynced = true;
         }
+        Flow::Consumed
     }
 }

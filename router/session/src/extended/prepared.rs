@@ -32,8 +32,12 @@ impl Session {
         let statement = self.statements.get(name)?.clone();
         let epoch = self.snapshot.epoch.id;
         let origin = |kind: Kind| match held {
-            Some(_) => Entry::client(kind).named(statement.name.clone()),
-            None => Entry::router(kind, Purpose::Parse).named(statement.name.clone()),
+            Some(_) => Entry::client(kind)
+                .named(statement.name.clone())
+                .of(statement.id),
+            None => Entry::router(kind, Purpose::Parse)
+                .named(statement.name.clone())
+                .of(statement.id),
         };
         let max = self.options.common.backend_prepared_max;
         let differs = !statement.planned.facts.literal_free
@@ -86,7 +90,7 @@ impl Session {
                     .owed
                     .push_made(bytes.freeze(), Some(statement.name.clone()))
                 {
-                    out.client.extend_from_slice(&bytes);
+                    self.say_made(&bytes, out);
                 }
             }
             return Some(router_name(number));

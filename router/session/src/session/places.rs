@@ -98,6 +98,7 @@ impl Session {
         } else if self.several.is_some() {
             self.several_attached(slot, out);
         }
+        self.end_if_gone(out);
     }
 
     pub(super) fn checkout_failed(&mut self, slot: Slot, error: PgError, out: &mut Output) {
@@ -114,6 +115,7 @@ impl Session {
             self.wait = Wait::Nothing;
             self.checkout_error = Some(error);
         }
+        self.end_if_gone(out);
     }
 
     /// Sends what the backend needs before the client's statement: the settings that differ.

@@ -3,8 +3,10 @@
 use crate::api::{Output, Slot, Wanted};
 use crate::planner::Login;
 use crate::session::{Phase, Session, Wait};
+use crate::settings::canonical_name;
 use shardgate_wire::PgError;
 use shardgate_wire::backend::{TxStatus, put};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Session {
@@ -16,8 +18,7 @@ impl Session {
         }
         // A client whose like was served before needs no connection until it says something.
         if let Some(told) = self.planner.welcome(&self.login()) {
-            self.told = told;
-            self.greet(out);
+            self.greet(told, out);
             return;
         }
         let slot = self.new_place(self.snapshot.home, Wanted::Primary, out);
@@ -47,11 +48,10 @@ impl Session {
 
     /// Tells the client who it talks to. The start-up settings are in force on the slot's backend.
     pub(crate) fn finish_start(&mut self, slot: Slot, out: &mut Output) {
-        if let Some(backend) = self.place(slot).and_then(|place| place.backend.as_ref()) {
-            self.told = Arc::new(backend.params.clone());
-        }
-        self.planner.note_welcome(self.login(), self.told.clone());
-        self.greet(out);
+        let backend = self.place(slot).and_then(|place| place.backend.as_ref());
+        let told = Arc::new(backend.map_or_else(BTreeMap::new, |backend| backend.params.clone()));
+        self.planner.note_welcome(self.login(), told.clone());
+        self.greet(told, out);
         self.release(slot, out);
         self.end_if_gone(out);
     }
@@ -66,12 +66,30 @@ impl Session {
     }
 
     /// ParameterStatus, BackendKeyData and the first ReadyForQuery.
-    fn greet(&mut self, out: &mut Output) {
-        for (name, value) in self.told.iter() {
+    fn greet(&mut self, told: Arc<BTreeMap<String, String>>, out: &mut Output) {
+        // What RESET goes back to is what became of the start-up values: `ISO` alone would keep another day order.
+        for (name, value) in told.as_ref() {
+            let name = canonical_name(name);
+            if self
+                .settings
+                .startup
+                .get(&name)
+                .is_some_and(|own| own != value)
+            {
+                Arc::make_mut(&mut self.settings.startup).insert(name.clone(), value.clone());
+                self.settings.wanted_mut().insert(name, value.clone());
+            }
+        }
+        self.settings.changed();
+        let mut all: Vec<(&String, &String)> = told.iter().collect();
+        all.sort_by_cached_key(|(name, _)| canonical_name(name));
+        for (name, value) in all {
             put::parameter_status(&mut out.client, name, value);
         }
         put::backend_key(&mut out.client, self.options.pid, &self.options.secret);
         put::ready(&mut out.client, TxStatus::Idle);
+        self.told = told.clone();
+        self.greeted = told;
         self.phase = Phase::Ready;
         self.wait = Wait::Nothing;
     }

@@ -26,14 +26,35 @@ pub struct Param<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// The two names at a Bind's head, and what stands behind them unread.
+#[derive(Clone, Copy, Debug)]
+pub struct BindHead<'a> {
+    pub portal: &'a [u8],
+    pub statement: &'a [u8],
+    pub rest: &'a [u8],
+}
+
+impl<'a> BindHead<'a> {
+    /// The names of a Bind whatever its rest is worth: Postgres too looks the statement up before it reads on.
+    pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor::new(body);
+        Ok(BindHead {
+            portal: cursor.string()?,
+            statement: cursor.string()?,
+            rest: cursor.rest(),
+        })
+    }
+}
+
 impl<'a> Bind<'a> {
+    /// Format codes that do not exist are let through: Postgres complains of one only when it comes to its value, and of
+    /// one that has no value not at all.
     pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut cursor = Cursor::new(body);
         let portal = cursor.string()?;
         let statement = cursor.string()?;
         let rest = cursor.rest();
         let formats = codes(&mut cursor)?;
-        check_codes(formats)?;
         let count = cursor.u16()?;
         let format_count = formats.len() / 2;
         if format_count > 1 && format_count != usize::from(count) {
@@ -91,18 +112,6 @@ impl<'a> Bind<'a> {
 fn codes<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], DecodeError> {
     let count = usize::from(cursor.u16()?);
     cursor.bytes(count * 2)
-}
-
-/// Every code is 0 or 1.
-fn check_codes(codes: &[u8]) -> Result<(), DecodeError> {
-    let mut words = Cursor::new(codes);
-    while !words.rest().is_empty() {
-        match words.i16()? {
-            0 | 1 => {}
-            other => return Err(DecodeError::FormatCode(other)),
-        }
-    }
-    Ok(())
 }
 
 /// The format that a list of codes gives to the entry `index`.

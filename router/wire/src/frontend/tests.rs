@@ -218,6 +218,23 @@ fn bind_result_formats() {
 }
 
 #[test]
+fn format_codes_that_do_not_exist_are_left_to_the_server() {
+    for codes in [&[7][..], &[-1], &[0, 7]] {
+        let bytes = bind(codes, &[None, Some(b"1")], &[9]);
+        assert!(
+            Bind::parse(&bytes)
+                .unwrap()
+                .params()
+                .all(|param| !param.binary)
+        );
+    }
+    let head = BindHead::parse(b"p\0s\0rest").unwrap();
+    let parts: [&[u8]; 3] = [head.portal, head.statement, head.rest];
+    assert_eq!(parts, [&b"p"[..], b"s", b"rest"]);
+    assert!(BindHead::parse(b"p\0s").is_err());
+}
+
+#[test]
 fn binds_that_are_refused() {
     let check = |bytes: &[u8], expect: &str| {
         let error = Bind::parse(bytes).unwrap_err().to_error();
@@ -230,14 +247,6 @@ fn binds_that_are_refused() {
     check(
         &bind(&[0, 0], &[None], &[]),
         "bind message has 2 parameter formats but 1 parameters (08P01)",
-    );
-    check(
-        &bind(&[7], &[None], &[]),
-        "unsupported format code: 7 (22023)",
-    );
-    check(
-        &bind(&[-1], &[None], &[]),
-        "unsupported format code: -1 (22023)",
     );
     check(b"", "invalid string in message (08P01)");
     let good = bind(&[1], &[Some(b"abc")], &[1]);

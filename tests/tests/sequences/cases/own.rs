@@ -1,0 +1,120 @@
+//! What lives on a connection: the last values of sequences, cursors.
+
+use super::Case;
+
+pub const CASES: &[Case] = &[
+    (
+        "currval behind an insert in a block",
+        &[
+            "Q begin",
+            "Q insert into seq_i (v) values ('a')",
+            "Q select currval('seq_i_id_seq'), lastval()",
+            "Q insert into seq_i (v) values ('b'), ('c')",
+            "Q select lastval()",
+            "Q commit",
+        ],
+    ),
+    (
+        "currval behind an insert in a block, extended",
+        &[
+            "Q begin",
+            "P i|insert into seq_i (v) values ($1)|",
+            "B |i|a",
+            "E |0",
+            "P c|select currval($1)|",
+            "B |c|seq_i_id_seq",
+            "D P ",
+            "E |0",
+            "S",
+            "B |i|b",
+            "E |0",
+            "S",
+            "B |c|seq_i_id_seq",
+            "E |0",
+            "S",
+            "Q commit",
+        ],
+    ),
+    (
+        "lastval of nextval in a block",
+        &[
+            "Q begin",
+            "Q select nextval('seq_s')",
+            "Q select lastval(), currval('seq_s')",
+            "Q savepoint s",
+            "Q select nextval('seq_s')",
+            "Q rollback to s",
+            "Q select lastval()",
+            "Q select currval('seq_i_id_seq')",
+            "Q rollback",
+        ],
+    ),
+    (
+        "setval and currval in a block",
+        &[
+            "Q begin",
+            "Q select setval('seq_s', 70)",
+            "Q select currval('seq_s')",
+            "Q rollback",
+        ],
+    ),
+    (
+        "an insert and lastval in one Query",
+        &["Q insert into seq_i (v) values ('a'); select lastval()"],
+    ),
+    (
+        "an insert that fails and lastval in one block",
+        &[
+            "Q begin",
+            "Q savepoint s",
+            "Q insert into seq_i (v) values ('a' || (1/0)::text)",
+            "Q rollback to s",
+            "Q insert into seq_i (v) values ('a')",
+            "Q select lastval()",
+            "Q rollback",
+        ],
+    ),
+    (
+        "currval by a connection of its own",
+        &[
+            "Q set shardgate.pin = on",
+            "Q select lastval()",
+            "Q select currval('seq_s')",
+            "Q select nextval('seq_s')",
+            "Q select currval('seq_s'), lastval()",
+            "Q insert into seq_i (v) values ('a')",
+            "Q select lastval()",
+        ],
+    ),
+    (
+        "currval by a connection of its own, extended",
+        &[
+            "Q set shardgate.pin = on",
+            "P l|select lastval()|",
+            "B |l",
+            "E |0",
+            "S",
+            "P |select nextval('seq_s')|",
+            "B |",
+            "E |0",
+            "B |l",
+            "E |0",
+            "S",
+        ],
+    ),
+    (
+        "the cursors of the connection",
+        &[
+            "Q select count(*) from pg_cursors",
+            "Q begin",
+            "Q declare c cursor for select 1",
+            "Q select name, statement, is_holdable, is_binary, is_scrollable from pg_cursors order by 1",
+            "P |select name, statement from pg_cursors order by 1|",
+            "B p|",
+            "E p|0",
+            "S",
+            "Q commit",
+            "Q select count(*) from pg_cursors",
+        ],
+    ),
+];
