@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use shardgate_server::check;
 use shardgate_server::config::{self, Config};
 use shardgate_server::run::{StartError, run};
+use shardgate_server::stops::Stops;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,7 +49,14 @@ fn main() -> ExitCode {
     let Some(config) = report.config else {
         return ExitCode::FAILURE;
     };
-    match serve(config) {
+    let stops = match Stops::read(|name| std::env::var(name).ok()) {
+        Ok(stops) => stops,
+        Err(error) => {
+            eprintln!("shardgate: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match serve(config, stops) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("shardgate: {error:#}");
@@ -57,7 +65,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(config: Config, stops: Option<Stops>) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&config.router.log)?)
         .with_writer(std::io::stderr)
@@ -69,7 +77,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
         builder.worker_threads(config.router.worker_threads);
     }
     let runtime = builder.build()?;
-    let ran: Result<(), StartError> = runtime.block_on(run(config));
+    let ran: Result<(), StartError> = runtime.block_on(run(config, stops));
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(ran?)
 }

@@ -6,6 +6,7 @@ use crate::http::Pages;
 use crate::metrics::{Scrape, registry};
 use crate::registry::announce_snapshots;
 use crate::shared::Shared;
+use crate::stops::Stops;
 use crate::{admin, listener, recovery};
 use shardgate_catalog::{CatalogError, Follower, FollowerOptions};
 use std::io;
@@ -40,11 +41,12 @@ pub enum StartError {
     Catalog(#[from] CatalogError),
 }
 
-/// Runs until a signal ends it: SIGTERM lets open transactions end (`drain_timeout`), SIGINT does not.
+/// Runs until a signal ends it: SIGTERM lets open transactions end (`drain_timeout`), SIGINT does not. With `stops` it
+/// stops or dies where they say, for tests.
 ///
 /// # Errors
 /// It could not start.
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub async fn run(config: Config, stops: Option<Stops>) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let config = Arc::new(config);
     // The ports first: what is in the way of them is told at once, and clients that come early wait in the queue.
@@ -58,7 +60,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         _ = signals.end() => return Ok(()),
     };
     let (health, monitor) = Health::start(Options::from_config(&config), follower.subscribe());
-    let shared = Arc::new(Shared::new(Arc::clone(&config), follower, health));
+    let stops = stops.map(Arc::new);
+    let shared = Arc::new(Shared::new(Arc::clone(&config), follower, health, stops));
     let mut tasks = background(&shared, http);
     let accepting = tokio::spawn(listener::serve(Arc::clone(&shared), sockets));
     let epoch = shared.follower.snapshot().epoch.number;

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::pool::Pools;
 use crate::registry::Clients;
+use crate::stops::Stops;
 use crate::verifier::Verifiers;
 use shardgate_catalog::{CatalogError, Follower};
 use shardgate_plan::Call;
@@ -36,13 +37,20 @@ pub struct Shared {
     /// Prefix of global transaction ids: unique for the cluster, this router, and this run of it.
     pub gid_prefix: String,
     pub started: SystemTime,
+    /// Where this router is to stop or die, if a developer has chosen a place.
+    pub stops: Option<Arc<Stops>>,
     accepting: AtomicBool,
     draining: AtomicBool,
 }
 
 impl Shared {
     /// To be called within the runtime.
-    pub fn new(config: Arc<Config>, follower: Follower, health: Health) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        follower: Follower,
+        health: Health,
+        stops: Option<Arc<Stops>>,
+    ) -> Self {
         let metrics = Arc::new(Metrics::default());
         let context = crate::pool::Context::new(&config, health.clone(), Arc::clone(&metrics));
         let cluster = follower.raw().cluster.clone();
@@ -61,6 +69,7 @@ impl Shared {
             pools: Pools::new(context),
             gid_prefix,
             started: SystemTime::now(),
+            stops,
             accepting: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             config,

@@ -26,7 +26,7 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
-pub use api::{Event, Options, Output, SLOTS_MAX, Slot, Step, Wanted};
+pub use api::{Edge, Event, Options, Output, SLOTS_MAX, Slot, Step, Wanted};
 pub use backend::Backend;
 pub use login::{ClientKeys, Credential, LoggedIn, Login, LoginAction, LoginConfig, Method};
 pub use planner::{Planned, Planner};

@@ -305,6 +305,7 @@ impl Session {
             Event::CancelDone { slot, sent: _ } => self.cancel_done(slot, out),
             Event::CallDone(result) => self.call_done(result, out),
             Event::Refreshed(result) => self.refreshed(result, out),
+            Event::Resolved(result) => self.several_resolved(result, out),
             Event::Snapshot(snapshot) => {
                 self.newest = snapshot;
                 self.take_snapshot();
@@ -584,8 +585,10 @@ impl Session {
         let needed = !place.owed_is_empty()
             || place.pinned.is_some()
             || place.unsynced
-            || place.status != TxStatus::Idle
-            || self.several.is_some();
+            || place.status != TxStatus::Idle;
+        if self.several_lost(slot, LOST, out) {
+            return;
+        }
         self.close_place(slot, out);
         if !needed && !told_fatal {
             return;
@@ -593,9 +596,7 @@ impl Session {
         if half_frame || told_fatal {
             self.end(out);
         } else {
-            let error =
-                PgError::error("08006", "the server closed the connection unexpectedly").fatal();
-            self.fatal(&error, out);
+            self.fatal(&PgError::error("08006", LOST).fatal(), out);
         }
     }
 
@@ -686,6 +687,7 @@ impl Session {
             return;
         }
         self.phase = Phase::Over;
+        self.several_abandon(out);
         for index in 0..self.places.len() {
             let Ok(number) = u8::try_from(index) else {
                 continue;
@@ -711,6 +713,8 @@ impl Session {
         }
     }
 }
+
+const LOST: &str = "the server closed the connection unexpectedly";
 
 pub(crate) fn cancelled() -> PgError {
     PgError::error("57014", "canceling statement due to user request")
