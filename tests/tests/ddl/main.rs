@@ -9,14 +9,15 @@ mod kills;
 mod losses;
 mod nowhere;
 mod reasons;
+mod values;
 
 use anyhow::{Context, Result, ensure};
 use shardgate_tests::{Running, Session};
 use std::time::Duration;
 
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(240);
 /// Of tests in which dozens of processes die, one after another.
-const LONG_DEADLINE: Duration = Duration::from_secs(280);
+const LONG_DEADLINE: Duration = Duration::from_secs(290);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_are_distributed_by_functions() -> Result<()> {
@@ -43,7 +44,19 @@ async fn changes_reach_every_shard_or_none() -> Result<()> {
         everywhere::home_alone(&running).await?;
         nowhere::failures(&running).await?;
         nowhere::in_blocks(&running).await?;
+        values::refused(&running).await?;
         behind::behind_the_back(&running).await
+    };
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_that_ddl_stores_are_alike_on_shards_that_differ() -> Result<()> {
+    let work = async {
+        let running = Running::start(2, 0);
+        values::alike(&running).await
     };
     tokio::time::timeout(DEADLINE, work)
         .await
