@@ -6,7 +6,7 @@
 use crate::drivers;
 use anyhow::{Context, Result, anyhow, ensure};
 use shard_admin::cluster::{
-    Auth, Cluster, ClusterBuilder, ClusterError, Login, RouterConfig, RouterProcess, Rows,
+    Auth, Cluster, ClusterBuilder, ClusterError, Login, Ports, RouterConfig, RouterProcess, Rows,
     connection_url, query, router_binary,
 };
 use std::path::PathBuf;
@@ -233,6 +233,27 @@ impl Running {
     /// A session with the primary of `shards[shard]`, past the router.
     pub async fn connect_shard(&self, shard: usize) -> Result<Session> {
         Session::open(&self.shard_url(shard)).await
+    }
+
+    /// Starts one more router on the same catalog, with ports and a folder of its own. `id` is not 1; a router that was
+    /// killed starts again by the same number. `env` are variables of its environment. Blocking.
+    pub fn another_router(&self, id: u16, env: &[(&str, &str)]) -> Result<RouterProcess> {
+        let mut config = self.config.clone();
+        config.name = format!("router{id}");
+        config.ports = Ports::free().map_err(full)?;
+        config.dir = self.cluster.dir.join(&config.name);
+        let number = id.to_string();
+        let own = [("SHARDGATE__ROUTER__ID", number.as_str())];
+        for (name, value) in own.iter().chain(env) {
+            config.env.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        RouterProcess::start(&self.binary, &config).map_err(full)
+    }
+
+    /// A session through another router than the first.
+    pub async fn connect_to(&self, router: &RouterProcess) -> Result<Session> {
+        let login = self.config.auth.superuser();
+        Session::open(&connection_url(&login, "127.0.0.1", router.port, DATABASE)).await
     }
 
     /// Starts the router again, on the same ports, after it was stopped or killed; blocking.

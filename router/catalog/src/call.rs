@@ -5,6 +5,7 @@
 use crate::connect::Backend;
 use crate::distribute::{Caller, DistributeRequest, distribute_table, reference_table};
 use crate::error::{CatalogError, PgError};
+use crate::two_phase::Watch;
 use crate::undistribute::undistribute_table;
 use shardgate_plan::{Argument, Call, CallName};
 use tokio_postgres::Config;
@@ -36,15 +37,22 @@ pub async fn call(config: &Config, call: &Call, role: &str) -> Result<(), Catalo
             role: Some(role.to_owned()),
             search_path: None,
         },
+        None,
     )
     .await
 }
 
-/// The same with the session's own search_path.
-pub async fn call_in(config: &Config, call: &Call, caller: &Caller) -> Result<(), CatalogError> {
+/// The same with the session's own search_path. `watch` is told the edges of the change.
+pub async fn call_in(
+    config: &Config,
+    call: &Call,
+    caller: &Caller,
+    watch: Option<Watch>,
+) -> Result<(), CatalogError> {
     // The arguments are read before anybody is connected to.
     let operation = Operation::read(call, caller)?;
-    let mut home = Backend::primary(config, "the home shard").await?;
+    let home = Backend::primary(config, "the home shard").await?;
+    let mut home = home.watched(watch);
     match operation {
         Operation::Distribute(request) => distribute_table(&mut home, &request).await,
         Operation::Reference(relation) => reference_table(&mut home, &relation, caller).await,

@@ -114,7 +114,7 @@ async fn check_shard(
     for found in in_doubt(backend)
         .await?
         .into_iter()
-        .filter(|found| !found.is_young())
+        .filter(|found| !found.is_recent())
     {
         findings.push(Finding::error(
             "in_doubt",

@@ -4,6 +4,7 @@
 //! on the newest timeline is taken. It must not know what the connection is used for.
 
 use crate::error::CatalogError;
+use crate::two_phase::Watch;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use shardgate_plan::snapshot::Host;
 use std::ops::{Deref, DerefMut};
@@ -37,6 +38,7 @@ pub struct Backend {
     whom: String,
     notified: Arc<Notify>,
     driver: JoinHandle<()>,
+    watch: Option<Watch>,
 }
 
 impl Backend {
@@ -95,6 +97,16 @@ impl Backend {
                 })
             }
         }
+    }
+
+    /// Changes that are begun on this connection tell their edges.
+    pub fn watched(mut self, watch: Option<Watch>) -> Backend {
+        self.watch = watch;
+        self
+    }
+
+    pub(crate) fn watch(&self) -> Option<Watch> {
+        self.watch.clone()
     }
 
     /// The settings that it was made from, with all hosts.
@@ -188,6 +200,7 @@ async fn ask(config: &Config, whom: &str) -> Result<(Option<u32>, Backend), Cata
         whom: whom.to_owned(),
         notified,
         driver,
+        watch: None,
     };
     let asked = async {
         backend.run(SESSION).await?;

@@ -22,7 +22,7 @@ const TIDY: &str = "DELETE FROM shardgate.distributed_table t \
 /// How long a change waits for the routers.
 const ACKNOWLEDGE_MS: u64 = 3_000;
 /// A router whose heartbeat is older counts as gone.
-const LIVE_S: f64 = 15.0;
+pub(crate) const LIVE_S: f64 = 15.0;
 
 /// The epoch that a change will make. It is drawn first, so that shards can write it down before the home shard decides.
 #[derive(Clone, Debug)]

@@ -62,7 +62,8 @@ pub use raw::{
     RawFunction, RawOperator, RawPathSetting, RawReach, RawRelation, RawShard, RawSnapshot,
     RawSystemFunction, RawTable, RawType,
 };
-pub use recover::{Recovered, recover};
+pub use recover::{Recovered, recover, recover_as, resolve};
 pub use schema::{InitOptions, Initialised, VERSION, init};
 pub use shard::{NewShard, ShardAdded, add_shard, set_hosts};
+pub use two_phase::{EDGES, Watch};
 pub use undistribute::undistribute_table;

@@ -5,7 +5,8 @@
 //! only says when a maker that lives is left in peace.
 //!
 //! Two kinds are told apart by their gid. Changes made by this crate hold the change lock until they have decided, so
-//! under that lock theirs is final at once. Those that a router makes for its clients are waited for.
+//! under that lock theirs is final at once. Those that a router makes for its clients are waited for, as long as that
+//! router lives: its gid names it, and its run. A router that has started again knows that its earlier runs are over.
 
 use crate::connect::Backend;
 use crate::epoch;
@@ -14,7 +15,7 @@ use crate::quote::ident;
 use crate::shard::{self, ShardRow};
 use crate::two_phase::{PREFIX, end_prepared};
 
-/// A router's own transaction is left alone for so long.
+/// The transaction of a router that lives is left alone for so long.
 const YOUNG_S: f64 = 60.0;
 
 /// What recovery did with one prepared transaction.
@@ -43,9 +44,48 @@ impl InDoubt {
             .map_or(self.gid.as_str(), |(decision, _)| decision)
     }
 
-    /// Its maker may still be about to decide.
-    pub(crate) fn is_young(&self) -> bool {
+    /// A router's, and not older than routers take.
+    pub(crate) fn is_recent(&self) -> bool {
         !self.gid.starts_with(PREFIX) && self.age_s < YOUNG_S
+    }
+
+    /// Its maker may still be about to decide.
+    fn is_young(&self, makers: &Makers) -> bool {
+        self.is_recent() && makers.may_live(&self.gid)
+    }
+}
+
+/// Which routers may still be at work.
+#[derive(Debug, Default)]
+struct Makers {
+    /// Ids of those with a fresh heartbeat.
+    live: Vec<String>,
+    /// What the gids of the asking router's present run begin with.
+    own_run: Option<String>,
+}
+
+impl Makers {
+    async fn ask(home: &Backend, own_run: Option<&str>) -> Result<Makers, CatalogError> {
+        let rows = home
+            .query(
+                "SELECT id FROM shardgate.router WHERE heartbeat > now() - make_interval(secs => $1)",
+                &[&epoch::LIVE_S],
+            )
+            .await
+            .map_err(|error| home.err(&error))?;
+        Ok(Makers {
+            live: rows.iter().map(|row| row.get(0)).collect(),
+            own_run: own_run.map(str::to_owned),
+        })
+    }
+
+    /// `shardgate:CLUSTER:ROUTER:RUN:..` names its maker.
+    fn may_live(&self, gid: &str) -> bool {
+        let router = gid.split(':').nth(2).unwrap_or_default();
+        match &self.own_run {
+            Some(run) if run.split(':').nth(2) == Some(router) => gid.starts_with(run.as_str()),
+            Some(_) | None => self.live.iter().any(|id| id == router),
+        }
     }
 }
 
@@ -54,14 +94,27 @@ impl InDoubt {
 /// # Errors
 /// 55P03 while a change is being made; 08006 if a shard cannot be reached (the others are done nevertheless).
 pub async fn recover(home: &mut Backend) -> Result<Vec<Recovered>, CatalogError> {
+    recover_as(home, None).await
+}
+
+/// As `recover`, for a router: what the gids of its present run begin with (`shardgate:CLUSTER:ROUTER:RUN:`) tells it
+/// what earlier runs of its own have left.
+///
+/// # Errors
+/// As `recover`.
+pub async fn recover_as(
+    home: &mut Backend,
+    own_run: Option<&str>,
+) -> Result<Vec<Recovered>, CatalogError> {
     let whom = home.whom().to_owned();
     let base = home.config().clone();
     crate::schema::require(&**home, &whom).await?;
     let shards = shard::all(&**home, &base, &whom).await?;
+    let makers = Makers::ask(home, own_run).await?;
     let mut done = Vec::new();
     let mut failed = None;
     for shard in &shards {
-        if let Err(error) = recover_shard(home, shard, &mut done).await {
+        if let Err(error) = recover_shard(home, shard, &makers, &mut done).await {
             failed = Some(error);
         }
     }
@@ -69,6 +122,26 @@ pub async fn recover(home: &mut Backend) -> Result<Vec<Recovered>, CatalogError>
         None => Ok(done),
         Some(error) => Err(error),
     }
+}
+
+/// Ends one transaction of a router, which asks for it itself: on every shard, as its decision row says. True if that is
+/// commit. Nothing of it is prepared anywhere afterwards.
+///
+/// # Errors
+/// 55P03 while a change is being made; 08006 if a shard cannot be reached.
+pub async fn resolve(home: &mut Backend, decision: &str) -> Result<bool, CatalogError> {
+    let whom = home.whom().to_owned();
+    let base = home.config().clone();
+    let committed = outcome(home, decision).await?;
+    for shard in &shard::all(&**home, &base, &whom).await? {
+        let backend = shard.connect().await?;
+        for found in &in_doubt(&backend).await? {
+            if found.decision() == decision {
+                end(&backend, found, committed).await?;
+            }
+        }
+    }
+    Ok(committed)
 }
 
 /// Ends what an earlier change left behind before a new one begins, as far as shards can be reached.
@@ -84,27 +157,17 @@ pub(crate) async fn recover_before(home: &mut Backend) -> Result<(), CatalogErro
 async fn recover_shard(
     home: &mut Backend,
     shard: &ShardRow,
+    makers: &Makers,
     done: &mut Vec<Recovered>,
 ) -> Result<(), CatalogError> {
     let backend = shard.connect().await?;
     for found in in_doubt(&backend)
         .await?
         .iter()
-        .filter(|found| !found.is_young())
+        .filter(|found| !found.is_young(makers))
     {
         let committed = outcome(home, found.decision()).await?;
-        // Only its owner or a superuser may end a prepared transaction.
-        backend
-            .run(&format!("SET ROLE {}", ident(&found.owner)))
-            .await?;
-        let ended = end_prepared(
-            &backend,
-            &found.gid,
-            if committed { "COMMIT" } else { "ROLLBACK" },
-        )
-        .await;
-        backend.run("RESET ROLE").await?;
-        ended?;
+        end(&backend, found, committed).await?;
         tracing::info!(
             gid = found.gid,
             committed,
@@ -118,6 +181,17 @@ async fn recover_shard(
         });
     }
     Ok(())
+}
+
+async fn end(backend: &Backend, found: &InDoubt, committed: bool) -> Result<(), CatalogError> {
+    // Only its owner or a superuser may end a prepared transaction.
+    backend
+        .run(&format!("SET ROLE {}", ident(&found.owner)))
+        .await?;
+    let how = if committed { "COMMIT" } else { "ROLLBACK" };
+    let ended = end_prepared(backend, &found.gid, how).await;
+    backend.run("RESET ROLE").await?;
+    ended
 }
 
 /// Prepared transactions of ours in the database of a shard.
@@ -176,14 +250,32 @@ mod tests {
             owner: String::new(),
             age_s,
         };
+        let makers = Makers {
+            live: vec!["1".to_owned(), "2".to_owned()],
+            own_run: Some("shardgate:c:1:new:".to_owned()),
+        };
         for (gid, age_s, decision, young) in [
             ("shardgate:ddl:c:1:2", 0.0, "shardgate:ddl:c:1", false),
-            ("shardgate:c:r:7_1:2", 59.0, "shardgate:c:r:7_1", true),
-            ("shardgate:c:r:7_1:2", 61.0, "shardgate:c:r:7_1", false),
+            ("shardgate:c:2:r:7_1:2", 59.0, "shardgate:c:2:r:7_1", true),
+            ("shardgate:c:2:r:7_1:2", 61.0, "shardgate:c:2:r:7_1", false),
+            // A router without a heartbeat; our own present and earlier runs.
+            ("shardgate:c:3:r:7_1:2", 0.0, "shardgate:c:3:r:7_1", false),
+            (
+                "shardgate:c:1:new:7_1:2",
+                0.0,
+                "shardgate:c:1:new:7_1",
+                true,
+            ),
+            (
+                "shardgate:c:1:old:7_1:2",
+                0.0,
+                "shardgate:c:1:old:7_1",
+                false,
+            ),
         ] {
             let found = found(gid, age_s);
             assert_eq!(
-                (found.decision(), found.is_young()),
+                (found.decision(), found.is_young(&makers)),
                 (decision, young),
                 "{gid}"
             );

@@ -10,6 +10,7 @@ use crate::error::{CatalogError, PgError};
 use crate::quote::literal;
 use crate::shard::ShardRow;
 use futures_util::future::join_all;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
@@ -19,11 +20,29 @@ pub(crate) const PREFIX: &str = "shardgate:ddl:";
 /// How long the end of a decided change is tried on a shard before its caller is told.
 const FINISH_MS: u64 = 10_000;
 
+/// Told the name of every edge that a change comes to, in `EDGES`. For tests: a router can be made to die there.
+pub type Watch = Arc<dyn Fn(&'static str) + Send + Sync>;
+
+/// The edges of a change, in their order. "change-run" comes before anything is done on a shard; "prepare" is before the
+/// statement, "prepared" behind its answer, and so on.
+pub const EDGES: &[&str] = &[
+    "change-run",
+    "change-prepare",
+    "change-prepared",
+    "change-decide",
+    "change-decided",
+    "change-commit",
+    "change-committed",
+    "change-abandon",
+    "change-abandoned",
+];
+
 /// A change that is being made on shards other than home.
 pub(crate) struct Change {
     /// The key of the decision row.
     gid: String,
     participants: Vec<Participant>,
+    watch: Option<Watch>,
 }
 
 struct Participant {
@@ -31,6 +50,7 @@ struct Participant {
     backend: Backend,
     gid: String,
     prepared: bool,
+    watch: Option<Watch>,
 }
 
 impl Change {
@@ -42,6 +62,7 @@ impl Change {
         tx: &Transaction<'_>,
         whom: &str,
         shards: &[ShardRow],
+        watch: Option<Watch>,
     ) -> Result<Change, CatalogError> {
         let row = tx
             .query_one(
@@ -64,9 +85,18 @@ impl Change {
                 backend,
                 gid: format!("{gid}:{}", shard.id),
                 prepared: false,
+                watch: watch.clone(),
             });
         }
-        Ok(Change { gid, participants })
+        Ok(Change {
+            gid,
+            participants,
+            watch,
+        })
+    }
+
+    pub(crate) fn pass(&self, edge: &'static str) {
+        pass(self.watch.as_ref(), edge);
     }
 
     /// Runs statements in a transaction on each other shard and prepares it. `statements` gives them for one shard.
@@ -76,12 +106,14 @@ impl Change {
     ) -> Result<(), CatalogError> {
         for participant in &mut self.participants {
             let backend = &participant.backend;
+            pass(participant.watch.as_ref(), "change-run");
             backend
                 .run("BEGIN; SET LOCAL synchronous_commit = on")
                 .await?;
             for sql in statements(&participant.shard) {
                 backend.run(&sql).await?;
             }
+            pass(participant.watch.as_ref(), "change-prepare");
             backend
                 .run(&format!(
                     "PREPARE TRANSACTION {}",
@@ -89,12 +121,14 @@ impl Change {
                 ))
                 .await?;
             participant.prepared = true;
+            pass(participant.watch.as_ref(), "change-prepared");
         }
         Ok(())
     }
 
     /// Puts the decision into the home shard's transaction: it is taken when that commits.
     pub(crate) async fn decide(&self, tx: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+        self.pass("change-decide");
         if !self.participants.is_empty() {
             tx.execute(
                 "INSERT INTO shardgate.decision (gid, outcome) VALUES ($1, 'commit')",
@@ -113,10 +147,12 @@ impl Change {
             .iter()
             .filter(|participant| participant.prepared)
         {
+            self.pass("change-abandon");
             let sql = format!("ROLLBACK PREPARED {}", literal(&participant.gid));
             if let Err(error) = participant.backend.run(&sql).await {
                 tracing::warn!(%error, gid = participant.gid, "a prepared transaction is left to recovery");
             }
+            self.pass("change-abandoned");
         }
     }
 
@@ -149,12 +185,17 @@ impl Participant {
             shard,
             mut backend,
             gid,
+            watch,
             ..
         } = self;
+        pass(watch.as_ref(), "change-commit");
         let until = tokio::time::Instant::now() + Duration::from_millis(FINISH_MS);
         loop {
             match end_prepared(&backend, &gid, "COMMIT").await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    pass(watch.as_ref(), "change-committed");
+                    return Ok(());
+                }
                 Err(error) if tokio::time::Instant::now() >= until || !error.is_unreachable() => {
                     return Err((shard.whom(), error));
                 }
@@ -164,6 +205,12 @@ impl Participant {
                 backend = again;
             }
         }
+    }
+}
+
+fn pass(watch: Option<&Watch>, edge: &'static str) {
+    if let Some(watch) = watch {
+        watch(edge);
     }
 }
 

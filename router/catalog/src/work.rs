@@ -7,7 +7,7 @@ use crate::epoch::{self, Next};
 use crate::error::CatalogError;
 use crate::quote::literal;
 use crate::shard::{self, ShardRow};
-use crate::two_phase::Change;
+use crate::two_phase::{Change, Watch};
 use tokio_postgres::Transaction;
 
 /// One change under way.
@@ -17,12 +17,14 @@ pub(crate) struct Work<'a> {
     pub whom: String,
     pub shards: Vec<ShardRow>,
     change: Option<Change>,
+    watch: Option<Watch>,
 }
 
 impl<'a> Work<'a> {
     pub(crate) async fn begin(home: &'a mut Backend) -> Result<Work<'a>, CatalogError> {
         let whom = home.whom().to_owned();
         let base = home.config().clone();
+        let watch = home.watch();
         let (tx, next) = epoch::begin_change(home).await?;
         let shards = shard::all(&tx, &base, &whom).await?;
         Ok(Work {
@@ -31,6 +33,7 @@ impl<'a> Work<'a> {
             whom,
             shards,
             change: None,
+            watch,
         })
     }
 
@@ -48,7 +51,8 @@ impl<'a> Work<'a> {
     /// Opens the other shards once the checks have passed.
     pub(crate) async fn change(&mut self) -> Result<&mut Change, CatalogError> {
         if self.change.is_none() {
-            self.change = Some(Change::open(&self.tx, &self.whom, &self.shards).await?);
+            self.change =
+                Some(Change::open(&self.tx, &self.whom, &self.shards, self.watch.clone()).await?);
         }
         self.change.as_mut().ok_or(CatalogError::Stopped)
     }
@@ -81,7 +85,11 @@ impl<'a> Work<'a> {
             if let Some(change) = &change {
                 change.decide(&tx).await?;
             }
-            tx.commit().await
+            tx.commit().await?;
+            if let Some(change) = &change {
+                change.pass("change-decided");
+            }
+            Ok::<(), tokio_postgres::Error>(())
         };
         match decided.await {
             Ok(()) => match change {

@@ -5,32 +5,12 @@ use crate::decision::Refusal;
 use crate::path::Target;
 use crate::reach;
 use crate::snapshot::{Placement, Relation};
+use crate::stored;
 use crate::unique;
 use crate::utility::{Planned, distribution};
 
 /// The name of the constraint that keeps rows on their shard.
 const GUARD: &str = "shardgate_owns";
-
-/// Words that make a shard's rows differ from those of the others: each shard would compute its own values.
-const OWN_VALUES: &[&str] = &[
-    "serial",
-    "bigserial",
-    "smallserial",
-    "serial2",
-    "serial4",
-    "serial8",
-    "identity",
-    "nextval",
-];
-const OWN_COPIES: &[&str] = &[
-    "random",
-    "gen_random_uuid",
-    "uuid_generate_v4",
-    "uuid_generate_v1",
-    "clock_timestamp",
-    "now",
-    "timeofday",
-];
 
 /// Checks a statement on a distributed or reference table.
 pub(crate) fn check(planned: &Planned<'_>, relation: &Relation) -> Result<(), Refusal> {
@@ -94,17 +74,14 @@ pub(crate) fn check(planned: &Planned<'_>, relation: &Relation) -> Result<(), Re
             "Undistribute the table first.",
         ));
     }
-    let copies = relation.placement == Placement::Reference;
-    let own = OWN_VALUES
-        .iter()
-        .chain(if copies { OWN_COPIES } else { &[] });
-    if let Some(word) = own.copied().find(|word| named(word)) {
+    if utility.tag == "ALTER TABLE" && named("nextval") {
         return Err(refuse(
-            format!("{word} in ALTER TABLE of \"{table}\" is not supported"),
-            "Each shard would compute values of its own, and they would not agree.",
-            "Add the column without a default, then fill it through the application.",
+            format!("nextval in ALTER TABLE of \"{table}\" is not supported"),
+            "Each shard would draw from a sequence of its own, and they would give the same numbers.",
+            "Give the column its values in the application.",
         ));
     }
+    stored::of_table(utility, relation, planned.snapshot)?;
     foreign_keys(planned, relation)?;
     unique_keys(planned, relation)
 }

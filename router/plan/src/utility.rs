@@ -8,7 +8,7 @@ use crate::path::{SearchPath, Target, is_temporary};
 use crate::reach::{self, Reach};
 use crate::resolve::Resolver;
 use crate::snapshot::{DistributionId, Placement, Relation, Snapshot};
-use crate::{alter, traits};
+use crate::{alter, stored, traits};
 use shardgate_sql::facts::{Facts, Name, Scope, Utility};
 
 pub(crate) fn compile(
@@ -159,7 +159,10 @@ impl Planned<'_> {
             Scope::Refuse(_) => Ok(Route::Home),
             Scope::Home => self.home(),
             Scope::AllShards if utility.temporary => Ok(Route::Home),
-            Scope::AllShards => Ok(Route::AllShards),
+            Scope::AllShards => {
+                stored::of_domain(utility, self.snapshot)?;
+                Ok(Route::AllShards)
+            }
             Scope::Opaque => self.opaque(),
             Scope::Targets => self.by_targets(because),
         }

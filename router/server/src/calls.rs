@@ -1,7 +1,7 @@
 //! The router's own SQL functions, run on the catalog for a client.
 
 use crate::shared::{Shared, pg_error};
-use shardgate_catalog::{Caller, call_in};
+use shardgate_catalog::{Caller, Watch, call_in};
 use shardgate_plan::Call;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_wire::PgError;
@@ -20,7 +20,11 @@ pub async fn call(
         role: Some(role),
         search_path,
     };
-    call_in(shared.follower.config(), &call, &caller)
+    let watch = shared
+        .stops
+        .clone()
+        .map(|stops| -> Watch { Arc::new(move |edge| stops.pass(edge)) });
+    call_in(shared.follower.config(), &call, &caller, watch)
         .await
         .map_err(|error| pg_error(&error))?;
     shared

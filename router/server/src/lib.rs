@@ -25,4 +25,5 @@ pub mod registry;
 pub mod run;
 pub mod shared;
 mod source;
+pub mod stops;
 pub mod verifier;

@@ -60,6 +60,7 @@ pub enum Letter {
     },
     Call(Result<Arc<Snapshot>, PgError>),
     Refreshed(Result<Arc<Snapshot>, PgError>),
+    Resolved(Result<bool, PgError>),
 }
 
 /// Why a pool has no connection to give.

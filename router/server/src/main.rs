@@ -5,6 +5,7 @@ use shardgate_server::check;
 use shardgate_server::config::{self, Config};
 use shardgate_server::lanes;
 use shardgate_server::run::{StartError, run};
+use shardgate_server::stops::Stops;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,7 +50,14 @@ fn main() -> ExitCode {
     let Some(config) = report.config else {
         return ExitCode::FAILURE;
     };
-    match serve(config) {
+    let stops = match Stops::read(|name| std::env::var(name).ok()) {
+        Ok(stops) => stops,
+        Err(error) => {
+            eprintln!("shardgate: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match serve(config, stops) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("shardgate: {error:#}");
@@ -58,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(config: Config, stops: Option<Stops>) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&config.router.log)?)
         .with_writer(std::io::stderr)
@@ -73,7 +81,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ran: Result<(), StartError> = runtime.block_on(run(config, lanes));
+    let ran: Result<(), StartError> = runtime.block_on(run(config, lanes, stops));
     threads.end(SHUTDOWN_TIMEOUT);
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(ran?)

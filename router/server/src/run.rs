@@ -7,6 +7,7 @@ use crate::lanes::Lanes;
 use crate::metrics::{Scrape, registry};
 use crate::registry::announce_snapshots;
 use crate::shared::Shared;
+use crate::stops::Stops;
 use crate::{admin, listener, recovery};
 use shardgate_catalog::{CatalogError, Follower, FollowerOptions};
 use std::io;
@@ -41,11 +42,12 @@ pub enum StartError {
     Catalog(#[from] CatalogError),
 }
 
-/// Runs until a signal ends it: SIGTERM lets open transactions end (`drain_timeout`), SIGINT does not.
+/// Runs until a signal ends it: SIGTERM lets open transactions end (`drain_timeout`), SIGINT does not. With `stops` it
+/// stops or dies where they say, for tests.
 ///
 /// # Errors
 /// It could not start.
-pub async fn run(config: Config, lanes: Lanes) -> Result<(), StartError> {
+pub async fn run(config: Config, lanes: Lanes, stops: Option<Stops>) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let config = Arc::new(config);
     // The ports first: what is in the way of them is told at once, and clients that come early wait in the queue.
@@ -59,7 +61,14 @@ pub async fn run(config: Config, lanes: Lanes) -> Result<(), StartError> {
         _ = signals.end() => return Ok(()),
     };
     let (health, monitor) = Health::start(Options::from_config(&config), follower.subscribe());
-    let shared = Arc::new(Shared::new(Arc::clone(&config), follower, health, lanes));
+    let stops = stops.map(Arc::new);
+    let shared = Arc::new(Shared::new(
+        Arc::clone(&config),
+        follower,
+        health,
+        lanes,
+        stops,
+    ));
     let mut tasks = background(&shared, http);
     let accepting = tokio::spawn(listener::serve(Arc::clone(&shared), sockets));
     let epoch = shared.follower.snapshot().epoch.number;

@@ -9,6 +9,7 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::pool::Pools;
 use crate::registry::Clients;
+use crate::stops::Stops;
 use crate::verifier::Verifiers;
 use shardgate_catalog::{CatalogError, Follower};
 use shardgate_plan::Call;
@@ -36,13 +37,21 @@ pub struct Shared {
     /// What all sessions have in common.
     pub sessions: Arc<Common>,
     pub started: SystemTime,
+    /// Where this router is to stop or die, if a developer has chosen a place.
+    pub stops: Option<Arc<Stops>>,
     accepting: AtomicBool,
     draining: AtomicBool,
 }
 
 impl Shared {
     /// To be called within the runtime.
-    pub fn new(config: Arc<Config>, follower: Follower, health: Health, lanes: Lanes) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        follower: Follower,
+        health: Health,
+        lanes: Lanes,
+        stops: Option<Arc<Stops>>,
+    ) -> Self {
         let metrics = Arc::new(Metrics::default());
         let context = crate::pool::Context::new(&config, health.clone(), Arc::clone(&metrics));
         let cluster = follower.raw().cluster.clone();
@@ -62,6 +71,7 @@ impl Shared {
             sessions: Arc::new(of_sessions(&config, gid_prefix)),
             pools: Pools::new(context),
             started: SystemTime::now(),
+            stops,
             accepting: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             config,

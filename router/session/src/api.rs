@@ -83,8 +83,73 @@ pub enum Step {
     },
     /// The schema was changed through this session: load a new snapshot and answer with `Event::Refreshed`.
     Refresh,
+    /// A shard was lost while it held, or may have held, a part of this transaction prepared: end it on every shard as the
+    /// decision row says, and write 'aborted' if there is none. Answer with `Event::Resolved`.
+    Resolve { gid: String },
+    /// A statement on several shards has come to this edge. Nothing is to be done: it is where developers make a router
+    /// stop or die. Before an edge that sends something, the slot's buffer already holds it, unwritten.
+    Edge { edge: Edge, slot: Slot },
     /// Write out `output.client`, then close the client's connection. The session is over.
     Close,
+}
+
+/// The edges of a statement on several shards, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// A shard is about to be sent the statement.
+    Run,
+    Ran,
+    /// A shard is about to be sent PREPARE TRANSACTION.
+    Prepare,
+    Prepared,
+    /// Home is about to be sent the decision and COMMIT.
+    Decide,
+    Decided,
+    /// A shard is about to be sent COMMIT PREPARED.
+    Commit,
+    Committed,
+    /// A shard is about to be sent ROLLBACK or ROLLBACK PREPARED.
+    RollBack,
+    RolledBack,
+    /// In force everywhere; the catalog is about to be told.
+    Refresh,
+    /// The client is about to be told that it is done.
+    Answer,
+}
+
+impl Edge {
+    pub const ALL: [Edge; 12] = [
+        Edge::Run,
+        Edge::Ran,
+        Edge::Prepare,
+        Edge::Prepared,
+        Edge::Decide,
+        Edge::Decided,
+        Edge::Commit,
+        Edge::Committed,
+        Edge::RollBack,
+        Edge::RolledBack,
+        Edge::Refresh,
+        Edge::Answer,
+    ];
+
+    /// For people who choose one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Edge::Run => "ddl-run",
+            Edge::Ran => "ddl-ran",
+            Edge::Prepare => "ddl-prepare",
+            Edge::Prepared => "ddl-prepared",
+            Edge::Decide => "ddl-decide",
+            Edge::Decided => "ddl-decided",
+            Edge::Commit => "ddl-commit",
+            Edge::Committed => "ddl-committed",
+            Edge::RollBack => "ddl-roll-back",
+            Edge::RolledBack => "ddl-rolled-back",
+            Edge::Refresh => "ddl-refresh",
+            Edge::Answer => "ddl-answer",
+        }
+    }
 }
 
 /// Something that the server tells the session.
@@ -111,6 +176,8 @@ pub enum Event {
     },
     CallDone(Result<Arc<Snapshot>, PgError>),
     Refreshed(Result<Arc<Snapshot>, PgError>),
+    /// The transaction was ended everywhere: committed (true) or rolled back. An error if that could not be done in time.
+    Resolved(Result<bool, PgError>),
     /// A newer snapshot. Open transactions keep the one that they have.
     Snapshot(Arc<Snapshot>),
     /// The client's input has ended (half close, close or reset). What lies in the input buffer was given to

@@ -29,7 +29,7 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
-pub use api::{Common, Event, Options, Output, SLOTS_MAX, Slot, Step, Wanted};
+pub use api::{Common, Edge, Event, Options, Output, SLOTS_MAX, Slot, Step, Wanted};
 pub use backend::Backend;
 pub use login::{ClientKeys, Credential, LoggedIn, Login, LoginAction, LoginConfig, Method};
 pub use planner::{Planned, Planner};

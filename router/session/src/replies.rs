@@ -403,12 +403,7 @@ impl Session {
                 self.forward(bytes, out);
             }
             Origin::Router(Purpose::Several) => {
-                let error = ErrorFields::parse(bytes.get(5..).unwrap_or_default())
-                    .map(|fields| fields.to_error())
-                    .unwrap_or_else(|_| {
-                        PgError::error("XX000", "the server's error could not be read")
-                    });
-                self.several_error(slot, error);
+                self.several_error(slot, read_error(bytes));
             }
             Origin::Router(
                 Purpose::Finish | Purpose::Poison | Purpose::Parse | Purpose::Verify,
@@ -421,16 +416,19 @@ impl Session {
 
     /// What the router itself sent for the client failed: the backend is in a state that the client does not know of.
     fn prelude_failed(&mut self, slot: Slot, bytes: &[u8], out: &mut Output) {
-        let fields = ErrorFields::parse(bytes.get(5..).unwrap_or_default());
-        let error = fields
-            .map(|fields| fields.to_error())
-            .unwrap_or_else(|_| PgError::error("XX000", "the server's error could not be read"));
+        let error = read_error(bytes);
         self.close_place(slot, out);
         self.fatal(&error, out);
     }
 
     /// FATAL: the server ends the connection, and nothing that it owes will come.
     fn backend_fatal(&mut self, slot: Slot, bytes: &[u8], out: &mut Output) {
+        if self.several.is_some() {
+            let why = read_error(bytes).message;
+            if self.several_lost(slot, &why, out) {
+                return;
+            }
+        }
         let joined = self.joined_slot() == Some(slot);
         let Some(place) = self.place_mut(slot) else {
             return;
@@ -470,4 +468,11 @@ impl Session {
         }
         self.end_if_gone(out);
     }
+}
+
+/// The error in a whole ErrorResponse.
+fn read_error(bytes: &[u8]) -> PgError {
+    ErrorFields::parse(bytes.get(5..).unwrap_or_default())
+        .map(|fields| fields.to_error())
+        .unwrap_or_else(|_| PgError::error("XX000", "the server's error could not be read"))
 }

@@ -262,6 +262,7 @@ impl Session {
             Event::CancelDone { slot, sent: _ } => self.cancel_done(slot, out),
             Event::CallDone(result) => self.call_done(result, out),
             Event::Refreshed(result) => self.refreshed(result, out),
+            Event::Resolved(result) => self.several_resolved(result, out),
             Event::Snapshot(snapshot) => {
                 self.newest = snapshot;
                 self.take_snapshot();

@@ -2,13 +2,16 @@
 //!
 //! Home runs it first, so that its locks make others wait in one order; then the other shards run it, each prepares, home
 //! commits together with the decision row, and the others commit what they prepared. A router that is lost in between
-//! leaves prepared transactions which any router resolves: a decision row means commit. Statements that refuse a
+//! leaves prepared transactions which any router resolves: a decision row means commit. A shard that is lost in between is
+//! asked again by `Step::Resolve`, and the client is told nothing before that is answered. Statements that refuse a
 //! transaction block run shard after shard.
 
-use crate::api::{Output, Slot, Step, Wanted};
+mod answers;
+mod ending;
+
+use crate::api::{Edge, Output, Slot, Step, Wanted};
 use crate::local::{LocalResult, Waiting};
 use crate::owed::Purpose;
-use crate::place::Place;
 use crate::planner::Planned;
 use crate::session::{Session, Wait, cancelled};
 use crate::settings::quote_literal;
@@ -24,6 +27,8 @@ pub(crate) struct Several {
     /// Home first.
     members: Vec<Member>,
     error: Option<PgError>,
+    /// PREPARE was sent: from here on a lost shard may hold a prepared transaction.
+    preparing: bool,
 }
 
 #[derive(Debug)]
@@ -40,6 +45,8 @@ struct Member {
     statement_tag: String,
     status: TxStatus,
     prepared: bool,
+    /// Its connection has ended.
+    lost: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +60,23 @@ enum Stage {
     /// Without a transaction: the member with this index runs it.
     Alone(usize),
     RollingBack,
+    /// The server ends what a lost shard may hold prepared.
+    Resolving,
     Refreshing,
+}
+
+impl Stage {
+    /// The edges before a member is sent what it has to do, and behind its answer.
+    fn edges(self) -> Option<(Edge, Edge)> {
+        match self {
+            Stage::Home | Stage::Others | Stage::Alone(_) => Some((Edge::Run, Edge::Ran)),
+            Stage::Preparing => Some((Edge::Prepare, Edge::Prepared)),
+            Stage::Deciding => Some((Edge::Decide, Edge::Decided)),
+            Stage::Committing => Some((Edge::Commit, Edge::Committed)),
+            Stage::RollingBack => Some((Edge::RollBack, Edge::RolledBack)),
+            Stage::Attaching | Stage::Resolving | Stage::Refreshing => None,
+        }
+    }
 }
 
 impl Session {
@@ -94,6 +117,7 @@ impl Session {
                 statement_tag: String::new(),
                 status: TxStatus::Idle,
                 prepared: false,
+                lost: false,
             });
         }
         self.several = Some(Several {
@@ -103,6 +127,7 @@ impl Session {
             stage: Stage::Attaching,
             members,
             error: None,
+            preparing: false,
         });
         let result = LocalResult {
             column: None,
@@ -118,106 +143,32 @@ impl Session {
         Ok(())
     }
 
-    pub(crate) fn several_attached(&mut self, slot: Slot, out: &mut Output) {
-        self.prepare_place(slot, out);
-        let Some(several) = self.several.as_mut() else {
-            return;
-        };
-        for member in several
-            .members
-            .iter_mut()
-            .filter(|member| member.slot == slot)
-        {
-            member.attached = true;
-        }
-        if several.members.iter().all(|member| member.attached) {
-            self.several_next(out);
-        }
-    }
-
-    /// A shard cannot be reached: nothing has begun anywhere.
-    pub(crate) fn several_failed(&mut self, error: PgError, out: &mut Output) {
-        self.several_end(Err(error), out);
-    }
-
-    pub(crate) fn several_tag(&mut self, slot: Slot, tag: &str) {
-        if let Some(several) = self.several.as_mut() {
-            for member in several
-                .members
-                .iter_mut()
-                .filter(|member| member.slot == slot)
-            {
-                member.tag = tag.to_string();
-            }
-        }
-    }
-
-    pub(crate) fn several_error(&mut self, slot: Slot, error: PgError) {
-        if let Some(several) = self.several.as_mut() {
-            let name = several
-                .members
-                .iter()
-                .find(|member| member.slot == slot)
-                .map(|member| member.name.clone());
-            let detail = format!(
-                "{}On shard \"{}\".",
-                error
-                    .detail
-                    .clone()
-                    .map(|text| text + " ")
-                    .unwrap_or_default(),
-                name.unwrap_or_default()
-            );
-            several.error.get_or_insert(error.detail(detail));
-        }
-    }
-
-    pub(crate) fn several_ready(&mut self, slot: Slot, status: TxStatus, out: &mut Output) {
-        let Some(several) = self.several.as_mut() else {
-            return;
-        };
-        for member in several
-            .members
-            .iter_mut()
-            .filter(|member| member.slot == slot)
-        {
-            member.pending = member.pending.saturating_sub(1);
-            member.status = status;
-        }
-        if several.members.iter().all(|member| member.pending == 0)
-            && several.stage != Stage::Attaching
-        {
-            self.several_next(out);
-        }
-    }
-
     /// All answers of the stage are in: what comes next.
     fn several_next(&mut self, out: &mut Output) {
         let Some(several) = self.several.as_mut() else {
             return;
         };
-        if several.error.is_some()
-            && !matches!(several.stage, Stage::RollingBack | Stage::Committing)
-        {
-            return self.several_roll_back(out);
-        }
         let text = several.text.clone();
-        let gid = quote_literal(&several.gid);
         match several.stage {
+            Stage::Attaching | Stage::Home | Stage::Others | Stage::Preparing | Stage::Alone(_)
+                if several.error.is_some() =>
+            {
+                self.several_roll_back(out);
+            }
             Stage::Attaching if several.atomic => {
                 several.stage = Stage::Home;
-                self.several_send(|_, index| index == 0, &["BEGIN", &text], out);
+                self.several_send(|index| index == 0, &["BEGIN", &text], out);
             }
             Stage::Attaching => {
                 several.stage = Stage::Alone(0);
-                self.several_send(|_, index| index == 0, &[&text], out);
+                self.several_send(|index| index == 0, &[&text], out);
             }
             Stage::Alone(index) => {
                 several.keep_tags(|at| at == index);
                 let next = index + 1;
                 if next < several.members.len() {
                     several.stage = Stage::Alone(next);
-                    self.several_send(|_, at| at == next, &[&text], out);
+                    self.several_send(|at| at == next, &[&text], out);
                 } else {
                     self.several_refresh(out);
                 }
@@ -225,7 +176,7 @@ impl Session {
             Stage::Home => {
                 several.keep_tags(|index| index == 0);
                 several.stage = Stage::Others;
-                self.several_send(|_, index| index > 0, &["BEGIN", &text], out);
+                self.several_send(|index| index > 0, &["BEGIN", &text], out);
             }
             Stage::Others => {
                 several.keep_tags(|index| index > 0);
@@ -234,203 +185,152 @@ impl Session {
                     return self.several_roll_back(out);
                 }
                 several.stage = Stage::Preparing;
+                several.preparing = true;
                 self.several_two_phase("PREPARE TRANSACTION", out);
             }
-            Stage::Preparing => {
-                for member in several.members.iter_mut().skip(1) {
-                    // The tag decides: in a transaction that had failed the command rolls back without an error.
-                    member.prepared = member.tag == "PREPARE TRANSACTION";
-                    if !member.prepared {
-                        several.error.get_or_insert(PgError::error(
-                            "40000",
-                            "the transaction could not be prepared on every shard",
-                        ));
-                    }
-                }
-                if several.error.is_some() {
-                    return self.several_roll_back(out);
-                }
-                several.stage = Stage::Deciding;
-                let decide = format!("SELECT shardgate.decide({gid})");
-                self.several_send(
-                    |_, index| index == 0,
-                    &["SET LOCAL synchronous_commit = on", &decide, "COMMIT"],
-                    out,
-                );
-            }
-            Stage::Deciding => {
-                if several
-                    .members
-                    .first()
-                    .is_none_or(|home| home.tag != "COMMIT")
-                {
-                    several
-                        .error
-                        .get_or_insert(PgError::error("40000", "the home shard did not commit"));
-                    return self.several_roll_back(out);
-                }
-                several.stage = Stage::Committing;
-                self.several_two_phase("COMMIT PREPARED", out);
-            }
-            // What could not be committed here is committed by recovery: the decision stands.
+            Stage::Preparing => self.several_decide(out),
+            Stage::Deciding => self.several_decided(out),
             Stage::Committing => {
-                several.error = None;
-                self.several_refresh(out);
+                // Not everywhere yet: the decision stands, and the client is told when it is in force.
+                if several.members.iter().skip(1).all(Member::has_committed) {
+                    self.several_refresh(out);
+                } else {
+                    self.several_resolve(out);
+                }
             }
             Stage::RollingBack => {
+                let unsure = several.preparing
+                    && several.members.iter().skip(1).any(Member::may_be_prepared);
+                if unsure {
+                    return self.several_resolve(out);
+                }
                 let error = several.error.take().unwrap_or_else(cancelled);
                 self.several_end(Err(error), out);
             }
-            Stage::Refreshing => {}
+            Stage::Resolving | Stage::Refreshing => {}
         }
     }
 
-    /// Sends the texts to the chosen members; with none of them the next stage follows at once.
-    fn several_send(
-        &mut self,
-        choose: impl Fn(&TxStatus, usize) -> bool,
-        texts: &[&str],
-        out: &mut Output,
-    ) {
-        let mut chosen = Vec::new();
-        if let Some(several) = self.several.as_mut() {
-            for (index, member) in several.members.iter_mut().enumerate() {
-                if choose(&member.status, index) {
-                    member.pending = texts.len();
-                    chosen.push(member.slot);
+    /// Every shard has answered PREPARE TRANSACTION without an error.
+    fn several_decide(&mut self, out: &mut Output) {
+        let Some(several) = self.several.as_mut() else {
+            return;
+        };
+        // The tag decides: in a transaction that had failed the command rolls back without an error.
+        if several
+            .members
+            .iter()
+            .skip(1)
+            .any(|member| !member.prepared)
+        {
+            several.error = Some(PgError::error(
+                "40000",
+                "the transaction could not be prepared on every shard",
+            ));
+            return self.several_roll_back(out);
+        }
+        several.stage = Stage::Deciding;
+        let decide = format!("SELECT shardgate.decide({})", quote_literal(&several.gid));
+        self.several_send(
+            |index| index == 0,
+            &["SET LOCAL synchronous_commit = on", &decide, "COMMIT"],
+            out,
+        );
+    }
+
+    /// The tag of home's COMMIT says which way it went; without an answer nobody knows but the decision row.
+    fn several_decided(&mut self, out: &mut Output) {
+        let Some(several) = self.several.as_mut() else {
+            return;
+        };
+        let Some(home) = several.members.first() else {
+            return;
+        };
+        if home.tag == "COMMIT" {
+            several.error = None;
+            several.stage = Stage::Committing;
+            self.several_two_phase("COMMIT PREPARED", out);
+        } else if home.lost {
+            self.several_resolve(out);
+        } else {
+            several
+                .error
+                .get_or_insert(PgError::error("40000", "the home shard did not commit"));
+            self.several_roll_back(out);
+        }
+    }
+
+    /// Sends the texts to the chosen members.
+    fn several_send(&mut self, choose: impl Fn(usize) -> bool, texts: &[&str], out: &mut Output) {
+        let mut list = Vec::new();
+        if let Some(several) = self.several.as_ref() {
+            for (index, member) in several.members.iter().enumerate() {
+                if choose(index) {
+                    list.push((
+                        member.slot,
+                        texts.iter().map(|text| text.to_string()).collect(),
+                    ));
                 }
             }
         }
-        for slot in &chosen {
-            for text in texts {
-                if let Some((place, buffer)) = self.reach(*slot, out) {
-                    place.query(text, Purpose::Several, buffer);
-                }
-            }
-        }
-        if chosen.is_empty() {
-            self.several_next(out);
-        }
+        self.several_say(list, out);
     }
 
     /// PREPARE TRANSACTION or COMMIT PREPARED on all but home.
     fn several_two_phase(&mut self, verb: &str, out: &mut Output) {
-        let mut texts = Vec::new();
-        if let Some(several) = self.several.as_mut() {
-            for member in several.members.iter_mut().skip(1) {
-                member.pending = 1;
-                texts.push((member.slot, format!("{verb} {}", member.gid)));
+        let mut list = Vec::new();
+        if let Some(several) = self.several.as_ref() {
+            for member in several.members.iter().skip(1) {
+                list.push((member.slot, vec![format!("{verb} {}", member.gid)]));
             }
         }
-        self.several_say(&texts, out);
+        self.several_say(list, out);
     }
 
-    /// Sends each slot its text; with none the next stage follows at once.
-    fn several_say(&mut self, texts: &[(Slot, String)], out: &mut Output) {
-        for (slot, text) in texts {
-            if let Some((place, buffer)) = self.reach(*slot, out) {
-                place.query(text, Purpose::Several, buffer);
+    /// Sends each slot its texts, if its connection lives; with none to send to the next stage follows at once.
+    fn several_say(&mut self, list: Vec<(Slot, Vec<String>)>, out: &mut Output) {
+        let mut waits = false;
+        for (slot, texts) in list {
+            let Some(several) = self.several.as_mut() else {
+                return;
+            };
+            let edges = several.stage.edges();
+            let member = several.member(slot).filter(|member| !member.lost);
+            let Some(member) = member else { continue };
+            member.pending = texts.len();
+            member.tag.clear();
+            waits = true;
+            if let Some((before, _)) = edges {
+                out.steps.push(Step::Edge { edge: before, slot });
+            }
+            for text in &texts {
+                if let Some((place, buffer)) = self.reach(slot, out) {
+                    place.query(text, Purpose::Several, buffer);
+                }
             }
         }
-        if texts.is_empty() {
+        if !waits {
             self.several_next(out);
         }
     }
+}
 
-    fn several_roll_back(&mut self, out: &mut Output) {
-        let Some(several) = self.several.as_mut() else {
-            return;
-        };
-        if let Stage::Alone(index) = several.stage {
-            let done: Vec<&str> = several
-                .members
-                .iter()
-                .take(index)
-                .map(|member| member.name.as_str())
-                .collect();
-            let detail = format!(
-                "It was carried out on: {}.",
-                if done.is_empty() {
-                    "no shard".to_string()
-                } else {
-                    done.join(", ")
-                }
-            );
-            several.error = several.error.take().map(|error| {
-                let old = error
-                    .detail
-                    .clone()
-                    .map(|text| text + " ")
-                    .unwrap_or_default();
-                error.detail(old + &detail)
-            });
-        }
-        several.stage = Stage::RollingBack;
-        let prepared: Vec<bool> = several
-            .members
-            .iter()
-            .map(|member| member.prepared)
-            .collect();
-        let open: Vec<bool> = several
-            .members
-            .iter()
-            .map(|member| member.status != TxStatus::Idle)
-            .collect();
-        let mut slots = Vec::new();
-        for (index, member) in several.members.iter_mut().enumerate() {
-            let is = |list: &[bool]| list.get(index).copied().unwrap_or(false);
-            let text = if is(&prepared) {
-                format!("ROLLBACK PREPARED {}", member.gid)
-            } else if is(&open) {
-                "ROLLBACK".to_string()
-            } else {
-                continue;
-            };
-            member.pending = 1;
-            slots.push((member.slot, text));
-        }
-        self.several_say(&slots, out);
+impl Member {
+    fn has_committed(&self) -> bool {
+        self.tag == "COMMIT PREPARED"
     }
 
-    fn several_refresh(&mut self, out: &mut Output) {
-        if let Some(several) = self.several.as_mut() {
-            several.stage = Stage::Refreshing;
-        }
-        out.steps.push(Step::Refresh);
-    }
-
-    pub(crate) fn several_refreshed(&mut self, out: &mut Output) {
-        self.several_end(Ok(()), out);
-    }
-
-    fn several_end(&mut self, outcome: Result<(), PgError>, out: &mut Output) {
-        let Some(several) = self.several.take() else {
-            return;
-        };
-        for member in &several.members {
-            if outcome.is_ok() {
-                out.steps.push(Step::Settled {
-                    slot: member.slot,
-                    wrote: true,
-                });
-            }
-            if self.place(member.slot).is_some_and(Place::is_clean) {
-                self.release(member.slot, out);
-            } else {
-                self.close_place(member.slot, out);
-            }
-        }
-        if let Some(work) = self.working.as_mut() {
-            // A difference was found before anything was prepared; what ran alone on each shard is done anyway.
-            work.result.tag = several.tag().unwrap_or_else(|_| "OK".to_string());
-        }
-        self.wait = Wait::Nothing;
-        self.take_snapshot();
-        self.finish_work(outcome, out);
+    /// After an attempt to roll back: nobody has said that nothing is prepared there.
+    fn may_be_prepared(&self) -> bool {
+        self.lost || (self.prepared && self.tag != "ROLLBACK PREPARED")
     }
 }
 
 impl Several {
+    fn member(&mut self, slot: Slot) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.slot == slot)
+    }
+
     /// Keeps the tags of the statement before those of the transaction's end come.
     fn keep_tags(&mut self, chosen: impl Fn(usize) -> bool) {
         for (index, member) in self.members.iter_mut().enumerate() {

@@ -545,6 +545,32 @@ pub struct Utility {
     pub query: Option<Box<Query>>,
     /// ALTER TABLE .. RENAME COLUMN a, DROP COLUMN a, ALTER COLUMN a TYPE: columns that change their meaning.
     pub changed_columns: Vec<String>,
+    /// ALTER TABLE, CREATE DOMAIN, ALTER DOMAIN: the values that it stores, or has stored later.
+    pub stored: Vec<Stored>,
+}
+
+/// A value that DDL computes for rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Empty for a domain.
+    pub column: String,
+    /// The type that stands there, if it was understood.
+    pub ty: Option<TypeName>,
+    pub value: StoredValue,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum StoredValue {
+    /// ADD COLUMN .. DEFAULT: computed now, for every row that is there.
+    Added(Box<Expr>),
+    /// SET DEFAULT: computed for rows to come.
+    Default(Box<Expr>),
+    /// ALTER COLUMN .. TYPE, and its USING: computed now, from the row.
+    Retyped(Option<Box<Expr>>),
+    /// Numbers of a sequence: serial, identity.
+    Drawn,
+    /// There is an expression, and it is not understood.
+    Unread,
 }
 
 /// Where a utility statement belongs.

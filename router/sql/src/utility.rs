@@ -10,6 +10,7 @@ mod mentioned;
 mod object;
 mod on_objects;
 mod relations;
+mod stored;
 mod upkeep;
 
 use crate::cursor::Cursor;
@@ -75,6 +76,7 @@ fn plain(tag: &'static str, scope: Scope) -> Utility {
         no_transaction: false,
         query: None,
         changed_columns: Vec::new(),
+        stored: Vec::new(),
     }
 }
 

@@ -3,15 +3,21 @@
 
 mod behind;
 mod distribute;
+mod edges;
 mod everywhere;
+mod kills;
+mod losses;
 mod nowhere;
 mod reasons;
+mod values;
 
 use anyhow::{Context, Result, ensure};
 use shardgate_tests::{Running, Session};
 use std::time::Duration;
 
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(240);
+/// Of tests in which dozens of processes die, one after another.
+const LONG_DEADLINE: Duration = Duration::from_secs(290);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_are_distributed_by_functions() -> Result<()> {
@@ -38,9 +44,71 @@ async fn changes_reach_every_shard_or_none() -> Result<()> {
         everywhere::home_alone(&running).await?;
         nowhere::failures(&running).await?;
         nowhere::in_blocks(&running).await?;
+        values::refused(&running).await?;
         behind::behind_the_back(&running).await
     };
     tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_that_ddl_stores_are_alike_on_shards_that_differ() -> Result<()> {
+    let work = async {
+        let running = Running::start(2, 0);
+        values::alike(&running).await
+    };
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_router_that_dies_leaves_no_half_of_a_change_on_two_shards() -> Result<()> {
+    let work = async {
+        let running = Running::start(2, 0);
+        let keys = edges::prepare(&running).await?;
+        kills::at_every_edge(&running, &keys).await?;
+        kills::at_every_edge_of_a_roll_back(&running, &keys).await?;
+        kills::another_router_cleans_up(&running, &keys).await
+    };
+    tokio::time::timeout(LONG_DEADLINE, work)
+        .await
+        .context("in time")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_router_that_dies_leaves_no_half_of_a_change_on_three_shards() -> Result<()> {
+    let work = async {
+        let running = Running::start(3, 0);
+        let keys = edges::prepare(&running).await?;
+        kills::at_every_edge(&running, &keys).await?;
+        kills::at_every_edge_of_a_roll_back(&running, &keys).await
+    };
+    tokio::time::timeout(LONG_DEADLINE, work)
+        .await
+        .context("in time")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_router_that_dies_leaves_no_half_of_a_distributed_table() -> Result<()> {
+    let work = async {
+        let running = Running::start(3, 0);
+        kills::of_the_functions(&running).await
+    };
+    tokio::time::timeout(LONG_DEADLINE, work)
+        .await
+        .context("in time")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_shard_that_is_lost_leaves_no_half_of_a_change() -> Result<()> {
+    let work = async {
+        let running = Running::start(3, 0);
+        let keys = edges::prepare(&running).await?;
+        losses::of_a_shard(&running, &keys).await
+    };
+    tokio::time::timeout(LONG_DEADLINE, work)
         .await
         .context("in time")?
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 
 const SESSIONS: i64 = 8;
+/// Rounds of each session, if the environment names no other number.
 const ROUNDS: i64 = 1000;
 /// Each session writes keys of its own.
 const KEYS: i64 = 40;
@@ -58,10 +59,19 @@ fn seed() -> Result<u64> {
     Ok(u64::from(now.subsec_nanos()))
 }
 
+/// Rounds of each session: the variable `ROUNDS`, or the usual number.
+pub fn rounds() -> Result<i64> {
+    match std::env::var("ROUNDS") {
+        Ok(text) => text.parse().context("ROUNDS"),
+        Err(_) => Ok(ROUNDS),
+    }
+}
+
 /// 0 stale reads, and no session goes back in time.
 pub async fn under_pauses(running: &Running) -> Result<()> {
     let seed = seed()?;
-    println!("SEED={seed}");
+    let rounds = rounds()?;
+    println!("SEED={seed}, {rounds} rounds of {SESSIONS} sessions");
     let seen = Arc::new(Seen::default());
     let done = Arc::new(AtomicBool::new(false));
     let mut pausers = Vec::new();
@@ -86,7 +96,7 @@ pub async fn under_pauses(running: &Running) -> Result<()> {
         .map(|number| {
             tokio::spawn(write_and_read(
                 running.url(),
-                number,
+                (number, rounds),
                 Random(seed ^ (77 + number as u64)),
                 Arc::clone(&seen),
             ))
@@ -138,7 +148,7 @@ async fn pause(replica: Session, mut random: Random, done: Arc<AtomicBool>) -> R
 /// One of the sessions: in each round it raises a value in one of several ways, and reads it.
 async fn write_and_read(
     url: String,
-    number: i64,
+    (number, rounds): (i64, i64),
     mut random: Random,
     seen: Arc<Seen>,
 ) -> Result<()> {
@@ -151,7 +161,7 @@ async fn write_and_read(
         .prepare("SELECT v, pg_is_in_recovery() FROM f WHERE k = $1")
         .await?;
     let mut newest: HashMap<i64, i64> = HashMap::new();
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds {
         let k = number * KEYS + i64::try_from(random.below(KEYS as u64))?;
         match random.below(6) {
             0 => {

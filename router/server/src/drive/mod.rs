@@ -5,6 +5,7 @@
 //! from the other (64 KiB to the client, 256 KiB to a backend, unless configured); a connection that the session has not
 //! handed back as clean is closed; and when the loop ends, nothing of the client is left anywhere.
 
+mod edges;
 mod flow;
 mod inbox;
 mod slots;
@@ -219,6 +220,7 @@ impl Drive {
             Letter::CancelDone { ticket, closed } => self.cancel_done(ticket, closed),
             Letter::Call(result) => self.tell(Event::CallDone(result)),
             Letter::Refreshed(result) => self.tell(Event::Refreshed(result)),
+            Letter::Resolved(result) => self.tell(Event::Resolved(result)),
         }
         self.deliver();
     }

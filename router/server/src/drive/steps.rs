@@ -7,6 +7,7 @@ use crate::cancel;
 use crate::health::Health;
 use crate::mailbox::Letter;
 use crate::marks::{Deed, Marks};
+use crate::recovery;
 use bytes::BytesMut;
 use shardgate_session::{Backend, Counts, Event, Slot, Step, Wanted};
 use shardgate_shard_map::ShardId;
@@ -25,6 +26,9 @@ impl Drive {
         self.count();
         while !self.out.steps.is_empty() {
             let mut steps = std::mem::take(&mut self.out.steps);
+            if let Some(stops) = &self.shared.stops {
+                stops.look(&steps, &mut self.out.backends, &self.places);
+            }
             for step in steps.drain(..) {
                 self.step(step);
             }
@@ -121,6 +125,17 @@ impl Drive {
                     let _ = client.mailbox.send(Letter::Refreshed(result));
                 });
             }
+            Step::Resolve { gid } => {
+                let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
+                tokio::spawn(async move {
+                    recovery::resolve(&shared, &gid, |result| {
+                        let _ = client.mailbox.send(Letter::Resolved(result));
+                    })
+                    .await;
+                });
+            }
+            // Where a router that is to stop at an edge has stopped already.
+            Step::Edge { .. } => {}
             Step::Close => self.state.closing = true,
         }
     }

@@ -126,6 +126,8 @@ impl Drive {
             self.tell(Event::CancelRequested);
         }
         if lasted > GONE_TIMEOUT + self.shared.config.limits.cancel_wait_timeout {
+            // The session may have something to give up, for example what it has prepared.
+            self.tell(Event::Terminate(terminated()));
             self.state.abandoned = true;
         }
     }

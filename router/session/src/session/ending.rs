@@ -23,6 +23,7 @@ impl Session {
             return;
         }
         self.phase = Phase::Over;
+        self.several_abandon(out);
         for index in 0..self.places.len() {
             let Ok(number) = u8::try_from(index) else {
                 continue;

@@ -11,6 +11,8 @@ use shardgate_shard_map::ShardId;
 use shardgate_wire::PgError;
 use shardgate_wire::backend::TxStatus;
 
+const LOST: &str = "the server closed the connection unexpectedly";
+
 impl Session {
     pub(crate) fn place(&self, slot: Slot) -> Option<&Place> {
         self.places.get(usize::from(slot.0))?.as_ref()
@@ -196,8 +198,10 @@ impl Session {
         let needed = !place.owed_is_empty()
             || place.pinned.is_some()
             || place.unsynced
-            || place.status != TxStatus::Idle
-            || self.several.is_some();
+            || place.status != TxStatus::Idle;
+        if self.several_lost(slot, LOST, out) {
+            return;
+        }
         self.close_place(slot, out);
         if !needed && !told_fatal {
             return;
@@ -205,9 +209,7 @@ impl Session {
         if half_frame || told_fatal {
             self.end(out);
         } else {
-            let error =
-                PgError::error("08006", "the server closed the connection unexpectedly").fatal();
-            self.fatal(&error, out);
+            self.fatal(&PgError::error("08006", LOST).fatal(), out);
         }
     }
 }

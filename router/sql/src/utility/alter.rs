@@ -1,7 +1,7 @@
 //! ALTER.
 
 use super::object::{self, Class};
-use super::{create, mentioned, on_relations, plain};
+use super::{create, mentioned, on_relations, plain, stored};
 use crate::cursor::Cursor;
 use crate::facts::{Scope, Utility};
 
@@ -25,11 +25,16 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Option<Utility> {
                 create::owners(mentioned::references(cursor.text(), cursor.rest()), object);
             let alone = cursor.clone().seek(|c| c.is(&["concurrently"]));
             let changed_columns = changed_columns(cursor);
+            let stored = match object.alter {
+                "ALTER TABLE" => stored::of_table(cursor),
+                _ => Vec::new(),
+            };
             let base = on_relations(object.alter, vec![target]);
             Some(Utility {
                 others,
                 no_transaction: alone,
                 changed_columns,
+                stored,
                 ..base
             })
         }
@@ -47,7 +52,13 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Option<Utility> {
                 ..on_relations(object.alter, vec![target])
             })
         }
-        Class::Everywhere => Some(plain(object.alter, Scope::AllShards)),
+        Class::Everywhere => Some(Utility {
+            stored: match object.alter {
+                "ALTER DOMAIN" => stored::of_domain(cursor).into_iter().collect(),
+                _ => Vec::new(),
+            },
+            ..plain(object.alter, Scope::AllShards)
+        }),
         Class::Home => Some(at_home(cursor, object)),
     }
 }

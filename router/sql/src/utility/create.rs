@@ -1,7 +1,7 @@
 //! CREATE.
 
 use super::object::{self, Class, Object};
-use super::{is_temporary, mentioned, on_relations, plain, relations};
+use super::{is_temporary, mentioned, on_relations, plain, relations, stored};
 use crate::cursor::Cursor;
 use crate::facts::{Name, Query, Scope, Utility};
 use crate::lexer::{Kind, Token};
@@ -70,8 +70,13 @@ fn other(cursor: &mut Cursor<'_>, object: Object) -> Option<Utility> {
         Class::Everywhere => {
             cursor.accept(&["if", "not", "exists"]);
             let temporary = cursor.name().is_some_and(|name| is_temporary(&name));
+            let stored = match object.create {
+                "CREATE DOMAIN" => stored::of_domain(cursor).into_iter().collect(),
+                _ => Vec::new(),
+            };
             Some(Utility {
                 temporary,
+                stored,
                 ..plain(object.create, Scope::AllShards)
             })
         }

@@ -138,6 +138,22 @@ fn utility(u: &Utility) -> String {
     if !u.changed_columns.is_empty() {
         out += &format!(" columns[{}]", u.changed_columns.join(","));
     }
+    for stored in &u.stored {
+        let ty = stored.ty.as_ref().map(|ty| format!(" {}", type_name(ty)));
+        let value = match &stored.value {
+            StoredValue::Added(e) => format!("added {}", expr(e)),
+            StoredValue::Default(e) => format!("default {}", expr(e)),
+            StoredValue::Retyped(Some(e)) => format!("retyped {}", expr(e)),
+            StoredValue::Retyped(None) => "retyped".to_owned(),
+            StoredValue::Drawn => "drawn".to_owned(),
+            StoredValue::Unread => "unread".to_owned(),
+        };
+        out += &format!(
+            " stored[{}{}: {value}]",
+            stored.column,
+            ty.unwrap_or_default()
+        );
+    }
     if let Some(q) = &u.query {
         out += &format!(" as {}", query(q));
     }
