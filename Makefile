@@ -10,12 +10,13 @@ TESTS ?= --workspace
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help demo test bench
+.PHONY: help demo test bench instructions
 
 help:
 	@echo 'make demo   start a throw-away cluster: shards with replicas, a router, a sample'
 	@echo 'make test   run all tests'
 	@echo 'make bench  compare the router with the direct line, PgBouncer and HAProxy (docs/performance.md)'
+	@echo 'make instructions  record how many instructions each statement costs; "make test" compares with it'
 
 demo:
 	bash tests/setup.sh postgres
@@ -31,3 +32,7 @@ bench:
 	bash tests/setup.sh bench
 	$(CARGO) build --release --bin shardgate --bin shardgate-bench
 	$(BIN)/shardgate-bench $(BENCH)
+
+instructions:
+	bash tests/setup.sh all
+	INSTRUCTIONS_RECORD=1 $(CARGO) test -p shardgate-instructions --test baseline -- --nocapture
