@@ -26,6 +26,7 @@ demo:
 test:
 	bash tests/setup.sh all
 	$(CARGO) build --workspace --bins
+	$(CARGO) build --release -p shardgate-instructions
 	bash tests/run.sh $(TESTS)
 
 bench:

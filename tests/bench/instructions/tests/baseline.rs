@@ -55,11 +55,12 @@ fn no_statement_costs_more_instructions_than_recorded() {
     );
 }
 
-/// The program as the router is built: without optimisation the counts would say nothing.
+/// The program as the router is built: without optimisation the counts would say nothing. "make test" has built it
+/// before, so that this is quick.
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--release", "--bin", "shardgate-instructions"])
+        .args(["build", "--release", "-p", "shardgate-instructions"])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
