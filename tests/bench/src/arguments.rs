@@ -102,10 +102,26 @@ impl Arguments {
         !self.without.iter().any(|without| without == name)
     }
 
-    /// How it can be run again.
+    /// How it can be run again; of paths only the last part, for they belong to one machine. What it wrote where is left
+    /// out.
     pub fn command_line() -> String {
-        let all: Vec<String> = std::env::args().skip(1).collect();
+        let mut all = Vec::new();
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--dir" | "--fill" => drop(arguments.next()),
+                _ => all.push(short(&argument).to_owned()),
+            }
+        }
         all.join(" ")
+    }
+}
+
+/// An argument that is a path, without its folders.
+fn short(argument: &str) -> &str {
+    match argument.starts_with('/') {
+        true => argument.rsplit('/').next().unwrap_or(argument),
+        false => argument,
     }
 }
 

@@ -27,6 +27,9 @@ const LOGGED_MAX: f64 = 200_000.0;
 /// More transactions per second than this machine can do, to choose the part that is logged before the run.
 const PER_SECOND_MAX: f64 = 100_000.0;
 
+/// Clients that connect within a second, whatever they connect to; pgbench's time runs meanwhile.
+const CONNECTS_PER_SECOND: u32 = 150;
+
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a> {
     pub case: Case,
@@ -37,6 +40,21 @@ pub struct Load<'a> {
     pub script: &'a Path,
     /// An empty folder for pgbench's logs, which are removed after the run.
     pub logs: &'a Path,
+}
+
+impl Load<'_> {
+    /// What pgbench is told: a second to warm up, and time to connect.
+    fn seconds_with_connecting(&self) -> u32 {
+        self.seconds + 1 + self.clients / CONNECTS_PER_SECOND
+    }
+
+    /// Reports at the beginning that do not count: while a crowd connects, the first ones have a head start.
+    fn reports_of_a_crowd(&self) -> usize {
+        match self.clients < CONNECTS_PER_SECOND {
+            true => 0,
+            false => 2,
+        }
+    }
 }
 
 /// A report of pgbench with what the proxy had used when it came.
@@ -52,7 +70,8 @@ pub fn run(load: &Load<'_>, target: &Target, end: &End) -> Result<Figures> {
     usage::reset_peak(&processes);
     let mut child = command(load, target)?.spawn().context("start pgbench")?;
     let lines = lines_of(child.stderr.take().context("no stderr")?);
-    let deadline = Instant::now() + Duration::from_secs(u64::from(load.seconds) + 1) + GRACE;
+    let deadline =
+        Instant::now() + Duration::from_secs(load.seconds_with_connecting().into()) + GRACE;
     let watched = watch(&lines, deadline, end, || Cpu::of(&target.processes()));
     if watched.is_err() {
         // The run is given up; pgbench's own words would only say that it was killed.
@@ -85,7 +104,7 @@ pub fn run(load: &Load<'_>, target: &Target, end: &End) -> Result<Figures> {
 
 fn command(load: &Load<'_>, target: &Target) -> Result<Command> {
     let binaries = PgBinaries::find().map_err(crate::servers::full)?;
-    let expected = PER_SECOND_MAX * f64::from(load.seconds + 1);
+    let expected = PER_SECOND_MAX * f64::from(load.seconds_with_connecting());
     let rate = match load.case {
         Case::Connect | Case::Pipeline => 1.0,
         _ => (LOGGED_MAX / expected).min(1.0),
@@ -97,7 +116,7 @@ fn command(load: &Load<'_>, target: &Target) -> Result<Command> {
         .args(["-p", &target.port.to_string()])
         .args(["-c", &load.clients.to_string()])
         .args(["-j", &load.clients.min(THREADS_MAX).to_string()])
-        .args(["-T", &(load.seconds + 1).to_string()])
+        .args(["-T", &load.seconds_with_connecting().to_string()])
         .args(["-M", load.mode.word()])
         .arg("-f")
         .arg(load.script)
@@ -187,6 +206,7 @@ fn progress(line: &str) -> Option<(f64, f64)> {
 }
 
 fn figures(load: &Load<'_>, marks: &[Mark], has_process: bool) -> Result<Figures> {
+    let marks = marks.get(load.reports_of_a_crowd()..).unwrap_or_default();
     let (Some(first), Some(last)) = (marks.first(), marks.last()) else {
         bail!("pgbench has reported no progress");
     };
