@@ -2,7 +2,8 @@
 # Installs what is missing, and says so. Quick when nothing is.
 #
 #   tests/setup.sh postgres   what "make demo" needs: the PostgreSQL server
-#   tests/setup.sh all        what "make test" needs: psql, pgbench, and drivers for Python and Node too
+#   tests/setup.sh all        what "make test" needs: psql, pgbench, valgrind, and drivers for Python and Node too
+#   tests/setup.sh bench      what "make bench" needs: pgbench, and the proxies that the router is compared with
 #
 # The drivers go to target/test-drivers; nothing is installed outside of it but Debian packages.
 set -euo pipefail
@@ -97,6 +98,26 @@ setup_node() {
     NODE_PATH=$DRIVERS/node/node_modules node -e 'require("pg")' || die "the pg package does not work."
 }
 
+# For the instruction counts.
+setup_valgrind() {
+    have valgrind || install valgrind
+}
+
+# Debian keeps servers in sbin, which is not on everybody's PATH.
+have_proxy() { have "$1" || [ -x "/usr/sbin/$1" ]; }
+
+# Both packages start a server of their own, which is not needed and would disturb the figures.
+setup_proxies() {
+    local missing=()
+    have_proxy pgbouncer || missing+=(pgbouncer)
+    have_proxy haproxy || missing+=(haproxy)
+    [ ${#missing[@]} -eq 0 ] && return
+    install "${missing[@]}"
+    if have systemctl && systemctl is-system-running >/dev/null 2>&1; then
+        [ "$(id -u)" = 0 ] && systemctl disable --now --quiet "${missing[@]}"
+    fi
+}
+
 case "${1:-all}" in
 postgres)
     setup_postgres
@@ -104,10 +125,16 @@ postgres)
 all)
     setup_postgres
     setup_clients
+    setup_valgrind
     setup_python
     setup_node
     ;;
+bench)
+    setup_postgres
+    setup_clients
+    setup_proxies
+    ;;
 *)
-    die "usage: tests/setup.sh postgres|all"
+    die "usage: tests/setup.sh postgres|all|bench"
     ;;
 esac
