@@ -100,6 +100,8 @@ async fn read(
         functions,
         operators,
         types,
+        casts: load_code::casts(tx).await?,
+        event_triggers: load_code::event_triggers(tx).await?,
         schemas: load_code::schemas(tx).await?,
         path_settings,
         server_path,

@@ -12,6 +12,7 @@ mod change;
 mod command;
 mod constant;
 mod cte;
+mod ddl_code;
 pub mod decision;
 mod env;
 mod explain;
@@ -79,6 +80,20 @@ pub fn compile_text(
 }
 
 fn compile_with(
+    facts: &Facts,
+    text: Option<&str>,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+) -> Compiled {
+    let compiled = route(facts, text, snapshot, context);
+    if compiled.traits.ddl || matches!(facts.statement, Statement::Utility(_)) {
+        ddl_code::see_to(compiled, facts, snapshot, context)
+    } else {
+        compiled
+    }
+}
+
+fn route(
     facts: &Facts,
     text: Option<&str>,
     snapshot: &Snapshot,
