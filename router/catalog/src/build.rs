@@ -87,6 +87,8 @@ impl RawSnapshot {
                 .find(|event| classes.is_opaque(event.function))
                 .map(|event| format!("event trigger {}", event.name)),
             search_paths: search_path::defaults(&self.path_settings, &self.server_path),
+            serializable: self.serializable.iter().cloned().collect(),
+            logins: self.logins.iter().cloned().collect(),
             schemas: self.schemas.iter().cloned().collect(),
             blind_functions: blind.by_name,
             blind_of_row: blind.of_row,

@@ -104,6 +104,8 @@ async fn read(
         event_triggers: load_code::event_triggers(tx).await?,
         schemas: load_code::schemas(tx).await?,
         path_settings,
+        logins: load_code::logins(tx).await?,
+        serializable: load_code::serializable(tx).await?,
         server_path,
     }))
 }

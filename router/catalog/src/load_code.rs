@@ -257,3 +257,29 @@ pub(crate) async fn path_settings(tx: &Transaction<'_>) -> PgResult<(Vec<RawPath
         .collect();
     Ok((settings, server.get(0)))
 }
+
+/// Roles in whose sessions transactions are serializable by default: see `Snapshot::serializable`.
+pub(crate) async fn serializable(tx: &Transaction<'_>) -> PgResult<Vec<Option<String>>> {
+    let rows = tx
+        .query(
+            "WITH by_setting AS (SELECT DISTINCT s.setrole FROM pg_catalog.pg_db_role_setting s \
+                 CROSS JOIN LATERAL unnest(s.setconfig) AS c (item) \
+                 WHERE lower(c.item) = 'default_transaction_isolation=serializable' AND (s.setdatabase = 0 OR s.setdatabase \
+                 = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))) \
+             SELECT NULL::text FROM by_setting WHERE setrole = 0 \
+             UNION SELECT NULL FROM pg_catalog.pg_settings \
+             WHERE name = 'default_transaction_isolation' AND reset_val = 'serializable' \
+             UNION SELECT r.rolname::text FROM by_setting b JOIN pg_catalog.pg_roles l ON l.oid = b.setrole \
+             JOIN pg_catalog.pg_roles r ON pg_catalog.pg_has_role(l.oid, r.oid, 'MEMBER') ORDER BY 1",
+            &[],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// All roles, and whether they may log in.
+pub(crate) async fn logins(tx: &Transaction<'_>) -> PgResult<Vec<(String, bool)>> {
+    let sql = "SELECT rolname::text, rolcanlogin FROM pg_catalog.pg_roles ORDER BY 1";
+    let rows = tx.query(sql, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}

@@ -34,6 +34,10 @@ pub struct RawSnapshot {
     pub event_triggers: Vec<RawEventTrigger>,
     pub schemas: Vec<String>,
     pub path_settings: Vec<RawPathSetting>,
+    /// Roles, and whether they may log in.
+    pub logins: Vec<(String, bool)>,
+    /// See `Snapshot::serializable`.
+    pub serializable: Vec<Option<String>>,
     /// search_path as the server gives it to a role and database without a setting of their own.
     pub server_path: String,
 }

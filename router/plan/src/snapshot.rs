@@ -40,6 +40,11 @@ pub struct Snapshot {
     /// The default of search_path for each role as a login would have it: role in database, role, database, server.
     /// The key `None` is for every other role. Items are unquoted; `$user` is kept as it is.
     pub search_paths: HashMap<Option<String>, Vec<String>>,
+    /// Roles in whose sessions transactions may be serializable without being asked, by a setting of the role, or of one
+    /// that may take its place with SET ROLE. None: all, by a setting of the database or the server.
+    pub serializable: HashSet<Option<String>>,
+    /// All roles, and whether they may log in.
+    pub logins: HashMap<String, bool>,
     /// Schemas that exist: `$user` counts only if there is one.
     pub schemas: HashSet<String>,
     /// Functions outside of pg_catalog, by bare name, that may read or write a relation that is not a home relation, and

@@ -27,7 +27,12 @@ pub(crate) fn of_query(resolver: &Resolver<'_>, facts: &Facts) -> Traits {
     let taints = taint(resolver, !sets.is_empty());
     let read_only =
         passive && understood && taints.is_none() && classes.iter().all(|class| class.reads_only());
+    // A standby has no serializable transactions.
+    let serializable = [None, Some(resolver.context.user.to_owned())]
+        .iter()
+        .any(|role| snapshot.serializable.contains(role));
     let replica_safe = read_only
+        && !serializable
         && classes.iter().all(|class| class.anywhere())
         && resolver.leaves.iter().all(same_on_standby);
     Traits {

@@ -108,6 +108,8 @@ fn snapshot() -> Arc<Snapshot> {
         blind_event: None,
         catalog_functions: Default::default(),
         opaque_operators: Default::default(),
+        serializable: Default::default(),
+        logins: Default::default(),
         casts: Default::default(),
         cast_code: None,
         event_code: None,

@@ -38,6 +38,7 @@ async fn changes_reach_every_shard_or_none() -> Result<()> {
         everywhere::home_alone(&running).await?;
         nowhere::failures(&running).await?;
         nowhere::in_blocks(&running).await?;
+        behind::dropped_roles(&running).await?;
         behind::behind_the_back(&running).await
     };
     tokio::time::timeout(DEADLINE, work)

@@ -363,6 +363,8 @@ pub fn snapshot() -> Snapshot {
         blind_event: None,
         catalog_functions: HashSet::new(),
         opaque_operators: HashSet::new(),
+        serializable: HashSet::new(),
+        logins: HashMap::new(),
         casts: HashSet::new(),
         cast_code: None,
         event_code: None,

@@ -358,3 +358,18 @@ fn hidden_code_taints() {
         check(sql, &plain, expect);
     }
 }
+
+#[test]
+fn serializable_by_default_is_read_on_the_primary() {
+    for (role, safe) in [(Some("app"), false), (Some("other"), true), (None, false)] {
+        let fixture = Fixture::with(|f| {
+            f.snapshot.serializable.insert(role.map(str::to_owned));
+        });
+        let traits = fixture.compile("SELECT 1 FROM notes").traits;
+        assert_eq!(
+            (traits.replica_safe, traits.read_only),
+            (safe, true),
+            "{role:?}"
+        );
+    }
+}

@@ -210,6 +210,8 @@ pub(crate) fn snapshot(hosts: Vec<Host>) -> Arc<Snapshot> {
         blind_event: None,
         catalog_functions: Default::default(),
         opaque_operators: Default::default(),
+        serializable: Default::default(),
+        logins: Default::default(),
         casts: Default::default(),
         cast_code: None,
         event_code: None,

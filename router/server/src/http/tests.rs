@@ -93,6 +93,8 @@ fn snapshot(port: u16) -> Snapshot {
         blind_event: None,
         catalog_functions: Default::default(),
         opaque_operators: Default::default(),
+        serializable: Default::default(),
+        logins: Default::default(),
         casts: Default::default(),
         cast_code: None,
         event_code: None,
