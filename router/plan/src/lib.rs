@@ -29,6 +29,7 @@ mod path;
 mod proof;
 mod query;
 mod reach;
+mod references;
 mod refusals;
 mod resolve;
 mod scope;
