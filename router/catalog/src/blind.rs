@@ -4,21 +4,19 @@
 //! table's. Cautious by construction: a name in a text is enough, wherever it stands and whatever schema it is in.
 //! What the owner declared in `shardgate.function_class` as pure or clean is believed.
 
-use crate::function_reach::names;
-use crate::raw::{RawExpression, RawFunction, RawReach, RawRelation, RawSnapshot};
+use crate::fingerprint::FIRST_USER_OID;
+use crate::raw::{RawExpression, RawFunction, RawReach, RawRelation, RawSnapshot, RawType};
+use crate::suspect::{Suspect, Text};
 use std::collections::{HashMap, HashSet};
-
-/// Words without which a statement changes and locks nothing.
-const WRITES: &[&str] = &[
-    "alter", "cluster", "copy", "create", "delete", "drop", "insert", "lock", "merge", "refresh",
-    "share", "truncate", "update",
-];
 
 /// The conclusion, with a reason for each; all empty if every table is a home table.
 #[derive(Debug, Default)]
 pub(crate) struct Blind {
     functions: HashMap<u32, String>,
+    /// Types that run such code when a value of theirs is made.
     types: HashMap<u32, String>,
+    /// Types that run such code when a value of theirs is read: printed, compared, sorted, or cast to another type.
+    types_read: HashMap<u32, String>,
     /// Relations whose change runs such code.
     pub(crate) written: HashMap<u32, String>,
     /// Relations that run such code when they are read: policies.
@@ -29,68 +27,10 @@ pub(crate) struct Blind {
     pub(crate) of_row: HashSet<String>,
     /// By the operator's name.
     pub(crate) operators: HashMap<String, String>,
-}
-
-/// A name that makes the texts blind in which it stands.
-struct Suspect {
-    words: Vec<String>,
-    operator: bool,
-    /// Only texts that change something.
-    if_written: bool,
-    reason: String,
-}
-
-impl Suspect {
-    fn of(name: &str, if_written: bool, reason: String) -> Suspect {
-        Suspect {
-            words: names(name),
-            operator: false,
-            if_written,
-            reason,
-        }
-    }
-
-    fn stands_in(&self, text: &Text<'_>) -> bool {
-        if self.if_written && !text.writes {
-            return false;
-        }
-        if self.operator {
-            return text
-                .words
-                .iter()
-                .any(|run| self.words.iter().any(|operator| run.contains(operator)));
-        }
-        self.words
-            .iter()
-            .all(|word| text.words.contains(word.as_str()))
-    }
-}
-
-struct Text<'r> {
-    words: HashSet<&'r str>,
-    writes: bool,
-}
-
-impl<'r> Text<'r> {
-    fn of(words: &'r [String]) -> Text<'r> {
-        Text {
-            words: words.iter().map(String::as_str).collect(),
-            writes: words.iter().any(|word| WRITES.contains(&word.as_str())),
-        }
-    }
-
-    /// As if it changed what it names: a view may be the target of a change.
-    fn written(words: &'r [String]) -> Text<'r> {
-        Text {
-            writes: true,
-            ..Text::of(words)
-        }
-    }
-
-    fn hit<'s>(&self, suspects: &'s [Suspect]) -> Option<&'s str> {
-        let found = suspects.iter().find(|suspect| suspect.stands_in(self));
-        found.map(|suspect| suspect.reason.as_str())
-    }
+    /// Casts between types of pg_catalog run such code: any expression may do so.
+    pub(crate) cast: Option<String>,
+    /// Event triggers run such code: any change of the schema does so.
+    pub(crate) event: Option<String>,
 }
 
 impl Blind {
@@ -109,6 +49,8 @@ impl Blind {
             next.extend(search.relations(&fresh, &mut blind));
             next.extend(search.along_keys(&mut blind));
             if next.is_empty() {
+                blind.cast = search.cast(&blind);
+                blind.event = search.event(&blind);
                 return blind;
             }
             fresh = next;
@@ -176,7 +118,53 @@ impl<'r> Search<'r> {
                 suspects.push(blind.add_function(function, why));
             }
         }
+        let known: HashSet<u32> = self.raw.functions.iter().map(|f| f.oid).collect();
+        let unknown = self
+            .referenced()
+            .filter(|id| *id >= FIRST_USER_OID && !known.contains(id));
+        for id in unknown {
+            let why = "calls a function of a temporary schema, which is not read".to_owned();
+            blind.functions.insert(id, why);
+        }
         suspects
+    }
+
+    /// Functions that anything which is stored calls by id.
+    fn referenced(&self) -> impl Iterator<Item = u32> {
+        let raw = self.raw;
+        let relations = raw.relations.iter().flat_map(|relation| {
+            let code = relation.code.iter().map(|code| code.function);
+            let defaults = relation.columns.iter().filter_map(|c| c.default.as_ref());
+            let expressions = relation.expressions.iter().map(|(_, e)| e).chain(defaults);
+            code.chain(expressions.flat_map(|e| e.functions.iter().copied()))
+        });
+        let types = raw.types.iter().flat_map(|ty| {
+            let checks = ty.checks.iter().flat_map(|check| &check.functions);
+            checks.chain(&ty.casts).chain(&ty.support).copied()
+        });
+        let operators = raw.operators.iter().map(|operator| operator.function);
+        let casts = raw.casts.iter().map(|cast| cast.function);
+        let events = raw.event_triggers.iter().map(|event| event.function);
+        relations
+            .chain(types)
+            .chain(operators)
+            .chain(casts)
+            .chain(events)
+    }
+
+    fn cast(&self, blind: &Blind) -> Option<String> {
+        let mut unnamed = self.raw.casts.iter().filter(|cast| cast.unnamed);
+        unnamed.find_map(|cast| {
+            let why = blind.functions.get(&cast.function)?;
+            Some(format!("{} {why}", cast.what))
+        })
+    }
+
+    fn event(&self, blind: &Blind) -> Option<String> {
+        self.raw.event_triggers.iter().find_map(|event| {
+            let why = blind.functions.get(&event.function)?;
+            Some(format!("event trigger \"{}\" {why}", event.name))
+        })
     }
 
     fn functions(&self, fresh: &[Suspect], blind: &mut Blind) -> Vec<Suspect> {
@@ -212,22 +200,46 @@ impl<'r> Search<'r> {
         }
         for ty in &self.raw.types {
             // A cast is made by whoever owns one of its types, so one of them is not of pg_catalog.
-            let cast = ty.casts.iter().find_map(|id| blind.functions.get(id));
+            let mut of_value = ty.casts.iter().chain(&ty.support);
+            let read = of_value.find_map(|id| blind.functions.get(id)).cloned();
+            let read = read
+                .or_else(|| blind.types_read.get(&ty.base).cloned())
+                .or_else(|| self.field_of(ty, &blind.types_read));
+            if let Some(why) = &read {
+                blind
+                    .types_read
+                    .entry(ty.oid)
+                    .or_insert_with(|| why.clone());
+            }
             let check = || ty.checks.iter().find_map(|check| blind.code_in(check));
-            let own = cast.map(String::as_str).or_else(check).map(str::to_owned);
+            let own = read.or_else(|| check().map(str::to_owned));
             let Some(why) = own.or_else(|| blind.types.get(&ty.base).cloned()) else {
                 continue;
             };
-            if blind.types.insert(ty.oid, why.clone()).is_none() {
+            // The row type of a table goes by the table, which is a suspect itself.
+            let of_table = self
+                .relations
+                .get(&ty.row_of)
+                .is_some_and(|r| r.kind != 'c');
+            if blind.types.insert(ty.oid, why.clone()).is_none() && !of_table {
                 blind.by_name.insert(ty.name.clone(), why);
                 let reason = format!(
-                    "uses type {}, whose checks or casts may reach other tables",
+                    "uses type {}, whose checks, default or casts may reach other tables",
                     ty.name
                 );
                 found.push(Suspect::of(&ty.name, false, reason));
             }
         }
         found
+    }
+
+    /// Why a value of a composite type, or a row, runs such code when it is read.
+    fn field_of(&self, ty: &RawType, types: &HashMap<u32, String>) -> Option<String> {
+        let relation = self.relations.get(&ty.row_of)?;
+        relation
+            .columns
+            .iter()
+            .find_map(|column| types.get(&column.ty).cloned())
     }
 
     /// A view over suspects is one itself, and so is what changes a table through a view.
@@ -262,12 +274,13 @@ impl<'r> Search<'r> {
         found
     }
 
-    /// Triggers, rules, policies, defaults, checks and domains.
+    /// Triggers, rules, policies, defaults, checks, types and indexes.
     fn relations(&self, fresh: &[Suspect], blind: &mut Blind) -> Vec<Suspect> {
         let mut found = Vec::new();
         for relation in &self.raw.relations {
             if !blind.read.contains_key(&relation.oid)
                 && let Some(why) = code_of(relation, true, fresh, blind)
+                    .or_else(|| values_of(relation, &blind.types_read))
             {
                 found.push(Suspect::of(
                     &relation.name,
@@ -342,11 +355,7 @@ fn code_of(
     fresh: &[Suspect],
     blind: &Blind,
 ) -> Option<String> {
-    let policies_apply = relation.row_security;
-    let mut code = relation
-        .code
-        .iter()
-        .filter(|code| !reads || (code.reads && policies_apply));
+    let mut code = relation.code.iter().filter(|code| !reads || code.reads);
     code.find_map(|code| {
         let called = blind.functions.get(&code.function).map(String::as_str);
         let why = called.or_else(|| Text::of(&code.words).hit(fresh))?;
@@ -365,12 +374,17 @@ fn expressions_of(relation: &RawRelation, blind: &Blind) -> Option<String> {
         .filter_map(|(what, expression)| {
             blind.code_in(expression).map(|why| format!("{what} {why}"))
         });
-    let written = matches!(relation.kind, 'r' | 'p' | 'f');
-    let domains = relation.columns.iter().filter_map(|column| {
-        let why = blind.types.get(&column.ty).filter(|_| written)?;
+    let domains = || values_of(relation, &blind.types);
+    defaults.chain(checks).next().or_else(domains)
+}
+
+/// The column whose type is one of these; a view's columns are those of its tables.
+fn values_of(relation: &RawRelation, types: &HashMap<u32, String>) -> Option<String> {
+    let stored = matches!(relation.kind, 'r' | 'p' | 'f' | 'm');
+    relation.columns.iter().find_map(|column| {
+        let why = types.get(&column.ty).filter(|_| stored)?;
         Some(format!("the type of column \"{}\" {why}", column.name))
-    });
-    defaults.chain(checks).chain(domains).next()
+    })
 }
 
 fn full_name(relation: &RawRelation) -> String {

@@ -3,17 +3,18 @@
 //! Contradictions are errors: a router goes on with the snapshot that it has rather than with a guess.
 
 use crate::blind::Blind;
+use crate::build_map::build_map;
 use crate::error::CatalogError;
 use crate::function_class::Classes;
 use crate::key_text;
-use crate::raw::{RawColumn, RawDistribution, RawExpression, RawRelation, RawSnapshot, RawTable};
+use crate::raw::{RawColumn, RawExpression, RawRelation, RawSnapshot, RawTable};
 use crate::search_path;
 use crate::view;
 use shardgate_plan::snapshot::{
     Column, ColumnDefault, Distribution, DistributionId, Epoch, Host, Placement, Relation,
     RelationKind, Shard, Snapshot, UserOperator,
 };
-use shardgate_shard_map::{Key, Method, ShardId, ShardMap};
+use shardgate_shard_map::ShardId;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -69,11 +70,37 @@ impl RawSnapshot {
                 .filter(|ty| !ty.array)
                 .map(|ty| ty.name.clone())
                 .collect(),
+            opaque_operators: classes.opaque_operators(&self.operators),
+            casts: self
+                .casts
+                .iter()
+                .map(|cast| (cast.source, cast.target))
+                .collect(),
+            cast_code: self
+                .casts
+                .iter()
+                .find(|cast| cast.unnamed && classes.is_opaque(cast.function))
+                .map(|cast| cast.what.clone()),
+            event_code: self
+                .event_triggers
+                .iter()
+                .find(|event| classes.is_opaque(event.function))
+                .map(|event| format!("event trigger {}", event.name)),
             search_paths: search_path::defaults(&self.path_settings, &self.server_path),
+            serializable: self.serializable.iter().cloned().collect(),
+            logins: self.logins.iter().cloned().collect(),
             schemas: self.schemas.iter().cloned().collect(),
             blind_functions: blind.by_name,
             blind_of_row: blind.of_row,
             blind_operators: blind.operators,
+            blind_cast: blind.cast,
+            blind_event: blind.event,
+            catalog_functions: self
+                .functions
+                .iter()
+                .filter(|function| function.schema == "pg_catalog")
+                .map(|function| function.name.clone())
+                .collect(),
         })
     }
 
@@ -118,6 +145,7 @@ impl RawSnapshot {
             .collect();
         let by_id: HashMap<u32, &RawRelation> = self.relations.iter().map(|r| (r.oid, r)).collect();
         let unlogged = self.unlogged();
+        let shown = self.types_with_code(classes);
         let mut relations: HashMap<String, HashMap<String, Arc<Relation>>> = HashMap::new();
         for raw in &self.relations {
             // An index is where its table is.
@@ -140,6 +168,7 @@ impl RawSnapshot {
                     .collect(),
                 placement,
                 runs_code: code.get(&raw.oid).cloned(),
+                code_read: code_read(raw, &shown, classes),
                 inherits: raw.inherits,
                 view: raw
                     .definition
@@ -157,6 +186,31 @@ impl RawSnapshot {
                 .insert(raw.name.clone(), Arc::new(relation));
         }
         Ok(relations)
+    }
+
+    /// Types whose values run code when they are read: functions of their own or of casts, which an expression may take
+    /// without naming them. Those of extensions leave nothing behind.
+    fn types_with_code(&self, classes: &Classes) -> HashSet<u32> {
+        let fields: HashMap<u32, &RawRelation> =
+            self.relations.iter().map(|r| (r.oid, r)).collect();
+        let mut found: HashSet<u32> = HashSet::new();
+        loop {
+            let before = found.len();
+            for ty in self.types.iter().filter(|ty| !ty.extension) {
+                let mut own = ty.casts.iter().chain(&ty.support);
+                let columns = fields.get(&ty.row_of).map(|r| r.columns.as_slice());
+                let mut columns = columns.unwrap_or_default().iter();
+                if own.any(|id| classes.is_opaque(*id))
+                    || found.contains(&ty.base)
+                    || columns.any(|column| found.contains(&column.ty))
+                {
+                    found.insert(ty.oid);
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
     }
 
     /// Unlogged relations, and parents of such.
@@ -232,6 +286,20 @@ fn distributed(
         distribution: id,
         key,
     })
+}
+
+/// Why reading a relation runs code: see `Relation::code_read`.
+fn code_read(relation: &RawRelation, shown: &HashSet<u32>, classes: &Classes) -> Option<String> {
+    let stored = matches!(relation.kind, 'r' | 'p' | 'f' | 'm');
+    let mut columns = relation.columns.iter().filter(|_| stored);
+    let mut code = relation.code.iter().filter(|code| code.reads);
+    columns
+        .find(|column| shown.contains(&column.ty))
+        .map(|column| format!("the type of column \"{}\"", column.name))
+        .or_else(|| {
+            code.find(|code| classes.is_opaque(code.function))
+                .map(|code| code.what.clone())
+        })
 }
 
 fn own_code(relation: &RawRelation, classes: &Classes) -> Option<String> {
@@ -327,83 +395,7 @@ fn kind(raw: &RawRelation) -> Result<RelationKind, CatalogError> {
     }
 }
 
-/// The map of one distribution, checked against the shards that exist.
-pub(crate) fn build_map(
-    raw: &RawDistribution,
-    known: &HashSet<u16>,
-) -> Result<ShardMap, CatalogError> {
-    let wrong = |what: String| damaged(&format!("distribution \"{}\" {what}", raw.name));
-    let key_type = key_text::key_type(&raw.key_type)
-        .ok_or_else(|| wrong(format!("has the key type {}", raw.key_type)))?;
-    let shard = |id: u16| {
-        if known.contains(&id) {
-            Ok(ShardId(id))
-        } else {
-            Err(wrong(format!("names shard {id}, which is not there")))
-        }
-    };
-    let key = |hex: &str| {
-        key_text::from_binary(key_type, hex)
-            .ok_or_else(|| wrong(format!("has a value that is no {}", raw.key_type)))
-    };
-    let table = |rows: &[(String, u16)]| -> Result<HashMap<Key, ShardId>, CatalogError> {
-        rows.iter()
-            .map(|(hex, id)| Ok((key(hex)?, shard(*id)?)))
-            .collect()
-    };
-    let method = match raw.method.as_str() {
-        "hash" => {
-            let count = raw.owners.len();
-            if Some(count) != raw.buckets.and_then(|n| usize::try_from(n).ok())
-                || !count.is_power_of_two()
-            {
-                return Err(wrong(format!("has {count} buckets in its map")));
-            }
-            Method::Hash {
-                owners: raw
-                    .owners
-                    .iter()
-                    .map(|id| shard(*id))
-                    .collect::<Result<_, _>>()?,
-            }
-        }
-        "range" => range_method(raw, &shard, &key).and_then(|method| {
-            method.ok_or_else(|| wrong("has bounds that are not ascending".to_owned()))
-        })?,
-        "list" => Method::List {
-            values: table(&raw.values)?,
-            default: raw.default_shard.map(shard).transpose()?,
-        },
-        other => return Err(wrong(format!("has the unknown method {other}"))),
-    };
-    Ok(ShardMap {
-        key_type,
-        method,
-        pins: table(&raw.pins)?,
-    })
-}
-
-/// None: the first range has a bound, another has none, or they are not strictly ascending.
-fn range_method(
-    raw: &RawDistribution,
-    shard: &impl Fn(u16) -> Result<ShardId, CatalogError>,
-    key: &impl Fn(&str) -> Result<Key, CatalogError>,
-) -> Result<Option<Method>, CatalogError> {
-    let Some(((None, first), rest)) = raw.ranges.split_first() else {
-        return Ok(None);
-    };
-    let mut owners = vec![shard(*first)?];
-    let mut bounds = Vec::new();
-    for (lower, id) in rest {
-        let Some(hex) = lower else { return Ok(None) };
-        bounds.push(key(hex)?);
-        owners.push(shard(*id)?);
-    }
-    let ascending = bounds.windows(2).all(|pair| pair.first() < pair.get(1));
-    Ok(ascending.then_some(Method::Range { bounds, owners }))
-}
-
-fn damaged(what: &str) -> CatalogError {
+pub(crate) fn damaged(what: &str) -> CatalogError {
     CatalogError::Damaged {
         what: what.to_owned(),
     }

@@ -2,7 +2,7 @@
 //!
 //! It knows keys, maps and shards, and no table. Values are canonicalised by Postgres, so that equal values have one text.
 
-use crate::build::build_map;
+use crate::build_map::build_map;
 use crate::connect::Backend;
 use crate::epoch;
 use crate::error::{CatalogError, PgError};

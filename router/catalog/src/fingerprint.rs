@@ -2,7 +2,7 @@
 //!
 //! Each catalog row of the user's objects contributes a hash of its identity and of the transaction that wrote it
 //! (xmin), so a changed, added or dropped row changes the sum. Statistics do not count (VACUUM and ANALYZE write
-//! `pg_class` in place), nor do temporary objects. The cost grows with the number of columns in the database: about
+//! `pg_class` in place), nor do temporary objects. Roles and their settings count too: a login may be remembered. The cost grows with the number of columns in the database: about
 //! half a microsecond for each, so the follower paces itself by what the last one took.
 
 use tokio_postgres::GenericClient;
@@ -20,6 +20,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("pg_policy", "oid"),
     ("pg_trigger", "oid"),
     ("pg_opclass", "oid"),
+    ("pg_amproc", "oid"),
     ("pg_extension", "oid"),
     ("pg_event_trigger", "oid"),
     ("pg_enum", "oid"),
@@ -77,14 +78,27 @@ fn sql() -> String {
          WHERE setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))",
         sum("t.setdatabase, t.setrole", "t.xmin")
     ));
+    // Who may log in to the database, and as whom.
+    parts.push(format!(
+        "SELECT 'pg_authid', {} FROM pg_catalog.pg_authid t",
+        sum("t.oid", "t.xmin")
+    ));
+    parts.push(format!(
+        "SELECT 'pg_auth_members', {} FROM pg_catalog.pg_auth_members t",
+        sum("t.roleid, t.member", "t.xmin")
+    ));
+    parts.push(format!(
+        "SELECT 'pg_database', {} FROM pg_catalog.pg_database t WHERE datname = current_database()",
+        sum("t.oid", "t.xmin")
+    ));
     // What is declared of functions decides what may call them.
     parts.push(format!(
         "SELECT 'function_class', {} FROM shardgate.function_class t",
         sum("t.function::oid", "t.xmin")
     ));
     parts.push(
-        "SELECT 'search_path', reset_val || ' ' || current_setting('server_version_num') \
-         FROM pg_catalog.pg_settings WHERE name = 'search_path'"
+        "SELECT 'settings', string_agg(reset_val, ' ' ORDER BY name) || ' ' || current_setting('server_version_num') \
+         FROM pg_catalog.pg_settings WHERE name IN ('default_transaction_isolation', 'search_path')"
             .to_owned(),
     );
     format!(

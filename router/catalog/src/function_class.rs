@@ -3,7 +3,10 @@
 //!
 //! Cautious by construction: a name that is not known to be harmless makes its caller opaque.
 
-use crate::raw::{RawBody, RawExpression, RawFunction, RawSnapshot, RawSystemFunction};
+use crate::fingerprint::FIRST_USER_OID;
+use crate::raw::{
+    RawBody, RawExpression, RawFunction, RawOperator, RawSnapshot, RawSystemFunction,
+};
 use shardgate_plan::snapshot::FunctionClass;
 use std::collections::{HashMap, HashSet};
 
@@ -95,6 +98,7 @@ pub(crate) struct Classes {
     by_id: HashMap<u32, FunctionClass>,
     tame: HashSet<u32>,
     names: HashMap<u32, String>,
+    of_extensions: HashSet<u32>,
     /// Types into which no value can be turned without running an unknown function.
     unsafe_types: HashSet<u32>,
 }
@@ -118,6 +122,12 @@ impl Classes {
             by_id,
             tame,
             names,
+            of_extensions: raw
+                .functions
+                .iter()
+                .filter(|f| f.extension)
+                .map(|f| f.oid)
+                .collect(),
             unsafe_types: HashSet::new(),
         };
         classes.unsafe_types = classes.types_with_code(raw);
@@ -168,6 +178,24 @@ impl Classes {
                 .types
                 .iter()
                 .any(|ty| self.unsafe_types.contains(ty))
+    }
+
+    /// The function of a type, cast, operator or event trigger may leave something behind or run other code. Those of
+    /// extensions do not. 0 is none.
+    pub(crate) fn is_opaque(&self, id: u32) -> bool {
+        let clean = matches!(
+            self.by_id.get(&id),
+            Some(FunctionClass::Pure | FunctionClass::Clean)
+        );
+        id >= FIRST_USER_OID && !clean && !self.of_extensions.contains(&id)
+    }
+
+    /// Names of operators whose function is opaque.
+    pub(crate) fn opaque_operators(&self, operators: &[RawOperator]) -> HashSet<String> {
+        let opaque = operators
+            .iter()
+            .filter(|operator| self.is_opaque(operator.function));
+        opaque.map(|operator| operator.name.clone()).collect()
     }
 
     pub(crate) fn is_unsafe_type(&self, id: u32) -> bool {

@@ -10,15 +10,21 @@ use std::collections::BTreeSet;
 /// Words that hold statements as text, so the text of strings counts like code.
 const CODE_IN_TEXT: &[&str] = &["do", "create", "alter"];
 
-/// Functions that run a query which they are given as text, or read a table which they are given by name.
+/// Functions that run a query which they are given as text, or read a table which they are given by name: of Postgres
+/// itself and of the extensions that come with it, and the names of their code in C.
 const DYNAMIC: &[&str] = &[
-    "ts_stat",
-    "ts_rewrite",
-    "xpath_table",
     "check_primary_key",
     "check_foreign_key",
+    "currtid2",
+    "currtid_byrelname",
+    "heap_force_freeze",
+    "heap_force_kill",
     "pgrowlocks",
     "pg_background_launch",
+    "pg_relpages",
+    "ts_rewrite",
+    "tsquery_rewrite_query",
+    "xpath_table",
 ];
 const DYNAMIC_PREFIXES: &[&str] = &[
     "query_to_xml",
@@ -29,17 +35,95 @@ const DYNAMIC_PREFIXES: &[&str] = &[
     "dblink",
     "crosstab",
     "connectby",
+    "pgstat",
+    "ts_stat",
 ];
 
-/// Reads one function. `text`: its body, or the name of its code in C; `defaults`: the defaults of its arguments.
-pub(crate) fn read(language: &str, name: &str, text: &str, defaults: &str) -> RawReach {
-    let written = match language {
-        "sql" | "plpgsql" => words(&format!("{text} {defaults}")),
-        "internal" | "c" => {
-            if let Some(dynamic) = [name, text].into_iter().find(|name| is_dynamic(name)) {
+/// Extensions of Postgres's own distribution: their code in C runs no SQL but in the functions above.
+const CONTRIB: &[&str] = &[
+    "adminpack",
+    "amcheck",
+    "autoinc",
+    "bloom",
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "dblink",
+    "dict_int",
+    "dict_xsyn",
+    "earthdistance",
+    "file_fdw",
+    "fuzzystrmatch",
+    "hstore",
+    "insert_username",
+    "intagg",
+    "intarray",
+    "isn",
+    "lo",
+    "ltree",
+    "moddatetime",
+    "old_snapshot",
+    "pageinspect",
+    "pg_buffercache",
+    "pg_freespacemap",
+    "pg_prewarm",
+    "pg_stat_statements",
+    "pg_surgery",
+    "pg_trgm",
+    "pg_visibility",
+    "pg_walinspect",
+    "pgcrypto",
+    "pgrowlocks",
+    "pgstattuple",
+    "plpgsql",
+    "postgres_fdw",
+    "refint",
+    "seg",
+    "sslinfo",
+    "tablefunc",
+    "tcn",
+    "tsm_system_rows",
+    "tsm_system_time",
+    "unaccent",
+    "uuid-ossp",
+    "xml2",
+];
+
+/// A function as the catalog has it.
+pub(crate) struct Source<'s> {
+    pub language: &'s str,
+    pub name: &'s str,
+    /// Its body, or the name of its code in C.
+    pub text: &'s str,
+    /// The defaults of its arguments.
+    pub defaults: &'s str,
+    /// The extension that it came with.
+    pub extension: Option<&'s str>,
+    /// It is immutable, or takes values that only Postgres itself can give (operator classes and the like).
+    pub computes: bool,
+}
+
+/// Reads one function.
+///
+/// Code in C cannot be read. It is taken for harmless if it is Postgres's own, or if an extension says that its result
+/// depends on the arguments alone; any other may run SQL (SPI).
+pub(crate) fn read(function: &Source<'_>) -> RawReach {
+    let written = match function.language {
+        "sql" | "plpgsql" => words(&format!("{} {}", function.text, function.defaults)),
+        language @ ("internal" | "c") => {
+            let names = [function.name, function.text];
+            if let Some(dynamic) = names.into_iter().find(|name| is_dynamic(name)) {
                 return RawReach::Blind(runs_text(dynamic));
             }
-            words(defaults)
+            let known = match function.extension {
+                Some(extension) => CONTRIB.contains(&extension) || function.computes,
+                None => language == "internal",
+            };
+            if !known {
+                return RawReach::Blind("it is written in C, where it may run SQL".to_owned());
+            }
+            words(function.defaults)
         }
         other => return RawReach::Blind(format!("it is written in {other}")),
     };
@@ -122,8 +206,19 @@ mod tests {
 
     #[test]
     fn what_a_text_may_reach() {
+        let source = |language: &str, text: &str, extension, computes| {
+            let source = Source {
+                language,
+                name: "f",
+                text,
+                defaults: "g(1)",
+                extension,
+                computes,
+            };
+            read(&source)
+        };
         let check = |language: &str, text: &str, expect: &str| {
-            let read = match read(language, "f", text, "g(1)") {
+            let read = match source(language, text, None, false) {
                 RawReach::Blind(why) => format!("! {why}"),
                 RawReach::Words(words) => words.join(" "),
             };
@@ -152,6 +247,17 @@ mod tests {
             "! query_to_xmlschema reads",
         );
         check("c", "crosstab", "! crosstab reads");
-        check("c", "users", "g");
+        check("internal", "ts_stat1", "! ts_stat1 reads");
+        check("internal", "int8pl", "g");
+        check("c", "users", "! it is written in C");
+        for (extension, computes, blind) in [
+            ("citext", false, false),
+            ("dblink", false, false),
+            ("vector", true, false),
+            ("vector", false, true),
+        ] {
+            let read = source("c", "f", Some(extension), computes);
+            assert_eq!(matches!(read, RawReach::Blind(_)), blind, "{extension}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod blind;
 mod build;
+mod build_map;
 mod call;
 mod check;
 mod check_tables;
@@ -37,6 +38,7 @@ mod resolve;
 mod schema;
 mod search_path;
 mod shard;
+mod suspect;
 mod table;
 mod table_checks;
 mod table_ddl;

@@ -100,8 +100,12 @@ async fn read(
         functions,
         operators,
         types,
+        casts: load_code::casts(tx).await?,
+        event_triggers: load_code::event_triggers(tx).await?,
         schemas: load_code::schemas(tx).await?,
         path_settings,
+        logins: load_code::logins(tx).await?,
+        serializable: load_code::serializable(tx).await?,
         server_path,
     }))
 }

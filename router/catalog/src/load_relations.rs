@@ -89,13 +89,16 @@ fn relation(row: &Row) -> RawRelation {
     }
 }
 
+/// The default of a column that has none of its own is its domain's.
 async fn columns(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
     tx.query(
         &format!(
             "SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, \
-             coalesce(l.collisdeterministic, true), a.attidentity <> '', a.attgenerated <> '', d.adbin::text \
+             coalesce(l.collisdeterministic, true), a.attidentity <> '', a.attgenerated <> '', \
+             CASE WHEN a.attidentity = '' THEN coalesce(d.adbin::text, t.typdefaultbin::text) ELSE d.adbin::text END \
              FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typtype = 'd' \
              LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation \
              LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
              WHERE {USER} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND a.attnum > 0 AND NOT a.attisdropped \
@@ -122,7 +125,7 @@ fn column(row: &Row) -> RawColumn {
     }
 }
 
-/// CHECK constraints (our guard left out), expressions and predicates of indexes.
+/// CHECK constraints (our guard left out), expressions and predicates of indexes, and keys of partitioned tables.
 async fn expressions(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
     tx.query(
         "SELECT conrelid, 'check constraint \"' || conname || '\"', conbin::text FROM pg_catalog.pg_constraint \
@@ -130,7 +133,9 @@ async fn expressions(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
          UNION ALL SELECT i.indrelid, 'index \"' || c.relname || '\"', e.tree FROM pg_catalog.pg_index i \
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
          CROSS JOIN LATERAL (VALUES (i.indexprs::text), (i.indpred::text)) AS e (tree) \
-         WHERE e.tree IS NOT NULL ORDER BY 1, 2",
+         WHERE e.tree IS NOT NULL \
+         UNION ALL SELECT partrelid, 'the partition key', partexprs::text FROM pg_catalog.pg_partitioned_table \
+         WHERE partexprs IS NOT NULL ORDER BY 1, 2",
         &[],
     )
     .await
@@ -148,7 +153,8 @@ async fn code(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
     .await
 }
 
-/// Triggers, rules and policies with what they run: a trigger's function by id, all else as text.
+/// Triggers, rules, policies and operator classes with what they run: functions of triggers and operator classes by id,
+/// all else as text. Reading a table runs its policies if row security is on, and may search its indexes.
 async fn unseen_code(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
     tx.query(
         "SELECT tgrelid, 'trigger \"' || tgname || '\"', false, tgfoid, \
@@ -156,9 +162,16 @@ async fn unseen_code(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
          WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgname !~ '^~?shardgate_' \
          UNION ALL SELECT ev_class, 'rule \"' || rulename || '\"', false, 0::oid, pg_catalog.pg_get_ruledef(oid) \
          FROM pg_catalog.pg_rewrite WHERE rulename <> '_RETURN' AND ev_enabled <> 'D' \
-         UNION ALL SELECT polrelid, 'policy \"' || polname || '\"', polcmd <> 'a', 0::oid, concat_ws(' ', \
+         UNION ALL SELECT polrelid, 'policy \"' || polname || '\"', polcmd <> 'a' AND c.relrowsecurity, 0::oid, concat_ws(' ', \
              pg_catalog.pg_get_expr(polqual, polrelid), pg_catalog.pg_get_expr(polwithcheck, polrelid)) \
-         FROM pg_catalog.pg_policy ORDER BY 1, 2",
+         FROM pg_catalog.pg_policy JOIN pg_catalog.pg_class c ON c.oid = polrelid \
+         UNION ALL SELECT k.relation, k.what || ' with operator class \"' || o.opcname || '\"', true, s.amproc::oid, '' \
+         FROM (SELECT i.indrelid, 'index \"' || c.relname || '\"', i.indclass::oid[] FROM pg_catalog.pg_index i \
+                 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+             UNION ALL SELECT partrelid, 'the partition key', partclass::oid[] FROM pg_catalog.pg_partitioned_table) \
+             AS k (relation, what, classes) \
+         JOIN pg_catalog.pg_opclass o ON o.oid = ANY (k.classes) \
+         JOIN pg_catalog.pg_amproc s ON s.amprocfamily = o.opcfamily WHERE s.amproc::oid >= 16384 ORDER BY 1, 2",
         &[],
     )
     .await
@@ -195,14 +208,15 @@ pub(crate) async fn foreign_keys(tx: &Transaction<'_>) -> PgResult<Vec<RawForeig
         .collect())
 }
 
-/// The expressions of domains, by type.
+/// The checks and defaults of domains, by type.
 pub(crate) async fn domain_checks(
     tx: &Transaction<'_>,
 ) -> PgResult<HashMap<u32, Vec<RawExpression>>> {
     let rows = tx
         .query(
-            "SELECT contypid, conbin::text FROM pg_catalog.pg_constraint \
-             WHERE contypid <> 0 AND conbin IS NOT NULL ORDER BY contypid, oid",
+            "SELECT contypid, conbin::text FROM pg_catalog.pg_constraint WHERE contypid <> 0 AND conbin IS NOT NULL \
+             UNION ALL SELECT oid, typdefaultbin::text FROM pg_catalog.pg_type \
+             WHERE typtype = 'd' AND typdefaultbin IS NOT NULL ORDER BY 1, 2",
             &[],
         )
         .await?;

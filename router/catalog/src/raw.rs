@@ -28,8 +28,16 @@ pub struct RawSnapshot {
     pub system_functions: Vec<RawSystemFunction>,
     pub operators: Vec<RawOperator>,
     pub types: Vec<RawType>,
+    /// Casts that the user made.
+    pub casts: Vec<RawCast>,
+    /// Those that are enabled.
+    pub event_triggers: Vec<RawEventTrigger>,
     pub schemas: Vec<String>,
     pub path_settings: Vec<RawPathSetting>,
+    /// Roles, and whether they may log in.
+    pub logins: Vec<(String, bool)>,
+    /// See `Snapshot::serializable`.
+    pub serializable: Vec<Option<String>>,
     /// search_path as the server gives it to a role and database without a setting of their own.
     pub server_path: String,
 }
@@ -93,7 +101,7 @@ pub struct RawRelation {
     pub triggers: Vec<String>,
     /// Names of rules, `_RETURN` left out.
     pub rules: Vec<String>,
-    /// CHECK constraints and index expressions: what it is, and what it calls.
+    /// CHECK constraints, partition keys and indexes with their operator classes: what it is, and what it calls.
     pub expressions: Vec<(String, RawExpression)>,
     /// Text of a view, all names qualified.
     pub definition: Option<String>,
@@ -103,7 +111,7 @@ pub struct RawRelation {
     pub unlogged: bool,
     /// The table of an index.
     pub table: Option<u32>,
-    /// Triggers, rules and policies, and what they may run.
+    /// Triggers, rules, policies and operator classes, and what they may run.
     pub code: Vec<RawCode>,
 }
 
@@ -133,14 +141,14 @@ pub struct RawExpression {
     pub strange: bool,
 }
 
-/// A trigger, a rule or a policy.
+/// A trigger, a rule, a policy, or the support functions of an index's operator class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawCode {
     /// As messages name it.
     pub what: String,
     /// Reading the relation runs it too.
     pub reads: bool,
-    /// A trigger's function; 0: none.
+    /// The function of a trigger or of an operator class; 0: none.
     pub function: u32,
     /// The words of its conditions and statements: see `function_reach`.
     pub words: Vec<String>,
@@ -166,6 +174,8 @@ pub struct RawFunction {
     pub reach: RawReach,
     /// It may be called as `row.function`: its only argument is a row, or may be one.
     pub of_row: bool,
+    /// It came with an extension.
+    pub extension: bool,
 }
 
 /// What a function may read or write.
@@ -219,10 +229,35 @@ pub struct RawType {
     pub array: bool,
     /// Base type of a domain, element of an array; 0: none.
     pub base: u32,
-    /// Checks of a domain.
+    /// It came with an extension.
+    pub extension: bool,
+    /// The relation of a row type or composite type; 0: none.
+    pub row_of: u32,
+    /// Checks of a domain, and its default.
     pub checks: Vec<RawExpression>,
     /// Functions of casts from and to it.
     pub casts: Vec<u32>,
+    /// Functions of its own that read, print, compare, sort or hash values: those of its input and output, of its
+    /// default operator classes, of a range type.
+    pub support: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawCast {
+    pub source: u32,
+    pub target: u32,
+    /// As messages name it: `cast (integer AS text)`.
+    pub what: String,
+    /// 0: none, the value keeps its bytes or goes through its text.
+    pub function: u32,
+    /// Both types are of pg_catalog or temporary, so no type in `types` tells of it.
+    pub unnamed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawEventTrigger {
+    pub name: String,
+    pub function: u32,
 }
 
 /// `ALTER ROLE .. SET search_path` and its kin; None stands for all roles, or all databases.

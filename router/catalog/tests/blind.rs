@@ -118,6 +118,28 @@ fn functions(snapshot: &Snapshot) {
             "fires",
             Some("its text uses table public.triggered, where trigger \"tr\" calls note_count"),
         ),
+        (
+            "reads_pair",
+            Some(
+                "its text uses table public.of_pair, where the type of column \"p\" calls from_pair",
+            ),
+        ),
+        ("in_c", Some("it is written in C, where it may run SQL")),
+        (
+            "renamed_statistics",
+            Some("ts_stat1 reads tables that it is told by name or by a query's text"),
+        ),
+        (
+            "crosstab3",
+            Some("crosstab3 reads tables that it is told by name or by a query's text"),
+        ),
+        (
+            "among_the_systems",
+            Some("its text reads or writes distributed table public.users"),
+        ),
+        ("normal_rand", None),
+        ("regexp_matches", None),
+        ("crypt", None),
         ("in_comment", None),
         ("reads_country", None),
         ("reads_home", None),
@@ -135,8 +157,23 @@ fn functions(snapshot: &Snapshot) {
     let mut of_row: Vec<&String> = snapshot.blind_of_row.iter().collect();
     of_row.sort();
     assert_eq!(of_row, ["from_pair", "orders_of"]);
+    for name in ["fresh", "two_of", "spread"] {
+        assert!(snapshot.blind_functions.contains_key(name), "type {name}");
+    }
+    assert!(!snapshot.blind_functions.contains_key("citext"));
     let operators: Vec<&String> = snapshot.blind_operators.keys().collect();
     assert_eq!(operators, ["<##>"]);
+    assert!(snapshot.catalog_functions.contains("among_the_systems"));
+    assert_eq!(
+        (
+            snapshot.blind_cast.as_deref(),
+            snapshot.blind_event.as_deref()
+        ),
+        (
+            Some("cast (text AS integer) calls to_number_of"),
+            Some("event trigger \"watches\" calls on_change")
+        )
+    );
 }
 
 fn tables_with_code(snapshot: &Snapshot) {
@@ -174,6 +211,48 @@ fn tables_with_code(snapshot: &Snapshot) {
         (
             "of_domain",
             Some("the type of column \"n\" calls count_users"),
+            None,
+        ),
+        (
+            "of_default",
+            Some("the default of column \"n\" calls count_users"),
+            None,
+        ),
+        ("keyed", Some("the partition key calls lies"), None),
+        (
+            "generated",
+            Some("the default of column \"n\" calls lies"),
+            None,
+        ),
+        ("expressed", Some("index \"by_lies\" calls lies"), None),
+        (
+            "indexed",
+            Some("index \"by_count\" with operator class \"by_count\" calls compares"),
+            Some("index \"by_count\" with operator class \"by_count\" calls compares"),
+        ),
+        (
+            "sorted",
+            Some("the partition key with operator class"),
+            Some("the partition key with operator class"),
+        ),
+        (
+            "of_pair",
+            Some("the type of column \"p\" calls from_pair"),
+            Some("the type of column \"p\" calls from_pair"),
+        ),
+        (
+            "of_both",
+            Some("the type of column \"b\" calls from_pair"),
+            Some("the type of column \"b\" calls from_pair"),
+        ),
+        (
+            "of_range",
+            Some("the type of column \"r\" calls compares"),
+            Some("the type of column \"r\" calls compares"),
+        ),
+        (
+            "of_passing",
+            Some("the default of column \"n\" calls a function of a temporary schema"),
             None,
         ),
         (
@@ -291,4 +370,36 @@ const SAMPLE: &str = "SET search_path = public;
     CREATE UNLOGGED TABLE fleeting (id int);
     CREATE TABLE partly (id int) PARTITION BY RANGE (id);
     CREATE UNLOGGED TABLE partly_rest PARTITION OF partly DEFAULT;
-    CREATE MATERIALIZED VIEW stored AS SELECT count_users();";
+    CREATE MATERIALIZED VIEW stored AS SELECT count_users();
+    CREATE DOMAIN fresh AS int8 DEFAULT count_users();
+    CREATE TABLE of_default (id int, n fresh);
+    CREATE FUNCTION lies(int8) RETURNS int8 LANGUAGE sql IMMUTABLE AS 'SELECT count(*) FROM users WHERE id < $1';
+    CREATE TABLE keyed (id int8) PARTITION BY RANGE (lies(id));
+    CREATE TABLE generated (id int8, n int8 GENERATED ALWAYS AS (lies(id)) STORED);
+    CREATE TABLE expressed (id int8);
+    CREATE INDEX by_lies ON expressed (lies(id));
+    CREATE FUNCTION compares(int8, int8) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT (count_users() + $1 - $2)::int';
+    CREATE OPERATOR CLASS by_count FOR TYPE int8 USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =,
+        OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 compares(int8, int8);
+    CREATE TABLE indexed (n int8);
+    CREATE INDEX by_count ON indexed (n by_count);
+    CREATE TABLE sorted (n int8) PARTITION BY RANGE (n by_count);
+    CREATE TABLE of_pair (p pair);
+    CREATE TYPE two_of AS (p pair, i int);
+    CREATE TABLE of_both (b two_of);
+    CREATE FUNCTION reads_pair() RETURNS int8 LANGUAGE sql AS 'SELECT sum(1 + p) FROM of_pair';
+    CREATE TYPE spread AS RANGE (subtype = int8, subtype_opclass = by_count);
+    CREATE TABLE of_range (r spread);
+    CREATE FUNCTION in_c() RETURNS trigger LANGUAGE c AS '$libdir/autoinc', 'autoinc';
+    CREATE FUNCTION renamed_statistics(text, OUT word text, OUT ndoc int, OUT nentry int) RETURNS SETOF record
+        LANGUAGE internal AS 'ts_stat1';
+    CREATE EXTENSION tablefunc;
+    CREATE EXTENSION citext;
+    CREATE EXTENSION pgcrypto;
+    CREATE FUNCTION pg_temp.passing() RETURNS int8 LANGUAGE sql AS 'SELECT count(*) FROM users';
+    CREATE TABLE of_passing (n int8 DEFAULT pg_temp.passing());
+    CREATE FUNCTION pg_catalog.among_the_systems() RETURNS int8 LANGUAGE sql AS 'SELECT count(*) FROM public.users';
+    CREATE FUNCTION to_number_of(text) RETURNS int4 LANGUAGE sql AS 'SELECT count_users()::int';
+    CREATE CAST (text AS int4) WITH FUNCTION to_number_of(text) AS ASSIGNMENT;
+    CREATE FUNCTION on_change() RETURNS event_trigger LANGUAGE plpgsql AS 'begin perform count(*) from public.users; end';
+    CREATE EVENT TRIGGER watches ON ddl_command_end EXECUTE FUNCTION on_change();";

@@ -817,6 +817,67 @@ const REFUSED: &str = "SET search_path = public;
     CREATE TABLE rows (k int); INSERT INTO rows VALUES (1);
     RESET search_path; SET search_path = pg_catalog, pg_temp;";
 
+/// Names and numbers of columns say nothing, only their places in the foreign key's lists.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn composite_foreign_keys_pair_the_keys_by_their_places() {
+    let mut cluster = Cluster::start(2).await;
+    run(
+        &cluster.home,
+        "SET search_path = public;
+         CREATE TABLE parent (gone int, a int, k int, PRIMARY KEY (a, k)); ALTER TABLE parent DROP COLUMN gone;
+         CREATE TABLE child (own int, b int, FOREIGN KEY (b, own) REFERENCES parent (a, k));
+         CREATE TABLE by_primary (own int, b int, FOREIGN KEY (b, own) REFERENCES parent);
+         CREATE TABLE crossed (own int, b int, FOREIGN KEY (own, b) REFERENCES parent (a, k));
+         CREATE TABLE same_name (x int, a int, k int, FOREIGN KEY (k, a) REFERENCES parent (a, k));
+         CREATE TABLE itself (a int, k int, up int, PRIMARY KEY (a, k), FOREIGN KEY (k, up) REFERENCES itself (a, k));
+         SET search_path = pg_catalog, pg_temp",
+    )
+    .await;
+    for (table, key) in [("crossed", "own"), ("same_name", "k")] {
+        run(
+            &cluster.home,
+            &format!("ALTER TABLE public.{table} ALTER {key} SET NOT NULL"),
+        )
+        .await;
+    }
+    // A foreign key from a home table would see only a part of the parent's rows.
+    for table in ["child", "by_primary", "crossed", "same_name"] {
+        let sql = format!(
+            "DO $$ BEGIN EXECUTE (SELECT 'CREATE TABLE public.kept_{table} AS SELECT conname, pg_get_constraintdef(oid) AS def \
+             FROM pg_constraint WHERE contype = ''f'' AND conrelid = ''public.{table}''::regclass'); \
+             EXECUTE (SELECT 'ALTER TABLE public.{table} DROP CONSTRAINT ' || conname FROM public.kept_{table}); END $$"
+        );
+        run(&cluster.home, &sql).await;
+    }
+    distribute_table(&mut cluster.home, &request("public.parent", "k"))
+        .await
+        .unwrap();
+    for (table, key, holds) in [
+        ("child", "own", true),
+        ("by_primary", "own", true),
+        ("crossed", "own", false),
+        ("same_name", "k", false),
+    ] {
+        let sql = format!(
+            "DO $$ BEGIN EXECUTE (SELECT 'ALTER TABLE public.{table} ADD ' || def FROM public.kept_{table}); END $$"
+        );
+        run(&cluster.home, &sql).await;
+        let done =
+            distribute_table(&mut cluster.home, &request(&format!("public.{table}"), key)).await;
+        match done {
+            Ok(()) => assert!(holds, "{table}"),
+            Err(error) => assert!(
+                !holds && error.to_string().contains("foreign key"),
+                "{table}: {error}"
+            ),
+        }
+    }
+    let error = distribute_table(&mut cluster.home, &request("public.itself", "k"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("foreign key"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_run_for_a_role_and_its_search_path() {
     let mut cluster = Cluster::start(2).await;

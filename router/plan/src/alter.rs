@@ -4,6 +4,7 @@
 use crate::decision::Refusal;
 use crate::path::Target;
 use crate::reach;
+use crate::references;
 use crate::snapshot::{Placement, Relation};
 use crate::stored;
 use crate::unique;
@@ -86,14 +87,29 @@ pub(crate) fn check(planned: &Planned<'_>, relation: &Relation) -> Result<(), Re
     unique_keys(planned, relation)
 }
 
-/// Foreign keys hold on each shard by itself: the other table must be a full copy, or co-located.
+/// Foreign keys hold on each shard by itself: the other table must be a full copy, or co-located and referred to by the
+/// sharding keys of both.
 fn foreign_keys(planned: &Planned<'_>, relation: &Relation) -> Result<(), Refusal> {
+    // Without the text nothing is known of the columns.
+    let written = planned.text.and_then(references::added);
     for name in &planned.utility.others {
+        let pairs = |own: &str, other: &str| {
+            let mut references = written
+                .iter()
+                .flatten()
+                .filter(|r| r.table == *name)
+                .peekable();
+            references.peek().is_some() && references.all(|reference| reference.pairs(own, other))
+        };
         let fits = match (planned.target(name), distribution(relation)) {
             (Target::Known(other), Some((own, key))) => match other.placement {
                 Placement::Reference => true,
-                Placement::Distributed { distribution, .. } => {
-                    distribution == own && planned.facts.identifiers.iter().any(|word| word == key)
+                Placement::Distributed {
+                    distribution,
+                    key: at,
+                } => {
+                    let other = other.columns.get(at);
+                    distribution == own && other.is_some_and(|other| pairs(key, &other.name))
                 }
                 Placement::Home => false,
             },
@@ -108,7 +124,7 @@ fn foreign_keys(planned: &Planned<'_>, relation: &Relation) -> Result<(), Refusa
                     relation.name, name.name
                 ),
                 "A foreign key is checked on each shard by itself, so the other table must be a reference table, or co-located and joined by the sharding keys.",
-                "Make the other table a reference table, or distribute both by the key that joins them.",
+                "Make the other table a reference table, or distribute both by the key that joins them; name both sharding keys, in the same place of their lists.",
             ));
         }
     }

@@ -5,10 +5,12 @@
 
 use crate::decision::Refusal;
 use crate::ir::LeafRelation;
-use crate::path::Target;
+use crate::path::{Target, is_temporary};
 use crate::query::{Checked, Planned};
+use crate::reach::any_spread;
 use crate::snapshot::{Relation, Snapshot};
 use crate::utility;
+use shardgate_sql::facts::{Facts, Name};
 
 const HINT_DECLARE: &str = "If it needs only home tables, declare that: INSERT INTO shardgate.function_class VALUES ('name(types)', 'clean'). Otherwise choose the shard by hand with SET shardgate.shard.";
 
@@ -17,10 +19,12 @@ impl Planned<'_, '_> {
     pub(crate) fn nothing_blind(&self) -> Checked {
         let seen = &self.resolver.seen;
         let snapshot = self.snapshot;
-        let mut called = seen
-            .functions
-            .iter()
-            .filter(|name| name.schema.as_deref() != Some("pg_catalog"));
+        // Of what a function of the system reads, `functions` knows.
+        let system = |name: &Name| {
+            name.schema.as_deref() == Some("pg_catalog")
+                && !snapshot.catalog_functions.contains(&name.name)
+        };
+        let mut called = seen.functions.iter().filter(|name| !system(name));
         if let Some(refusal) = called.find_map(|name| of_function(&name.name, snapshot)) {
             return Err(refusal);
         }
@@ -31,12 +35,33 @@ impl Planned<'_, '_> {
         {
             return Err(refusal);
         }
-        // Only the first operator or type of the user is noted, so any of them may be met.
-        if let Some(op) = &seen.user_operator
-            && let Some((name, why)) = either(op, &snapshot.blind_operators)
+        let mut operators = seen.operators.iter();
+        if let Some((op, why)) =
+            operators.find_map(|op| Some((op, snapshot.blind_operators.get(op)?)))
         {
-            return Err(refuse(format!("operator {name}"), why));
+            return Err(refuse(format!("operator {op}"), why));
         }
+        // Of syntax that is not modelled, every word may be a call.
+        if seen.opaque.is_some() {
+            let mut words = self.facts.identifiers.iter();
+            if let Some(refusal) = words.find_map(|word| of_function(word, snapshot)) {
+                return Err(refusal);
+            }
+            if let Some((op, why)) = snapshot.blind_operators.iter().min() {
+                return Err(refuse(format!("operator {op}"), why));
+            }
+        }
+        if let Some(why) = &snapshot.blind_cast {
+            return Err(refuse("the statement's expressions".to_owned(), why));
+        }
+        if let Some(what) = seen
+            .temporary_code
+            .as_ref()
+            .filter(|_| any_spread(snapshot))
+        {
+            return Err(of_temporary_code(what));
+        }
+        // Only the first type of the user is noted, so any of them may be met.
         if seen.user_type.is_some() {
             let mut types = snapshot.types.iter();
             if let Some(refusal) = types.find_map(|ty| of_function(ty, snapshot)) {
@@ -52,16 +77,6 @@ impl Planned<'_, '_> {
         }
         Ok(())
     }
-}
-
-/// The operator itself if it is among them, else any of them.
-fn either<'s>(
-    op: &str,
-    blind: &'s std::collections::HashMap<String, String>,
-) -> Option<(&'s String, &'s String)> {
-    blind
-        .get_key_value(op)
-        .or_else(|| blind.iter().min_by_key(|(name, _)| name.as_str()))
 }
 
 /// Statements that run expressions which they hold, or code that is stored with a relation.
@@ -110,8 +125,30 @@ impl utility::Planned<'_> {
     }
 }
 
+/// Operators, casts and temporary code in a statement that is not understood: it may use any of them.
+pub(crate) fn in_text(facts: &Facts, snapshot: &Snapshot) -> Option<Refusal> {
+    let operator = snapshot.blind_operators.iter().min();
+    if let Some((op, why)) = operator {
+        return Some(refuse(format!("operator {op}"), why));
+    }
+    if let Some(why) = &snapshot.blind_cast {
+        return Some(refuse("the statement's expressions".to_owned(), why));
+    }
+    let temporary = facts.identifiers.iter().find(|word| is_temporary(word));
+    let word = temporary.filter(|_| any_spread(snapshot))?;
+    Some(of_temporary_code(&format!("what is in {word}")))
+}
+
+fn of_temporary_code(what: &str) -> Refusal {
+    Refusal::unsupported(
+        format!("{what} cannot be used here"),
+        "What code of a temporary schema reads is not known to the router, and some tables are not on the home shard alone.",
+        "Create it in a schema of its own, or choose the shard by hand with SET shardgate.shard.",
+    )
+}
+
 /// The refusal to call a function, if it may reach more than home tables.
-fn of_function(name: &str, snapshot: &Snapshot) -> Option<Refusal> {
+pub(crate) fn of_function(name: &str, snapshot: &Snapshot) -> Option<Refusal> {
     let why = snapshot.blind_functions.get(name)?;
     Some(refuse(format!("function {name}"), why))
 }
@@ -130,7 +167,7 @@ pub(crate) fn of_relation(relation: &Relation, written: bool) -> Option<Refusal>
     ))
 }
 
-fn refuse(what: String, why: &str) -> Refusal {
+pub(crate) fn refuse(what: String, why: &str) -> Refusal {
     Refusal::unsupported(
         format!("{what} cannot be called here"),
         detail(why),
@@ -138,7 +175,7 @@ fn refuse(what: String, why: &str) -> Refusal {
     )
 }
 
-fn detail(why: &str) -> String {
+pub(crate) fn detail(why: &str) -> String {
     format!(
         "It may reach more than home tables: {why}. On the home shard it would see only a part of the rows of distributed tables."
     )

@@ -3,6 +3,7 @@
 //! In a comparison a constant is read in the key's type; in an assignment it also goes through the assignment cast.
 
 use crate::keyset::{Item, KeySet, NullMeans, ParamItem};
+use crate::operators::family_types;
 use crate::resolve::Resolver;
 use crate::value::{self, Family, Integral, Parsed, family};
 use shardgate_shard_map::{Key, KeyType};
@@ -69,10 +70,7 @@ impl Resolver<'_> {
                 (Integral::Unknown, _) => no("only Postgres can read the number"),
             },
             (Literal::Number(number), Family::Text) if matches!(meets, Meets::Assigned(_)) => {
-                match value::plain_integer(number) {
-                    Some(key) => Constant::Item(Item::Key(Key::Text(key.to_string().into()))),
-                    None => no("it is converted to text on assignment"),
-                }
+                self.number_as_text(number)
             }
             (Literal::Number(_), _) => no("it is a number and the column is not"),
             (Literal::Bool(_) | Literal::Other(_), _) => {
@@ -140,7 +138,15 @@ impl Resolver<'_> {
                 Parsed::Key(key) => parsed(value::assigned(key, to, -1)),
                 other => parsed(other),
             },
-            Expr::Literal(Literal::Number(number)) => number_cast(number, to),
+            Expr::Literal(Literal::Number(number)) => match family(to) {
+                Family::Text => self.number_as_text(number),
+                Family::Int
+                | Family::Uuid
+                | Family::Bytea
+                | Family::Date
+                | Family::Timestamp
+                | Family::Timestamptz => number_cast(number, to),
+            },
             Expr::Literal(Literal::Null) => Constant::Null,
             Expr::Literal(Literal::Bool(_) | Literal::Other(_)) => {
                 no("it is cast from another type")
@@ -160,6 +166,20 @@ impl Resolver<'_> {
             }
             (Constant::Null, _) => Constant::Null,
             _ => no("the cast has a modifier that may change the value"),
+        }
+    }
+
+    /// A number that is converted to text: its digits, unless the user has made a cast for that.
+    fn number_as_text(&self, number: &str) -> Constant {
+        let casts = &self.snapshot.casts;
+        if casts.iter().any(|(from, to)| {
+            family_types(Family::Int).contains(from) && family_types(Family::Text).contains(to)
+        }) {
+            return no("a cast from numbers to text was created here");
+        }
+        match value::plain_integer(number) {
+            Some(key) => Constant::Item(Item::Key(Key::Text(key.to_string().into()))),
+            None => no("it is a number that is converted to text"),
         }
     }
 
@@ -248,13 +268,12 @@ fn number_cast(number: &str, to: KeyType) -> Constant {
                 }
             }
         }
-        Family::Text => match value::plain_integer(number) {
-            Some(key) => Constant::Item(Item::Key(Key::Text(key.to_string().into()))),
-            None => no("it is a number that is cast to text"),
-        },
-        Family::Uuid | Family::Bytea | Family::Date | Family::Timestamp | Family::Timestamptz => {
-            no("it is a number and the column is not")
-        }
+        Family::Text
+        | Family::Uuid
+        | Family::Bytea
+        | Family::Date
+        | Family::Timestamp
+        | Family::Timestamptz => no("it is a number and the column is not"),
     }
 }
 

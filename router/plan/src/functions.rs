@@ -38,15 +38,15 @@ pub(crate) enum Class {
 /// The function of this name, at its worst: a user's function may be meant wherever one has the name.
 pub(crate) fn class(name: &Name, snapshot: &Snapshot) -> Class {
     match name.schema.as_deref() {
-        Some("pg_catalog") => builtin(name),
-        Some(_) => Class::User(
+        Some("pg_catalog") if !snapshot.catalog_functions.contains(&name.name) => builtin(name),
+        Some(schema) if schema != "pg_catalog" => Class::User(
             snapshot
                 .functions
                 .get(&name.name)
                 .copied()
                 .unwrap_or(FunctionClass::Opaque),
         ),
-        None => match snapshot.functions.get(&name.name) {
+        Some(_) | None => match snapshot.functions.get(&name.name) {
             None => builtin(name),
             // The worse of both: which one is meant depends on the arguments.
             Some(FunctionClass::Pure) => match builtin(name) {

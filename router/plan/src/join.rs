@@ -29,18 +29,17 @@ impl<'a> Resolver<'a> {
                 (visible, star)
             }
             JoinCondition::Using(names) => {
+                self.seen.operator("=", None);
                 for name in names {
                     self.seen.word(name);
                 }
                 self.merged(join.kind, &left, &right, Some(names), &mut on)
             }
-            JoinCondition::Natural => self.merged(
-                join.kind,
-                &left,
-                &right,
-                common(&left, &right).as_deref(),
-                &mut on,
-            ),
+            JoinCondition::Natural => {
+                self.seen.operator("=", None);
+                let names = common(&left, &right);
+                self.merged(join.kind, &left, &right, names.as_deref(), &mut on)
+            }
         };
         if let Some(alias) = &join.alias {
             let columns = star.clone().unwrap_or_default();

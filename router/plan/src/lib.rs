@@ -13,6 +13,7 @@ mod command;
 mod constant;
 mod conversions;
 mod cte;
+mod ddl_code;
 pub mod decision;
 mod env;
 mod explain;
@@ -29,6 +30,7 @@ mod path;
 mod proof;
 mod query;
 mod reach;
+mod references;
 mod refusals;
 mod resolve;
 mod scope;
@@ -82,6 +84,20 @@ pub fn compile_text(
 }
 
 fn compile_with(
+    facts: &Facts,
+    text: Option<&str>,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+) -> Compiled {
+    let compiled = route(facts, text, snapshot, context);
+    if compiled.traits.ddl || matches!(facts.statement, Statement::Utility(_)) {
+        ddl_code::see_to(compiled, facts, snapshot, context)
+    } else {
+        compiled
+    }
+}
+
+fn route(
     facts: &Facts,
     text: Option<&str>,
     snapshot: &Snapshot,

@@ -10,7 +10,7 @@ use shardgate_shard_map::KeyType;
 
 /// The types for which an operator may be taken instead of the family's own: the members, and numeric beside the
 /// integers (`int8 = 5.0`).
-fn family_types(family: Family) -> &'static [u32] {
+pub(crate) fn family_types(family: Family) -> &'static [u32] {
     match family {
         Family::Int => &[20, 21, 23, 1700],
         Family::Text => &[25, 1043],
@@ -19,6 +19,19 @@ fn family_types(family: Family) -> &'static [u32] {
         Family::Date => &[1082],
         Family::Timestamp => &[1114],
         Family::Timestamptz => &[1184],
+    }
+}
+
+/// Further types of pg_catalog to which a value of the family is converted without being asked (pg_cast, castcontext i).
+fn wider_types(family: Family) -> &'static [u32] {
+    match family {
+        // float4, float8, oid
+        Family::Int => &[700, 701, 26],
+        // bpchar, name, regclass
+        Family::Text => &[1042, 19, 2205],
+        Family::Date => &[1114, 1184],
+        Family::Timestamp => &[1184],
+        Family::Uuid | Family::Bytea | Family::Timestamptz => &[],
     }
 }
 
@@ -62,9 +75,25 @@ impl Resolver<'_> {
         }
     }
 
-    /// Notes an operator that may run a user's function.
+    /// A user's operator of the name takes a type to which a value of `ty` is converted.
+    fn may_convert(&self, op: &str, ty: KeyType) -> bool {
+        let family = family(ty);
+        let casts = &self.snapshot.casts;
+        let reached = |operand: u32| {
+            let from = |from: &u32| casts.contains(&(*from, operand));
+            wider_types(family).contains(&operand) || family_types(family).iter().any(from)
+        };
+        let mut named = self.snapshot.operators.iter().filter(|o| o.name == op);
+        named.any(|operator| reached(operator.left) || reached(operator.right))
+    }
+
+    /// Notes an operator, and that it may run a user's function.
     pub(crate) fn note_operator(&mut self, op: &str, schema: Option<&str>, ty: Option<KeyType>) {
-        if !self.operator_is_builtin(op, schema, ty) {
+        self.seen.operator(op, schema);
+        // The other operand's type is not known: it may fit a user's operator for which this one is converted.
+        let converted =
+            schema != Some("pg_catalog") && ty.is_some_and(|ty| self.may_convert(op, ty));
+        if converted || !self.operator_is_builtin(op, schema, ty) {
             self.seen.user_operator.get_or_insert_with(|| op.to_owned());
         }
     }

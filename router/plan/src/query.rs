@@ -7,7 +7,7 @@ use crate::keyed::Keyed;
 use crate::proof::{is_distributed, is_reference, known};
 use crate::resolve::{Resolver, TooComplex};
 use crate::snapshot::{Relation, RelationKind, Snapshot};
-use crate::{calls, reach, traits};
+use crate::{blind, calls, reach, traits};
 use shardgate_sql::facts::{Facts, Name, Query};
 use std::collections::HashSet;
 
@@ -90,6 +90,13 @@ pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compi
         ));
         return Compiled {
             route,
+            traits,
+            because: Vec::new(),
+        };
+    }
+    if let Some(refusal) = blind::in_text(facts, snapshot).filter(|_| snapshot.shards.len() > 1) {
+        return Compiled {
+            route: Route::Refused(refusal),
             traits,
             because: Vec::new(),
         };

@@ -40,6 +40,11 @@ pub struct Snapshot {
     /// The default of search_path for each role as a login would have it: role in database, role, database, server.
     /// The key `None` is for every other role. Items are unquoted; `$user` is kept as it is.
     pub search_paths: HashMap<Option<String>, Vec<String>>,
+    /// Roles in whose sessions transactions may be serializable without being asked, by a setting of the role, or of one
+    /// that may take its place with SET ROLE. None: all, by a setting of the database or the server.
+    pub serializable: HashSet<Option<String>>,
+    /// All roles, and whether they may log in.
+    pub logins: HashMap<String, bool>,
     /// Schemas that exist: `$user` counts only if there is one.
     pub schemas: HashSet<String>,
     /// Functions outside of pg_catalog, by bare name, that may read or write a relation that is not a home relation, and
@@ -50,6 +55,20 @@ pub struct Snapshot {
     pub blind_of_row: HashSet<String>,
     /// Operators outside of pg_catalog whose function is one of them, and why.
     pub blind_operators: HashMap<String, String>,
+    /// Set if a user's cast between two types of pg_catalog runs such code: any expression may run it. Why.
+    pub blind_cast: Option<String>,
+    /// Set if an event trigger runs such code: any change of the schema may run it. Why.
+    pub blind_event: Option<String>,
+    /// Names of functions that a user made in pg_catalog.
+    pub catalog_functions: HashSet<String>,
+    /// Names of operators outside of pg_catalog whose function may leave something behind in the session.
+    pub opaque_operators: HashSet<String>,
+    /// Casts that users made: from, to.
+    pub casts: HashSet<(Oid, Oid)>,
+    /// Set if one of those between two types of pg_catalog may leave something behind in the session. Which.
+    pub cast_code: Option<String>,
+    /// Set if an event trigger may leave something behind in the session. Which.
+    pub event_code: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +105,9 @@ pub struct Relation {
     /// Set if a statement on the relation may run code that planning does not see: triggers, rules, policies, defaults
     /// or checks that call user functions. The text says which.
     pub runs_code: Option<String>,
+    /// Set if reading the relation may run such code: functions of its columns' types, or of its indexes' operator
+    /// classes.
+    pub code_read: Option<String>,
     /// It has inheritance children or parents, or partitions.
     pub inherits: bool,
     /// The analysed body of a view; None if it is no view or its body could not be analysed.

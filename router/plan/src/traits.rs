@@ -24,14 +24,21 @@ pub(crate) fn of_query(resolver: &Resolver<'_>, facts: &Facts) -> Traits {
         && resolver.leaves.iter().all(reads_plainly);
     let sets = set_configs(resolver, facts);
     let passive = !seen.writes && !seen.into && !seen.locking;
-    let read_only = passive && understood && classes.iter().all(|class| class.reads_only());
+    let taints = taint(resolver, !sets.is_empty());
+    let read_only =
+        passive && understood && taints.is_none() && classes.iter().all(|class| class.reads_only());
+    // A standby has no serializable transactions.
+    let serializable = [None, Some(resolver.context.user.to_owned())]
+        .iter()
+        .any(|role| snapshot.serializable.contains(role));
     let replica_safe = read_only
+        && !serializable
         && classes.iter().all(|class| class.anywhere())
         && resolver.leaves.iter().all(same_on_standby);
     Traits {
         replica_safe,
         read_only,
-        taints: taint(resolver, !sets.is_empty()),
+        taints,
         needs_pin: seen
             .functions
             .iter()
@@ -53,7 +60,9 @@ pub(crate) fn of_query(resolver: &Resolver<'_>, facts: &Facts) -> Traits {
 /// Reading it runs no code and shows only what is stored.
 fn reads_plainly(leaf: &Leaf) -> bool {
     match &leaf.relation {
-        LeafRelation::Known(relation) => relation.runs_code.is_none() && !relation.row_security,
+        LeafRelation::Known(relation) => {
+            relation.runs_code.is_none() && relation.code_read.is_none() && !relation.row_security
+        }
         LeafRelation::System | LeafRelation::Temporary => true,
         // It may be a view.
         LeafRelation::Unknown => false,
@@ -94,14 +103,23 @@ fn taint(resolver: &Resolver<'_>, sets_known: bool) -> Option<String> {
     if let Some(name) = function {
         return Some(format!("function {}", name.name));
     }
-    // What an operator or an input function runs is not known by name.
     if let Some(op) = seen
-        .user_operator
-        .as_ref()
-        .filter(|_| has_opaque_functions(snapshot))
+        .operators
+        .iter()
+        .find(|op| snapshot.opaque_operators.contains(*op))
     {
         return Some(format!("operator {op}"));
     }
+    let hidden = seen
+        .temporary_code
+        .clone()
+        .or_else(|| snapshot.cast_code.clone())
+        .or_else(|| seen.blind_view.as_ref().map(|view| format!("view {view}")))
+        .or_else(|| snapshot.event_code.clone().filter(|_| seen.into));
+    if hidden.is_some() {
+        return hidden;
+    }
+    // What an input function runs is not known by name.
     if let Some(ty) = seen
         .user_type
         .as_ref()
@@ -121,9 +139,10 @@ fn taint(resolver: &Resolver<'_>, sets_known: bool) -> Option<String> {
                 Some(format!("view {}", relation.name))
             }
             LeafRelation::Known(relation) => {
-                let code = relation.runs_code.as_ref()?;
-                (leaf.written || relation.row_security)
-                    .then(|| format!("table {}: {code}", relation.name))
+                let written = leaf.written || relation.row_security;
+                let written = relation.runs_code.as_ref().filter(|_| written);
+                let code = written.or(relation.code_read.as_ref())?;
+                Some(format!("table {}: {code}", relation.name))
             }
             // A change of pg_settings is a SET.
             LeafRelation::System => leaf.written.then(|| leaf.label.replace('"', "")),

@@ -24,23 +24,24 @@ pub(crate) fn added(text: &str) -> Option<Vec<Unique>> {
     Some(reader.constraints())
 }
 
-struct Reader<'t> {
-    text: &'t str,
-    tokens: &'t [Token],
+/// The tokens of a statement.
+pub(crate) struct Reader<'t> {
+    pub(crate) text: &'t str,
+    pub(crate) tokens: &'t [Token],
 }
 
 impl Reader<'_> {
-    fn kind(&self, at: usize) -> Option<Kind> {
+    pub(crate) fn kind(&self, at: usize) -> Option<Kind> {
         self.tokens.get(at).map(|token| token.kind)
     }
 
-    fn word(&self, at: usize, word: &str) -> bool {
+    pub(crate) fn word(&self, at: usize, word: &str) -> bool {
         self.tokens
             .get(at)
             .is_some_and(|token| token.is_word(self.text, word))
     }
 
-    fn name(&self, at: usize) -> Option<String> {
+    pub(crate) fn name(&self, at: usize) -> Option<String> {
         self.tokens
             .get(at)
             .filter(|token| token.kind.is_name())?
@@ -93,7 +94,7 @@ impl Reader<'_> {
     }
 
     /// `ADD [COLUMN] [IF NOT EXISTS] name`
-    fn added_column(&self, mut at: usize) -> Option<String> {
+    pub(crate) fn added_column(&self, mut at: usize) -> Option<String> {
         at += usize::from(self.word(at, "column"));
         if self.word(at, "if") {
             at += 3;
@@ -110,7 +111,7 @@ impl Reader<'_> {
     }
 
     /// `(a, b DESC NULLS LAST)` from its opening parenthesis.
-    fn columns(&self, open: usize) -> Unique {
+    pub(crate) fn columns(&self, open: usize) -> Unique {
         let mut columns = Vec::new();
         let mut at = open + 1;
         loop {

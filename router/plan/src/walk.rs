@@ -157,6 +157,9 @@ impl<'a> Resolver<'a> {
                     .try_for_each(|e| self.walk(e, scope, sink))
             }
             Expr::Other { what, children } => {
+                if *what == "nullif" {
+                    self.note_operator("=", None, None);
+                }
                 self.note_aggregate_of_field(what, children, scope);
                 self.walk_all(children, scope, sink)
             }
@@ -195,6 +198,8 @@ impl<'a> Resolver<'a> {
         sink: Sink<'_>,
     ) -> Resolved<()> {
         self.seen.name(&ty.name);
+        self.seen
+            .in_schema("type", &ty.name.name, ty.name.schema.as_deref());
         let builtin = match ty.name.schema.as_deref() {
             Some("pg_catalog") => true,
             Some(_) => false,

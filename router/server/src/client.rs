@@ -77,7 +77,7 @@ async fn welcome(shared: &Arc<Shared>, arrival: Arrival, guest: Guest) -> Result
             format!("database \"{}\" does not exist", who.database),
         ))
     } else {
-        Ok(())
+        shared.may_log_in(&who.user).await
     };
     if let Err(error) = allowed {
         return refuse(arrival.stream, output, error);

@@ -126,6 +126,28 @@ impl Shared {
         snapshot.map_err(|error| pg_error(&error))
     }
 
+    /// Whether the role may log in. A server connection of an earlier session may outlive that right, so the servers
+    /// alone do not say it. A role that the snapshot does not know may be new: then the catalog is asked, and if it
+    /// cannot be, the servers decide.
+    ///
+    /// # Errors
+    /// 28000 as Postgres says it.
+    pub async fn may_log_in(&self, user: &str) -> Result<(), PgError> {
+        let mut known = self.follower.snapshot().logins.get(user).copied();
+        if known.is_none() {
+            let Ok(newest) = self.follower.refresh(true).await else {
+                return Ok(());
+            };
+            known = newest.logins.get(user).copied();
+        }
+        let why = match known {
+            Some(true) => return Ok(()),
+            Some(false) => "is not permitted to log in",
+            None => "does not exist",
+        };
+        Err(PgError::error("28000", format!("role \"{user}\" {why}")))
+    }
+
     /// What the console prints from.
     pub fn admin_context(self: &Arc<Self>) -> admin::Context {
         let source: Arc<dyn admin::Source> = Arc::clone(self) as Arc<dyn admin::Source>;

@@ -38,6 +38,7 @@ fn snapshot() -> Arc<Snapshot> {
             columns: vec![column("id", 20), column("name", 25)],
             placement,
             runs_code: None,
+            code_read: None,
             inherits: false,
             view: None,
             row_security: false,
@@ -103,6 +104,15 @@ fn snapshot() -> Arc<Snapshot> {
         blind_functions: Default::default(),
         blind_of_row: Default::default(),
         blind_operators: Default::default(),
+        blind_cast: None,
+        blind_event: None,
+        catalog_functions: Default::default(),
+        opaque_operators: Default::default(),
+        serializable: Default::default(),
+        logins: Default::default(),
+        casts: Default::default(),
+        cast_code: None,
+        event_code: None,
     })
 }
 

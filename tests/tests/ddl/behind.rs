@@ -48,6 +48,36 @@ pub async fn behind_the_back(running: &Running) -> Result<()> {
     eventually(&router, "SELECT count(plain) FROM t", None).await
 }
 
+/// A login is remembered only as long as the roles are what they were.
+pub async fn dropped_roles(running: &Running) -> Result<()> {
+    for index in 0..2 {
+        let shard = running.connect_shard(index).await?;
+        shard.batch_execute("CREATE ROLE passing LOGIN").await?;
+    }
+    let url = running.url_as("passing");
+    for _ in 0..2 {
+        Session::open(&url).await?;
+    }
+    for change in [
+        "ALTER ROLE passing NOLOGIN",
+        "ALTER ROLE passing LOGIN",
+        "DROP ROLE passing",
+    ] {
+        let login = change.ends_with(" LOGIN");
+        for index in 0..2 {
+            let shard = running.connect_shard(index).await?;
+            shard.batch_execute(change).await?;
+        }
+        let start = Instant::now();
+        while Session::open(&url).await.is_ok() != login {
+            ensure!(start.elapsed() < Duration::from_secs(15), "after {change}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        println!("{change}: noticed after {:?}", start.elapsed());
+    }
+    Ok(())
+}
+
 /// Until the statement fails with the code, or is done.
 async fn eventually(router: &Session, sql: &str, code: Option<&str>) -> Result<()> {
     let start = Instant::now();

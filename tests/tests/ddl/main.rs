@@ -45,6 +45,7 @@ async fn changes_reach_every_shard_or_none() -> Result<()> {
         nowhere::failures(&running).await?;
         nowhere::in_blocks(&running).await?;
         values::refused(&running).await?;
+        behind::dropped_roles(&running).await?;
         behind::behind_the_back(&running).await
     };
     tokio::time::timeout(DEADLINE, work)

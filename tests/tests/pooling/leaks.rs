@@ -20,6 +20,25 @@ pub async fn prepare(running: &Running) -> Result<()> {
          PERFORM set_config('app.trigger', '44', false); RETURN new; END $$",
         "CREATE TRIGGER touch BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION touch()",
         "CREATE VIEW sneaky AS SELECT set_config('app.view', '45', false) AS v",
+        "CREATE DOMAIN tagged AS text DEFAULT set_config('app.domain', '48', false)",
+        "CREATE TABLE tagged_rows (id int, tag tagged)",
+        "CREATE TABLE ruled (id int)",
+        "CREATE RULE told AS ON INSERT TO ruled DO ALSO SELECT set_config('app.rule', '49', false)",
+        "CREATE FUNCTION emptied() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         PERFORM set_config('app.truncate', '50', false); RETURN NULL; END $$",
+        "CREATE TRIGGER emptied BEFORE TRUNCATE ON ruled EXECUTE FUNCTION emptied()",
+        "CREATE TABLE altered (id int)",
+        "INSERT INTO altered VALUES (1)",
+        "CREATE FUNCTION near(float8, float8) RETURNS text LANGUAGE sql AS $$ SELECT set_config('app.operator', '52', false) $$",
+        "CREATE OPERATOR <#> (LEFTARG = float8, RIGHTARG = float8, FUNCTION = near)",
+        "CREATE TYPE pair AS (a int, b int)",
+        "CREATE FUNCTION first_of(pair) RETURNS int LANGUAGE sql AS $$ SELECT set_config('app.cast', '53', false)::int $$",
+        "CREATE CAST (pair AS int) WITH FUNCTION first_of(pair) AS IMPLICIT",
+        "CREATE TABLE pairs (p pair)",
+        "INSERT INTO pairs VALUES (ROW(1, 2))",
+        "CREATE FUNCTION watched() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
+         PERFORM set_config('app.event', '54', false); END $$",
+        "CREATE FUNCTION is_true(int8) RETURNS bool LANGUAGE sql AS $$ SELECT set_config('app.builtin', '55', false) = '55' $$",
         "CREATE ROLE app LOGIN",
         "CREATE SEQUENCE numbers",
         "CREATE SEQUENCE others",
@@ -162,28 +181,68 @@ pub async fn custom_settings(running: &Running) -> Result<()> {
 
 /// Settings made where the text of the statement does not show them.
 pub async fn hidden_settings(running: &Running) -> Result<()> {
-    let direct = running.connect_shard(0).await?;
-    let default = ask(&direct, "SHOW work_mem").await?;
-    for (sql, name, value) in [
-        ("SELECT sneak()", "app.tenant", "42"),
-        ("SELECT sneak_sql()", "app.sql", "43"),
+    hidden(running, HIDDEN).await?;
+    // While these exist, whoever runs anything of the kind keeps the backend.
+    let router = running.connect().await?;
+    for (create, case, drop) in [
         (
-            "INSERT INTO plain VALUES (1, 'x') ON CONFLICT DO NOTHING",
-            "app.trigger",
-            "44",
-        ),
-        ("SELECT v FROM sneaky", "app.view", "45"),
-        (
-            "DO $$ BEGIN PERFORM set_config('app.block', '46', false); END $$",
-            "app.block",
-            "46",
+            "CREATE EVENT TRIGGER watched ON ddl_command_end EXECUTE FUNCTION watched()",
+            ("CREATE TABLE seen (id int)", "app.event", "54"),
+            "DROP EVENT TRIGGER watched",
         ),
         (
-            "SELECT x FROM (SELECT set_config('app.sub', '47', false) AS x) s",
-            "app.sub",
-            "47",
+            "CREATE CAST (int8 AS bool) WITH FUNCTION is_true(int8) AS ASSIGNMENT",
+            ("SELECT 5::int8::bool", "app.builtin", "55"),
+            "DROP CAST (int8 AS bool)",
         ),
     ] {
+        run(&router, create).await?;
+        hidden(running, &[case]).await?;
+        run(&router, drop).await?;
+    }
+    Ok(())
+}
+
+/// Statement, setting, value.
+const HIDDEN: &[(&str, &str, &str)] = &[
+    ("SELECT sneak()", "app.tenant", "42"),
+    ("SELECT sneak_sql()", "app.sql", "43"),
+    (
+        "INSERT INTO plain VALUES (1, 'x') ON CONFLICT DO NOTHING",
+        "app.trigger",
+        "44",
+    ),
+    ("SELECT v FROM sneaky", "app.view", "45"),
+    (
+        "DO $$ BEGIN PERFORM set_config('app.block', '46', false); END $$",
+        "app.block",
+        "46",
+    ),
+    (
+        "SELECT x FROM (SELECT set_config('app.sub', '47', false) AS x) s",
+        "app.sub",
+        "47",
+    ),
+    (
+        "INSERT INTO tagged_rows (id) VALUES (1)",
+        "app.domain",
+        "48",
+    ),
+    ("INSERT INTO ruled VALUES (1)", "app.rule", "49"),
+    ("TRUNCATE ruled", "app.truncate", "50"),
+    (
+        "ALTER TABLE altered ADD COLUMN x text DEFAULT set_config('app.alter', '51', false)",
+        "app.alter",
+        "51",
+    ),
+    ("SELECT id <#> 1 FROM altered", "app.operator", "52"),
+    ("SELECT p + 1 FROM pairs", "app.cast", "53"),
+];
+
+async fn hidden(running: &Running, cases: &[(&str, &str, &str)]) -> Result<()> {
+    let direct = running.connect_shard(0).await?;
+    let default = ask(&direct, "SHOW work_mem").await?;
+    for (sql, name, value) in cases.iter().copied() {
         // All log in before, because a login needs the backend for a moment.
         let (a, b, c) = (
             running.connect().await?,
@@ -206,7 +265,7 @@ pub async fn hidden_settings(running: &Running) -> Result<()> {
                 .await
                 .with_context(|| format!("{sql}: again"))?;
         }
-        drop(a);
+        drop((a, b));
         is(&c, &value_of, None)
             .await
             .with_context(|| format!("{sql}: {name} of a client that has gone"))?;

@@ -19,6 +19,7 @@ async fn the_role_of_the_server_is_what_the_rules_say() -> Result<()> {
         let running = Running::start(2, 1);
         routing::prepare(&running).await?;
         routing::rules(&running).await?;
+        routing::serializable_roles(&running).await?;
         routing::without_replica(&running).await
     };
     tokio::time::timeout(DEADLINE, work)

@@ -205,6 +205,35 @@ async fn primary_only(session: &Session) -> Result<()> {
     becomes(session, BY_KEY, true).await
 }
 
+/// Roles whose transactions are serializable by default: a replica would answer with an error.
+pub async fn serializable_roles(running: &Running) -> Result<()> {
+    let admin = running.connect().await?;
+    for sql in [
+        "CREATE ROLE strict LOGIN IN ROLE pg_read_all_data",
+        "CREATE ROLE plain LOGIN IN ROLE pg_read_all_data",
+        "CREATE ROLE duty ROLE strict IN ROLE pg_read_all_data",
+        "ALTER ROLE strict SET default_transaction_isolation = 'SERIALIZABLE'",
+    ] {
+        admin.simple_query(sql).await.context(sql)?;
+    }
+    let plain = Session::open(&running.url_as("plain")).await?;
+    becomes(&plain, BY_KEY, true).await?;
+    let strict = Session::open(&running.url_as("strict")).await?;
+    is(&strict, BY_KEY, false).await?;
+    strict.simple_query("SET ROLE duty").await?;
+    is(&strict, BY_KEY, false).await?;
+    admin
+        .simple_query("ALTER DATABASE app SET default_transaction_isolation = serializable")
+        .await?;
+    let late = Session::open(&running.url_as("plain")).await?;
+    is(&late, BY_KEY, false).await?;
+    admin
+        .simple_query("ALTER DATABASE app RESET default_transaction_isolation")
+        .await?;
+    let again = Session::open(&running.url_as("plain")).await?;
+    becomes(&again, BY_KEY, true).await
+}
+
 /// The replicas stop while sessions read: nothing fails but what was under way on them; later they serve again.
 pub async fn without_replica(running: &Running) -> Result<()> {
     let session = running.connect().await?;

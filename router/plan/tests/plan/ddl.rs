@@ -58,6 +58,13 @@ fn where_ddl_goes() {
         ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (user_id) REFERENCES users (id) => all
         ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (p) REFERENCES users (id) => refused
         ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (p) REFERENCES countries (id) => all
+        ALTER TABLE orders ADD FOREIGN KEY (p, user_id) REFERENCES users (age, id) => all
+        ALTER TABLE orders ADD FOREIGN KEY (user_id, p) REFERENCES public.users (id, age) => all
+        ALTER TABLE orders ADD FOREIGN KEY (user_id) REFERENCES users => all
+        ALTER TABLE orders ADD FOREIGN KEY (user_id, p) REFERENCES users (age, id) => refused: the same place
+        ALTER TABLE orders ADD FOREIGN KEY (user_id, p) REFERENCES users => refused: the same place
+        ALTER TABLE orders ADD COLUMN x bigint REFERENCES payments (user_id) => refused: the same place
+        ALTER TABLE users ADD FOREIGN KEY (age) REFERENCES users (id) => refused: the same place
         ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (user_id) REFERENCES far (id) => refused
         ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (p) REFERENCES notes (id) => refused
         ALTER TABLE notes ADD CONSTRAINT f FOREIGN KEY (user_id) REFERENCES users (id) => refused

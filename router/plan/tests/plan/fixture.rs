@@ -58,6 +58,7 @@ fn table(name: &str, placement: Placement, columns: &[(&str, u32)]) -> Relation 
         columns: columns.iter().map(|(name, ty)| column(name, *ty)).collect(),
         placement,
         runs_code: None,
+        code_read: None,
         inherits: false,
         view: None,
         row_security: false,
@@ -359,6 +360,15 @@ pub fn snapshot() -> Snapshot {
             .into(),
         blind_of_row: HashSet::from(["row_count".to_owned()]),
         blind_operators: Default::default(),
+        blind_cast: None,
+        blind_event: None,
+        catalog_functions: HashSet::new(),
+        opaque_operators: HashSet::new(),
+        serializable: HashSet::new(),
+        logins: HashMap::new(),
+        casts: HashSet::new(),
+        cast_code: None,
+        event_code: None,
     }
 }
 

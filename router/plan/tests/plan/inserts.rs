@@ -274,3 +274,23 @@ fn null_keys_without_rows() {
     }
     fixture.check("INSERT INTO users (id) VALUES ($1)", &[None], "23502");
 }
+
+/// A number becomes text by its digits, unless the user made a cast for it.
+#[test]
+fn numbers_for_text_keys() {
+    let cast = Fixture::with(|f| {
+        f.snapshot.casts.insert((INT4, TEXT));
+    });
+    for sql in [
+        "INSERT INTO tags (tag) VALUES (5)",
+        "INSERT INTO tags (tag) VALUES (5::text)",
+        "INSERT INTO tags (tag) SELECT 5",
+        "SELECT * FROM tags WHERE tag = 5::text",
+    ] {
+        let shard = format!("s{}", text_shard("5").0);
+        Fixture::new().check(sql, &[], &shard);
+        cast.check(sql, &[], "refused: a cast from numbers to text");
+    }
+    let shard = format!("s{}", text_shard("x").0);
+    cast.check("INSERT INTO tags (tag) VALUES ('x')", &[], &shard);
+}

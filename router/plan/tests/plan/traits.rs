@@ -2,6 +2,7 @@
 
 use crate::fixture::*;
 use shardgate_plan::Traits;
+use shardgate_plan::snapshot::{Relation, UserOperator};
 use std::sync::Arc;
 
 fn traits(sql: &str) -> Traits {
@@ -317,4 +318,107 @@ fn changes_of_settings_by_the_catalog() {
     );
     assert_eq!(of("SELECT * FROM knobs"), None);
     assert_eq!(of("UPDATE note_view SET body = 'x'"), None);
+}
+
+/// Code that no name in the statement tells of.
+#[test]
+fn hidden_code_taints() {
+    let check = |sql: &str, change: &dyn Fn(&mut Fixture), expect: Option<&str>| {
+        let traits = Fixture::with(|f| change(f)).compile(&fill(sql)).traits;
+        assert_eq!(traits.taints.as_deref(), expect, "{sql}");
+        assert!(expect.is_none() || !traits.replica_safe, "{sql}");
+    };
+    let notes = |f: &mut Fixture, change: &dyn Fn(&mut Relation)| {
+        let names = f.snapshot.relations.get_mut("public").unwrap();
+        change(Arc::make_mut(names.get_mut("notes").unwrap()));
+    };
+    let shown = |f: &mut Fixture| {
+        notes(f, &|r| {
+            r.code_read = Some("the type of column \"n\"".into())
+        })
+    };
+    let expect = Some("table notes: the type of column \"n\"");
+    check("SELECT * FROM notes", &shown, expect);
+    check("SELECT 1 FROM countries", &shown, None);
+    let operator = |f: &mut Fixture| {
+        f.snapshot.operators.push(UserOperator {
+            name: "<#>".into(),
+            left: FLOAT8,
+            right: FLOAT8,
+        });
+        f.snapshot.opaque_operators.insert("<#>".into());
+    };
+    check(
+        "SELECT id <#> 1 FROM notes",
+        &operator,
+        Some("operator <#>"),
+    );
+    check("SELECT id + 1 FROM notes", &operator, None);
+    // An operator that leaves nothing behind may still write.
+    let clean = |f: &mut Fixture| {
+        operator(f);
+        f.snapshot.opaque_operators.clear();
+    };
+    let traits = Fixture::with(clean)
+        .compile("SELECT id <#> 1 FROM notes")
+        .traits;
+    assert!(!traits.replica_safe && !traits.read_only);
+    let cast = |f: &mut Fixture| f.snapshot.cast_code = Some("cast (a AS b)".into());
+    check("SELECT 1", &cast, Some("cast (a AS b)"));
+    check(
+        "ALTER TABLE notes ALTER COLUMN id TYPE text",
+        &cast,
+        Some("cast (a AS b)"),
+    );
+    let event = |f: &mut Fixture| f.snapshot.event_code = Some("event trigger e".into());
+    for sql in [
+        "CREATE TABLE x (id int)",
+        "SELECT 1 AS a INTO x",
+        "DROP TABLE notes",
+    ] {
+        check(sql, &event, Some("event trigger e"));
+    }
+    check("SELECT 1", &event, None);
+    check("DROP EVENT TRIGGER e", &event, None);
+    let plain = |_: &mut Fixture| {};
+    check("SELECT * FROM blind", &plain, Some("view blind"));
+    for (sql, expect) in [
+        (
+            "ALTER TABLE notes ADD COLUMN x text DEFAULT set_config('a.b', 'c', false)",
+            Some("function set_config"),
+        ),
+        (
+            "ALTER TABLE notes ALTER COLUMN id TYPE text USING opaque_fn()",
+            Some("function opaque_fn"),
+        ),
+        ("ALTER TABLE notes ADD COLUMN x int DEFAULT 1", None),
+        ("ALTER TABLE notes ADD COLUMN opaque int", None),
+        (
+            "CREATE INDEX ON notes (opaque_fn(id))",
+            Some("function opaque_fn"),
+        ),
+        ("CREATE INDEX ON notes (lower(name))", None),
+        (
+            "TRUNCATE home_coded",
+            Some("table home_coded: trigger t calls f"),
+        ),
+        ("TRUNCATE notes", None),
+    ] {
+        check(sql, &plain, expect);
+    }
+}
+
+#[test]
+fn serializable_by_default_is_read_on_the_primary() {
+    for (role, safe) in [(Some("app"), false), (Some("other"), true), (None, false)] {
+        let fixture = Fixture::with(|f| {
+            f.snapshot.serializable.insert(role.map(str::to_owned));
+        });
+        let traits = fixture.compile("SELECT 1 FROM notes").traits;
+        assert_eq!(
+            (traits.replica_safe, traits.read_only),
+            (safe, true),
+            "{role:?}"
+        );
+    }
 }

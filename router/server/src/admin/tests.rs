@@ -137,6 +137,7 @@ fn snapshot() -> Snapshot {
             columns: Vec::new(),
             placement,
             runs_code: None,
+            code_read: None,
             inherits: false,
             view: None,
             row_security: false,
@@ -174,6 +175,15 @@ fn snapshot() -> Snapshot {
         blind_functions: Default::default(),
         blind_of_row: Default::default(),
         blind_operators: Default::default(),
+        blind_cast: None,
+        blind_event: None,
+        catalog_functions: Default::default(),
+        opaque_operators: Default::default(),
+        serializable: Default::default(),
+        logins: Default::default(),
+        casts: Default::default(),
+        cast_code: None,
+        event_code: None,
     }
 }
 

@@ -207,6 +207,15 @@ pub(crate) fn snapshot(hosts: Vec<Host>) -> Arc<Snapshot> {
         blind_functions: Default::default(),
         blind_of_row: Default::default(),
         blind_operators: Default::default(),
+        blind_cast: None,
+        blind_event: None,
+        catalog_functions: Default::default(),
+        opaque_operators: Default::default(),
+        serializable: Default::default(),
+        logins: Default::default(),
+        casts: Default::default(),
+        cast_code: None,
+        event_code: None,
     })
 }
 

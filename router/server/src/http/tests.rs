@@ -89,6 +89,15 @@ fn snapshot(port: u16) -> Snapshot {
         blind_functions: Default::default(),
         blind_of_row: Default::default(),
         blind_operators: Default::default(),
+        blind_cast: None,
+        blind_event: None,
+        catalog_functions: Default::default(),
+        opaque_operators: Default::default(),
+        serializable: Default::default(),
+        logins: Default::default(),
+        casts: Default::default(),
+        cast_code: None,
+        event_code: None,
     }
 }
 

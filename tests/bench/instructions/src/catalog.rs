@@ -72,6 +72,15 @@ pub fn snapshot() -> Arc<Snapshot> {
         blind_functions: HashMap::new(),
         blind_of_row: HashSet::new(),
         blind_operators: HashMap::new(),
+        blind_cast: None,
+        blind_event: None,
+        catalog_functions: HashSet::new(),
+        opaque_operators: HashSet::new(),
+        serializable: HashSet::new(),
+        logins: HashMap::new(),
+        casts: HashSet::new(),
+        cast_code: None,
+        event_code: None,
     })
 }
 
@@ -109,6 +118,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, u32)], placement: Placement) ->
         row_security: false,
         blind_code: None,
         blind_read: None,
+        code_read: None,
         unlogged: false,
     }
 }

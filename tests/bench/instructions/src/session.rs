@@ -7,7 +7,9 @@ use crate::server::Server;
 use crate::statements::{ALL, Statement};
 use crate::{Case, catalog};
 use bytes::BytesMut;
-use shardgate_session::{Backend, Event, Options, Output, Planner, Role, Session, Slot, Step};
+use shardgate_session::{
+    Backend, Common, Event, Options, Output, Planner, Role, Session, Slot, Step,
+};
 use shardgate_shard_map::ShardId;
 use shardgate_wire::frontend::put;
 use shardgate_wire::{Limits, TxStatus, frame};
@@ -313,10 +315,13 @@ fn options() -> Options {
         startup: Vec::new(),
         pid: 77,
         secret: vec![1, 2, 3, 4],
-        message_bytes_max: 1 << 26,
-        prepared_max: 1000,
-        backend_prepared_max: 500,
-        default_role: Role::Auto,
-        gid_prefix: "shardgate:t:".to_owned(),
+        common: Arc::new(Common {
+            client_limits: Limits::frontend(1 << 26),
+            backend_limits: Limits::backend(),
+            prepared_max: 1000,
+            backend_prepared_max: 500,
+            default_role: Role::Auto,
+            gid_prefix: "shardgate:t:".to_owned(),
+        }),
     }
 }
