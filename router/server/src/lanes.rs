@@ -1,7 +1,7 @@
 //! The threads that serve clients: each has a runtime of its own, and a client stays on the one that it was given to.
 //!
 //! With one runtime over all cores, a readiness event is seen on one thread and the task is polled on another, which costs
-//! a wake-up of a thread for nearly every statement (ADR 0006). A connection to a server belongs to the lane on
+//! a wake-up of a thread for nearly every statement (ADR 0007). A connection to a server belongs to the lane on
 //! which its socket is registered; when a client of another lane takes it from the pool, it is registered there.
 
 use std::future::Future;
