@@ -255,19 +255,27 @@ impl Session {
 
     fn router_part(&mut self, slot: Slot, purpose: &Purpose, tag: u8, bytes: &[u8]) {
         let body = bytes.get(5..).unwrap_or_default();
-        match (purpose, tag) {
-            (Purpose::ReadBack, b'D') => self.read_row(body),
-            (Purpose::Several, b'C') => {
-                if let Ok(tag) = command_tag(body) {
+        match purpose {
+            Purpose::ReadBack => {
+                if tag == b'D' {
+                    self.read_row(body);
+                }
+            }
+            Purpose::Several => {
+                if tag == b'C'
+                    && let Ok(tag) = command_tag(body)
+                {
                     self.several_tag(slot, tag);
                 }
             }
-            (Purpose::Verify, b't') => {
-                if let Some(shape) = self.verified.as_mut() {
+            Purpose::Verify => {
+                if tag == b't'
+                    && let Some(shape) = self.verified.as_mut()
+                {
                     shape.parameters = bytes::Bytes::copy_from_slice(bytes);
                 }
             }
-            _ => {}
+            Purpose::Prelude | Purpose::Parse | Purpose::Poison | Purpose::Finish => {}
         }
     }
 
