@@ -39,7 +39,7 @@ impl Session {
             };
             let bytes = input.split_to(frame.len);
             match self.message(frame, &bytes, input, out) {
-                Flow::Consumed => {}
+                Flow::Consumed => self.asked = false,
                 Flow::Later => {
                     restore(input, bytes);
                     self.input_left = self.phase == Phase::Ready;
@@ -74,6 +74,10 @@ impl Session {
         }
         let body = bytes.get(5..).unwrap_or_default();
         if self.batch.skipping && !matches!(frame.tag, b'S' | b'X') {
+            // Its own error, and not one before it, was said.
+            if std::mem::take(&mut self.asked) && frame.tag == b'Q' {
+                return self.sync_now(out);
+            }
             return Flow::Consumed;
         }
         match frame.tag {

@@ -108,6 +108,8 @@ pub struct Session {
     /// All values are to be compared at the next ReadyForQuery.
     pub(crate) compare_params: bool,
     pub(crate) checkout_error: Option<PgError>,
+    /// A server was asked about the text of the client's next message.
+    pub(crate) asked: bool,
     pub(crate) client_gone: bool,
     /// The client has said goodbye; what it had sent before is still carried out.
     pub(crate) leaving: bool,
@@ -177,6 +179,7 @@ impl Session {
             greeted: Arc::default(),
             compare_params: false,
             checkout_error: None,
+            asked: false,
             client_gone: false,
             leaving: false,
             unflushed: BytesMut::new(),

@@ -36,6 +36,10 @@ impl Session {
                 let sql = body.strip_suffix(&[0]).unwrap_or(body);
                 self.provoke_text(sql, out)
             }
+            Err(Fault::Unread(refusal)) => {
+                let sql = body.strip_suffix(&[0]).unwrap_or(body);
+                self.ask_of_text(sql, &refusal, out)
+            }
             Err(Fault::Malformed(error)) => self.provoke_malformed(&error, out),
             Err(Fault::Ours(error)) => {
                 self.fail(&error, out);
@@ -68,7 +72,19 @@ impl Session {
         let pieces = match texts {
             Texts::One(planned) => {
                 let piece = text.get(planned.piece.clone()).unwrap_or(text);
-                return Ok(self.one(piece, &planned, frame, out)?);
+                return self.one(piece, &planned, frame, out).map_err(|error| {
+                    match planned.facts.statement {
+                        Statement::Unparsed { .. } if error.sqlstate == "0A000" => {
+                            Fault::Unread(error)
+                        }
+                        Statement::Unparsed { .. }
+                        | Statement::Empty
+                        | Statement::Query(_)
+                        | Statement::Explain { .. }
+                        | Statement::Utility(_)
+                        | Statement::Command(_) => Fault::Ours(error),
+                    }
+                });
             }
             Texts::Pieces(pieces) => pieces,
         };

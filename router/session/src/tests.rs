@@ -1202,3 +1202,30 @@ fn a_discard_of_sequences_that_was_skipped_is_not_believed() {
     script.query("select currval('s')");
     assert_eq!(script.client(), "E(55000)", "what another client drew");
 }
+
+#[test]
+fn a_server_is_asked_about_a_text_that_the_router_cannot_read() {
+    let ask = |answer: fn(&mut BytesMut), told: &str| {
+        let mut script = Script::begin(&[]);
+        script.query("selec from users");
+        script.query("begin");
+        let slot = script.expect_checkout(HOME, Wanted::Primary);
+        script.attach(slot);
+        assert_eq!(script.sent(slot), "PH");
+        script.server(slot, answer);
+        let sent = script.sent(slot);
+        script.server(slot, |b| {
+            if sent == "BS" {
+                reply::error(b, &PgError::error("26000", "no such statement"));
+            }
+            reply::ready(b, TxStatus::Idle);
+        });
+        assert_eq!(script.client(), told);
+        script.expect_release(slot, true);
+    };
+    ask(
+        |b| reply::error(b, &PgError::error("42601", "syntax error")),
+        "E(42601)ZICZT",
+    );
+    ask(reply::parse_complete, "E(0A000)ZICZT");
+}
