@@ -2,6 +2,7 @@
 
 use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind, Origin, Purpose, Verdict};
+use crate::place::Place;
 use crate::session::{Phase, Session, Wait};
 use bytes::{Buf, BytesMut};
 use shardgate_wire::backend::{ErrorFields, command_tag, parameter_status, ready_status};
@@ -136,7 +137,7 @@ impl Session {
         let body = bytes.get(5..).unwrap_or_default();
         match frame.tag {
             b'N' => {
-                if self.head_is_the_clients(slot) {
+                if self.head_is_the_clients(slot) || self.is_home_of_several(slot) {
                     self.forward(bytes, out);
                 }
                 return;
@@ -209,6 +210,19 @@ impl Session {
             .and_then(|place| place.backend.as_ref())
             .and_then(|backend| backend.owed.head())
             .is_some_and(|entry| entry.origin == Origin::Client)
+    }
+
+    /// Of a statement on several shards the notices are told once.
+    fn is_home_of_several(&self, slot: Slot) -> bool {
+        let home = |place: &Place| {
+            place.shard == self.snapshot.home
+                && place
+                    .backend
+                    .as_ref()
+                    .and_then(|backend| backend.owed.head())
+                    .is_some_and(|entry| entry.origin == Origin::Router(Purpose::Several))
+        };
+        self.place(slot).is_some_and(home)
     }
 
     pub(crate) fn forward(&mut self, bytes: &[u8], out: &mut Output) {
@@ -409,14 +423,7 @@ impl Session {
                 self.counts.errors_relayed += 1;
                 self.forward(bytes, out);
             }
-            Origin::Router(Purpose::Several) => {
-                let error = ErrorFields::parse(bytes.get(5..).unwrap_or_default())
-                    .map(|fields| fields.to_error())
-                    .unwrap_or_else(|_| {
-                        PgError::error("XX000", "the server's error could not be read")
-                    });
-                self.several_error(slot, error);
-            }
+            Origin::Router(Purpose::Several) => self.several_error(slot, bytes),
             Origin::Router(
                 Purpose::Finish | Purpose::Poison | Purpose::Parse | Purpose::Verify,
             ) => {}

@@ -175,6 +175,9 @@ impl Session {
             return Reach::Failed(self.second_shard(place.shard, aim, Unit::Transaction));
         }
         if place.is_standby() && aim.shard.is_some() && !aim.replica_safe && !aim.replica_only {
+            // The block is not moved to the primary: its isolation may be the server's own default, now() would change
+            // in it, and the locks that it has taken would be gone, so that a table which it has read could be altered
+            // before it ends.
             return Reach::Failed(
                 PgError::error(
                     "0A000",

@@ -12,6 +12,8 @@ use crate::place::Place;
 use crate::planner::Planned;
 use crate::session::{Session, Wait, cancelled};
 use crate::settings::quote_literal;
+use bytes::Bytes;
+use shardgate_wire::backend::ErrorFields;
 use shardgate_wire::{PgError, TxStatus};
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ pub(crate) struct Several {
     /// Home first.
     members: Vec<Member>,
     error: Option<PgError>,
+    /// The error as a server has sent it, and the member's index.
+    said: Option<(usize, Bytes)>,
 }
 
 #[derive(Debug)]
@@ -103,6 +107,7 @@ impl Session {
             stage: Stage::Attaching,
             members,
             error: None,
+            said: None,
         });
         let result = LocalResult {
             column: None,
@@ -152,23 +157,23 @@ impl Session {
         }
     }
 
-    pub(crate) fn several_error(&mut self, slot: Slot, error: PgError) {
-        if let Some(several) = self.several.as_mut() {
-            let name = several
-                .members
-                .iter()
-                .find(|member| member.slot == slot)
-                .map(|member| member.name.clone());
-            let detail = format!(
-                "{}On shard \"{}\".",
-                error
-                    .detail
-                    .clone()
-                    .map(|text| text + " ")
-                    .unwrap_or_default(),
-                name.unwrap_or_default()
-            );
-            several.error.get_or_insert(error.detail(detail));
+    /// The first error counts. `bytes`: the server's frame, which the client gets as it is.
+    pub(crate) fn several_error(&mut self, slot: Slot, bytes: &[u8]) {
+        let Some(several) = self.several.as_mut() else {
+            return;
+        };
+        let member = several
+            .members
+            .iter()
+            .position(|member| member.slot == slot);
+        if let (None, Some(index)) = (&several.error, member) {
+            let error = ErrorFields::parse(bytes.get(5..).unwrap_or_default())
+                .map(|fields| fields.to_error())
+                .unwrap_or_else(|_| {
+                    PgError::error("XX000", "the server's error could not be read")
+                });
+            several.error = Some(error);
+            several.said = Some((index, Bytes::copy_from_slice(bytes)));
         }
     }
 
@@ -341,30 +346,6 @@ impl Session {
         let Some(several) = self.several.as_mut() else {
             return;
         };
-        if let Stage::Alone(index) = several.stage {
-            let done: Vec<&str> = several
-                .members
-                .iter()
-                .take(index)
-                .map(|member| member.name.as_str())
-                .collect();
-            let detail = format!(
-                "It was carried out on: {}.",
-                if done.is_empty() {
-                    "no shard".to_string()
-                } else {
-                    done.join(", ")
-                }
-            );
-            several.error = several.error.take().map(|error| {
-                let old = error
-                    .detail
-                    .clone()
-                    .map(|text| text + " ")
-                    .unwrap_or_default();
-                error.detail(old + &detail)
-            });
-        }
         several.stage = Stage::RollingBack;
         let prepared: Vec<bool> = several
             .members
@@ -426,11 +407,33 @@ impl Session {
         }
         self.wait = Wait::Nothing;
         self.take_snapshot();
-        self.finish_work(outcome, out);
+        let warning = several.warning();
+        match several.said {
+            Some((_, frame)) if outcome.is_err() => self.finish_failed(warning, frame, out),
+            Some(_) | None => self.finish_work(outcome, out),
+        }
     }
 }
 
 impl Several {
+    /// What a server's error does not say: that other shards are concerned.
+    fn warning(&self) -> Option<PgError> {
+        let (index, _) = self.said.as_ref()?;
+        let member = self.members.get(*index).filter(|_| *index > 0)?;
+        let message = format!("the statement failed on shard \"{}\"", member.name);
+        let done: Vec<&str> = self
+            .members
+            .iter()
+            .take(*index)
+            .map(|member| member.name.as_str())
+            .collect();
+        let detail = match self.atomic {
+            true => "It was undone on every shard.".to_string(),
+            false => format!("It was carried out on: {}.", done.join(", ")),
+        };
+        Some(PgError::warning("01000", message).detail(detail))
+    }
+
     /// Keeps the tags of the statement before those of the transaction's end come.
     fn keep_tags(&mut self, chosen: impl Fn(usize) -> bool) {
         for (index, member) in self.members.iter_mut().enumerate() {

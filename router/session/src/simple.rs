@@ -71,7 +71,15 @@ impl Session {
         let texts = self.texts(text, &[])?;
         let pieces = match texts {
             Texts::One(planned) => {
-                let piece = text.get(planned.piece.clone()).unwrap_or(text);
+                let piece = match &planned.facts.statement {
+                    // Errors of a server say where in the whole text.
+                    Statement::Utility(_) => text,
+                    Statement::Command(_)
+                    | Statement::Empty
+                    | Statement::Query(_)
+                    | Statement::Explain { .. }
+                    | Statement::Unparsed { .. } => text.get(planned.piece.clone()).unwrap_or(text),
+                };
                 return self.one(piece, &planned, frame, out).map_err(|error| {
                     match planned.facts.statement {
                         Statement::Unparsed { .. } if error.sqlstate == "0A000" => {

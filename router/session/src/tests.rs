@@ -699,7 +699,7 @@ fn ddl_that_fails_on_one_shard_is_rolled_back_on_the_other() {
     assert_eq!(script.sent_queries(second), ["ROLLBACK"]);
     script.done(home, "ROLLBACK", TxStatus::Idle);
     script.done(second, "ROLLBACK", TxStatus::Idle);
-    assert_eq!(script.client(), "E(42P07)ZI");
+    assert_eq!(script.client(), "NE(42P07)ZI");
 }
 
 #[test]

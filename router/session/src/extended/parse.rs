@@ -152,6 +152,10 @@ impl Session {
         let Some(statement) = self.statements.get(name) else {
             return Arc::from("");
         };
+        if let Facts::Utility(_) = statement.planned.facts.statement {
+            // Errors of a server say where in the whole text.
+            return statement.text.clone();
+        }
         match statement.text.get(statement.planned.piece.clone()) {
             Some(piece) if piece.len() < statement.text.len() => Arc::from(piece),
             Some(_) | None => statement.text.clone(),

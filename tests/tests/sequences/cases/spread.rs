@@ -231,4 +231,30 @@ pub const SPREAD: &[Case] = &[
         "a syntax error, and gone",
         &["P s|selec * from seq_u|", "X"],
     ),
+    (
+        "a change of the schema that fails",
+        &[
+            "Q   alter table seq_u add column v text",
+            "Q alter table seq_u add column w no_such_type",
+            "Q create index on seq_u (nope)",
+            "Q alter table seq_u add column w int; ",
+            "Q alter table seq_u drop column w",
+            "Q alter table if exists seq_nope add column w int",
+            "Q drop index nope",
+        ],
+    ),
+    (
+        "a change of the schema that fails, extended",
+        &[
+            "P |  alter table seq_u add column w no_such_type|",
+            "B |",
+            "E |0",
+            "S",
+            "P |alter table seq_u drop column if exists nope|",
+            "B |",
+            "E |0",
+            "S",
+            "Q select 1",
+        ],
+    ),
 ];
