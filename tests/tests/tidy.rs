@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "shardgate-shard-map",
             "shardgate-merge",
             "bytes",
+            "foldhash",
             "quick_cache",
         ],
     ),

@@ -5,7 +5,7 @@ use crate::owed::{Entry, Kind};
 use crate::route::Reach;
 use crate::session::{Batch, Phase, Session, Wait};
 use crate::transaction::Transaction;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frame::{Frame, peek};
@@ -41,6 +41,7 @@ impl Session {
             match self.message(frame, bytes, rest, out) {
                 Flow::Consumed => {
                     self.aimed = None;
+                    self.asked = false;
                     input.advance(frame.len);
                 }
                 Flow::Later => {
@@ -76,6 +77,10 @@ impl Session {
         }
         let body = bytes.get(5..).unwrap_or_default();
         if self.batch.skipping && !matches!(frame.tag, b'S' | b'X') {
+            // Its own error, and not one before it, was said.
+            if std::mem::take(&mut self.asked) && frame.tag == b'Q' {
+                return self.sync_now(out);
+            }
             return Flow::Consumed;
         }
         match frame.tag {
@@ -145,12 +150,17 @@ impl Session {
         self.counts.refused += u64::from(error.sqlstate == "0A000");
         let mut bytes = BytesMut::new();
         reply::error(&mut bytes, error);
+        self.fail_as(bytes.freeze(), out);
+    }
+
+    /// As `fail`, with the frame of the error.
+    pub(crate) fn fail_as(&mut self, frame: Bytes, out: &mut Output) {
         if self.batch.slot.is_none()
             && let Transaction::Joined { slot, .. } = self.transaction
         {
             self.batch.slot = Some(slot);
         }
-        self.reply(bytes.freeze(), out);
+        self.reply(frame, out);
         self.skip_to_sync();
         if let Transaction::Virtual(block) = &mut self.transaction {
             block.failed = true;

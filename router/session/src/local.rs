@@ -9,7 +9,7 @@ use crate::route::bad_role;
 use crate::session::{Session, Wait, block_failed};
 use crate::settings::{Role, canonical_name};
 use crate::transaction::{Transaction, Virtual};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_plan::{Argument, Call, CallName, Route};
 use shardgate_sql::facts::{Command, Statement};
@@ -416,12 +416,34 @@ impl Session {
         let Some(work) = self.working.take() else {
             return;
         };
-        self.wait = Wait::Nothing;
         match outcome {
             Ok(()) => self.put_local_result(&work.result, work.simple, out),
             Err(error) => self.fail(&error, out),
         }
-        if work.simple && self.sync_now(out) == Flow::Later {
+        self.work_done(work.simple, out);
+    }
+
+    /// As `finish_work`, where a server has said the error.
+    pub(crate) fn finish_failed(
+        &mut self,
+        warning: Option<PgError>,
+        frame: Bytes,
+        out: &mut Output,
+    ) {
+        let Some(work) = self.working.take() else {
+            return;
+        };
+        if let Some(warning) = warning {
+            self.made(|bytes| reply::notice(bytes, &warning), out);
+        }
+        self.counts.errors_relayed += 1;
+        self.fail_as(frame, out);
+        self.work_done(work.simple, out);
+    }
+
+    fn work_done(&mut self, simple: bool, out: &mut Output) {
+        self.wait = Wait::Nothing;
+        if simple && self.sync_now(out) == Flow::Later {
             debug_assert!(false, "a Sync without held messages never waits");
         }
         self.end_if_gone(out);

@@ -104,6 +104,38 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Whether the message is the last reply to the entry; None: it is no legal reply.
+    fn takes(&mut self, tag: u8) -> Option<bool> {
+        let last = match self.kind {
+            Kind::Parse => tag == b'1',
+            Kind::Bind => tag == b'2',
+            Kind::Close => tag == b'3',
+            Kind::Sync => tag == b'Z',
+            Kind::DescribePortal => matches!(tag, b'T' | b'n'),
+            // It can only fail.
+            Kind::Provoked => false,
+            Kind::DescribeStatement => {
+                if tag == b't' && !self.described {
+                    self.described = true;
+                    return Some(false);
+                }
+                self.described && matches!(tag, b'T' | b'n')
+            }
+            Kind::Execute { limited } => match tag {
+                b'D' => return Some(false),
+                b's' => limited,
+                other => matches!(other, b'C' | b'I'),
+            },
+            Kind::Query => match tag {
+                b'T' | b'D' | b'C' | b'I' | b'G' | b'H' | b'd' | b'c' => return Some(false),
+                other => other == b'Z',
+            },
+        };
+        last.then_some(true)
+    }
+}
+
 #[derive(Debug)]
 enum Item {
     Reply(Entry),
@@ -187,27 +219,12 @@ impl Owed {
         if tag == b'E' {
             return self.judge_error(kind);
         }
-        let last = match (kind, tag) {
-            (Kind::Parse, b'1') | (Kind::Bind, b'2') | (Kind::Close, b'3') | (Kind::Sync, b'Z') => {
-                true
-            }
-            (Kind::Query, b'Z') => true,
-            (Kind::DescribeStatement, b't') if !head.described => {
-                head.described = true;
-                false
-            }
-            (Kind::DescribeStatement, b'T' | b'n') if head.described => true,
-            (Kind::DescribePortal, b'T' | b'n') => true,
-            (Kind::Execute { .. }, b'C' | b'I') => true,
-            (Kind::Execute { limited }, b's') if limited => true,
-            (Kind::Execute { .. }, b'D') => false,
-            (Kind::Query, b'T' | b'D' | b'C' | b'I' | b'H' | b'd' | b'c') => false,
-            (Kind::Query, b'G') => {
-                self.copy_in = true;
-                false
-            }
-            _ => return Verdict::Doubt,
+        let Some(last) = head.takes(tag) else {
+            return Verdict::Doubt;
         };
+        if kind == Kind::Query && tag == b'G' {
+            self.copy_in = true;
+        }
         if tag == b'C' || tag == b'Z' {
             self.copy_in = false;
         }

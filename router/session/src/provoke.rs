@@ -10,7 +10,7 @@ use crate::client::Flow;
 use crate::owed::{Entry, Kind, Purpose};
 use crate::place::Place;
 use crate::route::{Aim, Reach};
-use crate::session::Session;
+use crate::session::{Session, Wait};
 use crate::simple::utf8;
 use bytes::{Bytes, BytesMut};
 use shardgate_wire::frontend::put;
@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Malformed(DecodeError),
     /// The text: a server that parses it says so.
     Text,
+    /// The router refuses a text that it cannot read; if a server cannot either, it says why.
+    Unread(PgError),
     /// The message names a statement that does not exist.
     NoStatement,
     /// The message would be right but for the name, or the number, of what it refers to: it fails where a statement with
@@ -134,6 +136,37 @@ impl Session {
             place.unnamed = None;
         };
         self.provoke(write, out)
+    }
+
+    /// Asks a server whether it can parse a text that the router cannot. Its error is the client's; else the message is
+    /// looked at again, and refused.
+    pub(crate) fn ask_of_text(&mut self, sql: &[u8], refusal: &PgError, out: &mut Output) -> Flow {
+        if std::mem::take(&mut self.asked) {
+            self.fail(refusal, out);
+            return Flow::Consumed;
+        }
+        if !self.send_held(out) {
+            return Flow::Later;
+        }
+        match self.any_server(out) {
+            Reach::Later => Flow::Later,
+            Reach::Failed(error) => {
+                self.fail(&error, out);
+                Flow::Consumed
+            }
+            Reach::Ready(slot) => {
+                if let Some((place, buffer)) = self.reach(slot, out) {
+                    put::parse(buffer, b"", sql, &[]);
+                    put::flush(buffer);
+                    place.push(Entry::router(Kind::Parse, Purpose::Parse));
+                    place.unnamed = None;
+                    place.unsynced = true;
+                }
+                self.asked = true;
+                self.wait = Wait::Drain(slot);
+                Flow::Later
+            }
+        }
     }
 
     /// A frame that fails if the statement stands under the client's own name; it is closed before the client's next

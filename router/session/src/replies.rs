@@ -2,6 +2,7 @@
 
 use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind, Origin, Purpose, Verdict};
+use crate::place::Place;
 use crate::session::{Phase, Session, Wait};
 use bytes::{Buf, BytesMut};
 use shardgate_wire::backend::{ErrorFields, command_tag, parameter_status, ready_status};
@@ -136,7 +137,7 @@ impl Session {
         let body = bytes.get(5..).unwrap_or_default();
         match frame.tag {
             b'N' => {
-                if self.head_is_the_clients(slot) {
+                if self.head_is_the_clients(slot) || self.is_home_of_several(slot) {
                     self.forward(bytes, out);
                 }
                 return;
@@ -211,6 +212,19 @@ impl Session {
             .is_some_and(|entry| entry.origin == Origin::Client)
     }
 
+    /// Of a statement on several shards the notices are told once.
+    fn is_home_of_several(&self, slot: Slot) -> bool {
+        let home = |place: &Place| {
+            place.shard == self.snapshot.home
+                && place
+                    .backend
+                    .as_ref()
+                    .and_then(|backend| backend.owed.head())
+                    .is_some_and(|entry| entry.origin == Origin::Router(Purpose::Several))
+        };
+        self.place(slot).is_some_and(home)
+    }
+
     pub(crate) fn forward(&mut self, bytes: &[u8], out: &mut Output) {
         self.say(bytes, out);
     }
@@ -255,19 +269,27 @@ impl Session {
 
     fn router_part(&mut self, slot: Slot, purpose: &Purpose, tag: u8, bytes: &[u8]) {
         let body = bytes.get(5..).unwrap_or_default();
-        match (purpose, tag) {
-            (Purpose::ReadBack, b'D') => self.read_row(body),
-            (Purpose::Several, b'C') => {
-                if let Ok(tag) = command_tag(body) {
+        match purpose {
+            Purpose::ReadBack => {
+                if tag == b'D' {
+                    self.read_row(body);
+                }
+            }
+            Purpose::Several => {
+                if tag == b'C'
+                    && let Ok(tag) = command_tag(body)
+                {
                     self.several_tag(slot, tag);
                 }
             }
-            (Purpose::Verify, b't') => {
-                if let Some(shape) = self.verified.as_mut() {
+            Purpose::Verify => {
+                if tag == b't'
+                    && let Some(shape) = self.verified.as_mut()
+                {
                     shape.parameters = bytes::Bytes::copy_from_slice(bytes);
                 }
             }
-            _ => {}
+            Purpose::Prelude | Purpose::Parse | Purpose::Poison | Purpose::Finish => {}
         }
     }
 
@@ -402,9 +424,7 @@ impl Session {
                 self.counts.errors_relayed += 1;
                 self.forward(bytes, out);
             }
-            Origin::Router(Purpose::Several) => {
-                self.several_error(slot, read_error(bytes));
-            }
+            Origin::Router(Purpose::Several) => self.several_error(slot, bytes),
             Origin::Router(
                 Purpose::Finish | Purpose::Poison | Purpose::Parse | Purpose::Verify,
             ) => {}

@@ -32,6 +32,13 @@ pub(crate) struct Aimed {
     pub aim: Aim,
 }
 
+/// What must stay on one shard.
+#[derive(Clone, Copy, Debug)]
+enum Unit {
+    Pipeline,
+    Transaction,
+}
+
 /// The outcome of looking for a backend.
 #[derive(Debug)]
 pub(crate) enum Reach {
@@ -143,7 +150,7 @@ impl Session {
                 return Reach::Ready(slot);
             }
             if self.batch.executed {
-                return Reach::Failed(self.second_shard(place.shard, aim, "pipeline"));
+                return Reach::Failed(self.second_shard(place.shard, aim, Unit::Pipeline));
             }
             self.drain(slot, out);
             return Reach::Later;
@@ -173,9 +180,12 @@ impl Session {
             return Reach::Ready(slot);
         }
         if aim.shard.is_some_and(|shard| shard != place.shard) {
-            return Reach::Failed(self.second_shard(place.shard, aim, "transaction"));
+            return Reach::Failed(self.second_shard(place.shard, aim, Unit::Transaction));
         }
         if place.is_standby() && aim.shard.is_some() && !aim.replica_safe && !aim.replica_only {
+            // The block is not moved to the primary: its isolation may be the server's own default, now() would change
+            // in it, and the locks that it has taken would be gone, so that a table which it has read could be altered
+            // before it ends.
             return Reach::Failed(
                 PgError::error(
                     "0A000",
@@ -188,14 +198,20 @@ impl Session {
         Reach::Ready(slot)
     }
 
-    fn second_shard(&self, first: ShardId, aim: Aim, unit: &str) -> PgError {
+    fn second_shard(&self, first: ShardId, aim: Aim, unit: Unit) -> PgError {
         let second = aim
             .shard
             .map(|shard| self.shard_name(shard))
             .unwrap_or_default();
-        let hint = match unit {
-            "pipeline" => "Send Sync between statements that belong to different shards.",
-            _ => "End the transaction before using rows of another shard.",
+        let (unit, hint) = match unit {
+            Unit::Pipeline => (
+                "pipeline",
+                "Send Sync between statements that belong to different shards.",
+            ),
+            Unit::Transaction => (
+                "transaction",
+                "End the transaction before using rows of another shard.",
+            ),
         };
         PgError::error(
             "0A000",

@@ -113,6 +113,8 @@ pub struct Session {
     pub(crate) checkout_error: Option<PgError>,
     /// The client's first message, as it was planned before it had to wait for a backend.
     pub(crate) aimed: Option<Aimed>,
+    /// A server was asked about the text of the client's next message.
+    pub(crate) asked: bool,
     pub(crate) client_gone: bool,
     /// The client has said goodbye; what it had sent before is still carried out.
     pub(crate) leaving: bool,
@@ -182,6 +184,7 @@ impl Session {
             compare_params: false,
             checkout_error: None,
             aimed: None,
+            asked: false,
             client_gone: false,
             leaving: false,
             unflushed: BytesMut::new(),

@@ -15,6 +15,7 @@ use crate::owed::Purpose;
 use crate::planner::Planned;
 use crate::session::{Session, Wait, cancelled};
 use crate::settings::quote_literal;
+use bytes::Bytes;
 use shardgate_wire::{PgError, TxStatus};
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub(crate) struct Several {
     error: Option<PgError>,
     /// PREPARE was sent: from here on a lost shard may hold a prepared transaction.
     preparing: bool,
+    /// The error as a server has sent it, and the member's index.
+    said: Option<(usize, Bytes)>,
 }
 
 #[derive(Debug)]
@@ -128,6 +131,7 @@ impl Session {
             members,
             error: None,
             preparing: false,
+            said: None,
         });
         let result = LocalResult {
             column: None,

@@ -36,6 +36,10 @@ impl Session {
                 let sql = body.strip_suffix(&[0]).unwrap_or(body);
                 self.provoke_text(sql, out)
             }
+            Err(Fault::Unread(refusal)) => {
+                let sql = body.strip_suffix(&[0]).unwrap_or(body);
+                self.ask_of_text(sql, &refusal, out)
+            }
             Err(Fault::Malformed(error)) => self.provoke_malformed(&error, out),
             Err(Fault::Ours(error)) => {
                 self.fail(&error, out);
@@ -73,8 +77,28 @@ impl Session {
         let texts = self.texts(text, &[])?;
         let pieces = match texts {
             Texts::One(planned) => {
-                let piece = text.get(planned.piece.clone()).unwrap_or(text);
-                return Ok(self.one(piece, &planned, frame, out)?);
+                let piece = match &planned.facts.statement {
+                    // Errors of a server say where in the whole text.
+                    Statement::Utility(_) => text,
+                    Statement::Command(_)
+                    | Statement::Empty
+                    | Statement::Query(_)
+                    | Statement::Explain { .. }
+                    | Statement::Unparsed { .. } => text.get(planned.piece.clone()).unwrap_or(text),
+                };
+                return self.one(piece, &planned, frame, out).map_err(|error| {
+                    match planned.facts.statement {
+                        Statement::Unparsed { .. } if error.sqlstate == "0A000" => {
+                            Fault::Unread(error)
+                        }
+                        Statement::Unparsed { .. }
+                        | Statement::Empty
+                        | Statement::Query(_)
+                        | Statement::Explain { .. }
+                        | Statement::Utility(_)
+                        | Statement::Command(_) => Fault::Ours(error),
+                    }
+                });
             }
             Texts::Pieces(pieces) => pieces,
         };

@@ -47,7 +47,7 @@ impl Session {
             }
             Err(Fault::OfStatement(statement)) => self.provoke_with(&statement, frame, out),
             Err(Fault::Malformed(error)) => self.bind_fails(&error.to_error(), out),
-            Err(Fault::Ours(error)) => self.bind_fails(&error, out),
+            Err(Fault::Ours(error) | Fault::Unread(error)) => self.bind_fails(&error, out),
         }
     }
 

@@ -43,6 +43,7 @@ impl Session {
                 }
             }
             Err(Fault::Text) => return self.provoke_text(parse.sql, out),
+            Err(Fault::Unread(refusal)) => return self.ask_of_text(parse.sql, &refusal, out),
             Err(Fault::OfStatement(statement)) => {
                 return self.provoke_with(&statement, frame, out);
             }
@@ -93,7 +94,16 @@ impl Session {
                 .as_ref()
                 .is_none_or(|hint| hint.shard.is_none())
         {
-            return Err(Fault::Ours(crate::commands::refusal_error(refusal)));
+            let error = crate::commands::refusal_error(refusal);
+            return Err(match planned.facts.statement {
+                Facts::Unparsed { .. } if error.sqlstate == "0A000" => Fault::Unread(error),
+                Facts::Unparsed { .. }
+                | Facts::Empty
+                | Facts::Query(_)
+                | Facts::Explain { .. }
+                | Facts::Utility(_)
+                | Facts::Command(_) => Fault::Ours(error),
+            });
         }
         let statement = Statement {
             id: self.statements.next_id(),
@@ -148,6 +158,10 @@ impl Session {
         let Some(statement) = self.statements.get(name) else {
             return Arc::from("");
         };
+        if let Facts::Utility(_) = statement.planned.facts.statement {
+            // Errors of a server say where in the whole text.
+            return statement.text.clone();
+        }
         match statement.text.get(statement.planned.piece.clone()) {
             Some(piece) if piece.len() < statement.text.len() => Arc::from(piece),
             Some(_) | None => statement.text.clone(),

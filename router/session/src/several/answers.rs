@@ -2,6 +2,8 @@
 
 use super::{Session, Stage};
 use crate::api::{Output, Slot, Step};
+use bytes::Bytes;
+use shardgate_wire::backend::ErrorFields;
 use shardgate_wire::{PgError, TxStatus};
 
 impl Session {
@@ -34,22 +36,27 @@ impl Session {
         }
     }
 
-    pub(crate) fn several_error(&mut self, slot: Slot, error: PgError) {
+    /// The first error counts. `bytes`: the server's frame, which the client gets as it is.
+    pub(crate) fn several_error(&mut self, slot: Slot, bytes: &[u8]) {
         let Some(several) = self.several.as_mut() else {
             return;
         };
-        let name = several.member(slot).map(|member| {
+        if let Some(member) = several.member(slot) {
             // The statement before it may have left its tag.
             member.tag.clear();
-            member.name.clone()
-        });
-        let before = error.detail.clone().map(|text| text + " ");
-        let detail = format!(
-            "{}On shard \"{}\".",
-            before.unwrap_or_default(),
-            name.unwrap_or_default()
-        );
-        several.error.get_or_insert(error.detail(detail));
+        }
+        let index = several
+            .members
+            .iter()
+            .position(|member| member.slot == slot);
+        if let (None, Some(index)) = (&several.error, index) {
+            let fields = ErrorFields::parse(bytes.get(5..).unwrap_or_default());
+            several.error = Some(fields.map_or_else(
+                |_| PgError::error("XX000", "the server's error could not be read"),
+                |fields| fields.to_error(),
+            ));
+            several.said = Some((index, Bytes::copy_from_slice(bytes)));
+        }
     }
 
     pub(crate) fn several_ready(&mut self, slot: Slot, status: TxStatus, out: &mut Output) {

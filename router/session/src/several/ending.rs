@@ -12,30 +12,6 @@ impl Session {
         let Some(several) = self.several.as_mut() else {
             return;
         };
-        if let Stage::Alone(index) = several.stage {
-            let done: Vec<&str> = several
-                .members
-                .iter()
-                .take(index)
-                .map(|member| member.name.as_str())
-                .collect();
-            let detail = format!(
-                "It was carried out on: {}.",
-                if done.is_empty() {
-                    "no shard".to_string()
-                } else {
-                    done.join(", ")
-                }
-            );
-            several.error = several.error.take().map(|error| {
-                let old = error
-                    .detail
-                    .clone()
-                    .map(|text| text + " ")
-                    .unwrap_or_default();
-                error.detail(old + &detail)
-            });
-        }
         several.stage = Stage::RollingBack;
         let mut list = Vec::new();
         for member in several.members.iter().filter(|member| !member.lost) {
@@ -78,6 +54,8 @@ impl Session {
             }
             Err(cause) => {
                 let error = several.unconfirmed(&cause);
+                // What a server has said is not what became of the statement.
+                several.said = None;
                 self.several_end(Err(error), out);
             }
         }
@@ -143,11 +121,33 @@ impl Session {
         }
         self.wait = Wait::Nothing;
         self.take_snapshot();
-        self.finish_work(outcome, out);
+        let warning = several.warning();
+        match several.said {
+            Some((_, frame)) if outcome.is_err() => self.finish_failed(warning, frame, out),
+            Some(_) | None => self.finish_work(outcome, out),
+        }
     }
 }
 
 impl Several {
+    /// What a server's error does not say: that other shards are concerned.
+    fn warning(&self) -> Option<PgError> {
+        let (index, _) = self.said.as_ref()?;
+        let member = self.members.get(*index).filter(|_| *index > 0)?;
+        let message = format!("the statement failed on shard \"{}\"", member.name);
+        let done: Vec<&str> = self
+            .members
+            .iter()
+            .take(*index)
+            .map(|member| member.name.as_str())
+            .collect();
+        let detail = match self.atomic {
+            true => "It was undone on every shard.".to_string(),
+            false => format!("It was carried out on: {}.", done.join(", ")),
+        };
+        Some(PgError::warning("01000", message).detail(detail))
+    }
+
     /// 08007: what the decision row says is not in force everywhere yet, or could not be read.
     fn unconfirmed(&self, cause: &PgError) -> PgError {
         let decided = self

@@ -179,4 +179,82 @@ pub const SPREAD: &[Case] = &[
             "S",
         ],
     ),
+    (
+        "a syntax error",
+        &[
+            "Q select * from seq_u where id = 1 and",
+            "Q selec * from seq_u where id = 1",
+            "Q select 1",
+        ],
+    ),
+    (
+        "a syntax error in a block",
+        &[
+            "Q begin",
+            "Q select v from seq_u where id = 1",
+            "Q selec from seq_u",
+            "Q select 1",
+            "Q commit",
+        ],
+    ),
+    (
+        "a syntax error in a waiting block",
+        &["Q begin", "Q selec from seq_u", "Q select 1", "Q rollback"],
+    ),
+    (
+        "a syntax error, extended",
+        &[
+            "P s|selec * from seq_u|",
+            "B |s",
+            "E |0",
+            "S",
+            "P s|select v from seq_u where id = $1|",
+            "B |s|2",
+            "E |0",
+            "S",
+        ],
+    ),
+    (
+        "a syntax error in a pipeline",
+        &[
+            "P i|insert into seq_u values ($1,'x')|",
+            "B |i|10",
+            "E |0",
+            "P s|select * from seq_u where|",
+            "B |s",
+            "E |0",
+            "S",
+            "Q select count(*) from seq_u where id = 10",
+        ],
+    ),
+    (
+        "a syntax error, and gone",
+        &["P s|selec * from seq_u|", "X"],
+    ),
+    (
+        "a change of the schema that fails",
+        &[
+            "Q   alter table seq_u add column v text",
+            "Q alter table seq_u add column w no_such_type",
+            "Q create index on seq_u (nope)",
+            "Q alter table seq_u add column w int; ",
+            "Q alter table seq_u drop column w",
+            "Q alter table if exists seq_nope add column w int",
+            "Q drop index nope",
+        ],
+    ),
+    (
+        "a change of the schema that fails, extended",
+        &[
+            "P |  alter table seq_u add column w no_such_type|",
+            "B |",
+            "E |0",
+            "S",
+            "P |alter table seq_u drop column if exists nope|",
+            "B |",
+            "E |0",
+            "S",
+            "Q select 1",
+        ],
+    ),
 ];
