@@ -70,6 +70,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         drain(&shared, &mut signals).await;
     }
     tasks.shutdown().await;
+    shared.follower.leave().await;
     Monitor::stop(monitor).await;
     tracing::info!("the router ends");
     Ok(())

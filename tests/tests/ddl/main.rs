@@ -6,6 +6,7 @@ mod distribute;
 mod everywhere;
 mod nowhere;
 mod reasons;
+mod two_routers;
 
 use anyhow::{Context, Result, ensure};
 use shardgate_tests::{Running, Session};
@@ -38,7 +39,9 @@ async fn changes_reach_every_shard_or_none() -> Result<()> {
         everywhere::home_alone(&running).await?;
         nowhere::failures(&running).await?;
         nowhere::in_blocks(&running).await?;
+        two_routers::agree(&running).await?;
         behind::dropped_roles(&running).await?;
+        behind::views_of_home(&running).await?;
         behind::behind_the_back(&running).await
     };
     tokio::time::timeout(DEADLINE, work)
