@@ -7,7 +7,7 @@
 use crate::connect::Backend;
 use crate::epoch;
 use crate::error::CatalogError;
-use crate::shard::{self, ShardRow};
+use crate::shard;
 use std::collections::HashMap;
 use tokio_postgres::Transaction;
 use tracing::debug;
@@ -26,7 +26,7 @@ struct View {
 /// Compares the views that are not known to be everywhere, and makes an epoch if some are. A shard that cannot be asked
 /// has none. Answers the number of the epoch, if there is a new one.
 pub(crate) async fn level(home: &mut Backend) -> Result<Option<i64>, CatalogError> {
-    let views = unknown(home).await?;
+    let views = over_tables(home, false).await?;
     if views.is_empty() {
         return Ok(None);
     }
@@ -34,7 +34,11 @@ pub(crate) async fn level(home: &mut Backend) -> Result<Option<i64>, CatalogErro
     let shards = shard::all(&**home, &base, home.whom()).await?;
     let mut equal: Vec<&View> = views.iter().collect();
     for shard in shards.iter().filter(|shard| !shard.home) {
-        let there = match copies(shard, &equal).await {
+        let asked = match shard.connect().await {
+            Ok(backend) => copies(&backend, &equal).await,
+            Err(error) => Err(error),
+        };
+        let there = match asked {
             Ok(there) => there,
             Err(error) => {
                 debug!(%error, "views were not compared");
@@ -77,8 +81,25 @@ pub(crate) async fn write_down(
     Ok(())
 }
 
-/// Views over tables that are not home tables, directly or through other views, that are not written down as they are.
-async fn unknown(home: &Backend) -> Result<Vec<View>, CatalogError> {
+/// Names of views that a shard has in another form than the home shard.
+pub(crate) async fn differing(
+    home: &Backend,
+    shard: &Backend,
+) -> Result<Vec<String>, CatalogError> {
+    let views = over_tables(home, true).await?;
+    let all: Vec<&View> = views.iter().collect();
+    let there = copies(shard, &all).await?;
+    let differs = |view: &&View| {
+        let copy = there.get(&(view.schema.clone(), view.name.clone()));
+        copy.is_some_and(|copy| *copy != view.fingerprint)
+    };
+    let names = views.iter().filter(differs);
+    Ok(names.map(|v| format!("{}.{}", v.schema, v.name)).collect())
+}
+
+/// Views over tables that are not home tables, directly or through other views: all, or those that are not written down
+/// as they are.
+async fn over_tables(home: &Backend, all: bool) -> Result<Vec<View>, CatalogError> {
     let rows = home
         .query(
             &format!(
@@ -89,10 +110,10 @@ async fn unknown(home: &Backend) -> Result<Vec<View>, CatalogError> {
                  view AS (SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, {FINGERPRINT} AS fingerprint \
                  FROM over JOIN pg_class c ON c.oid = over.oid AND c.relkind = 'v' AND c.relpersistence <> 't' \
                  JOIN pg_namespace n ON n.oid = c.relnamespace) \
-                 SELECT v.oid, v.schema, v.name, v.fingerprint FROM view v WHERE NOT EXISTS (SELECT FROM shardgate.view_copy k \
+                 SELECT v.oid, v.schema, v.name, v.fingerprint FROM view v WHERE $1 OR NOT EXISTS (SELECT FROM shardgate.view_copy k \
                  WHERE k.view::oid = v.oid AND k.fingerprint = v.fingerprint)"
             ),
-            &[],
+            &[&all],
         )
         .await
         .map_err(|error| home.err(&error))?;
@@ -109,10 +130,9 @@ async fn unknown(home: &Backend) -> Result<Vec<View>, CatalogError> {
 
 /// The fingerprints of views of these names on a shard.
 async fn copies(
-    shard: &ShardRow,
+    backend: &Backend,
     views: &[&View],
 ) -> Result<HashMap<(String, String), String>, CatalogError> {
-    let backend = shard.connect().await?;
     let names: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
     let rows = backend
         .query(
