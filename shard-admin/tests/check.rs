@@ -170,11 +170,11 @@ fn a_cluster_is_set_up_and_checked() {
     let (found, code) = check(&catalog);
     assert_eq!(code, 3);
     let expected = [
-        "error s2: home table public.notes exists there as well",
         "error s2: role \"app\" does not exist there, or may not log in",
-        "error s2: table public.countries is missing",
-        "error s2: table public.orders has no constraint shardgate_owns",
-        "error s2: table public.users differs from the home shard's: column 3 is \"extra integer\" instead of no column",
+        "error s2: table public.countries: the table is missing",
+        "error s2: table public.notes: a table of this name is a home table",
+        "error s2: table public.orders: the constraint shardgate_owns is missing",
+        "error s2: table public.users: column \"extra\" is not on the home shard",
     ];
     assert_eq!(found[..5], expected);
     assert!(found[5].contains("says that it is shard 7"), "{found:?}");

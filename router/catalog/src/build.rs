@@ -179,6 +179,7 @@ impl RawSnapshot {
                 blind_code: blind.written.get(&raw.oid).cloned(),
                 blind_read: blind.read.get(&raw.oid).cloned(),
                 unlogged: unlogged.contains(&raw.oid),
+                everywhere: raw.everywhere,
             };
             relations
                 .entry(raw.schema.clone())

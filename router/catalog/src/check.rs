@@ -9,6 +9,7 @@ use crate::error::CatalogError;
 use crate::load::load;
 use crate::recover::in_doubt;
 use crate::shard::{self, ShardRow, missing_roles};
+use crate::view_copies;
 use shardgate_plan::snapshot::Snapshot;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,18 +125,28 @@ async fn check_shard(
         ));
     }
     if !row.home {
-        let missing = missing_roles(home, backend).await?;
-        if !missing.is_empty() {
-            findings.push(Finding::error(
+        let missing = missing_roles(home, backend).await?.into_iter();
+        findings.extend(missing.map(|role| {
+            Finding::error(
                 "roles_missing",
                 object(row),
-                format!(
-                    "roles of the home shard are missing: {}",
-                    missing.join(", ")
-                ),
-                "Create them with the same passwords, or create roles through the router.",
-            ));
-        }
+                format!("role \"{role}\" of the home shard is missing"),
+                "Create it with the same password, or create roles through the router.",
+            )
+        }));
+    }
+    if !row.home {
+        let hint = "Statements use it on the home shard only. Create it anew through a router.";
+        let differing = view_copies::differing(home, backend).await?.into_iter();
+        findings.extend(differing.map(|view| {
+            let object = format!("view {view} on shard {}", row.name);
+            Finding::warning(
+                "view_differs",
+                object,
+                "it is not as on the home shard",
+                hint,
+            )
+        }));
     }
     findings.extend(check_tables::check(backend, row, snapshot, definitions).await?);
     Ok(findings)

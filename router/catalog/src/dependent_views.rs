@@ -24,28 +24,30 @@ struct View {
     uses_code: bool,
 }
 
-/// Statements that make the views on another shard, in order. `table` is about to be there, `others` are.
+/// Statements that make the views on another shard, in order, and the views' ids. `table` is about to be there, `others`
+/// are.
 pub(crate) async fn create(
     tx: &Transaction<'_>,
     whom: &str,
     table: u32,
     others: &[RawTable],
-) -> Result<Vec<String>, CatalogError> {
+) -> Result<(Vec<String>, Vec<u32>), CatalogError> {
     let mut waiting = read(tx, table)
         .await
         .map_err(|error| CatalogError::of(whom, &error))?;
     let mut there: BTreeSet<u32> = others.iter().map(|other| other.relation).collect();
     there.insert(table);
-    let mut out = Vec::new();
+    let (mut out, mut made) = (Vec::new(), Vec::new());
     loop {
         let next = waiting
             .iter()
             .find(|(_, view)| !view.uses_code && view.reads.iter().all(|oid| there.contains(oid)));
         let Some(oid) = next.map(|(oid, _)| *oid) else {
-            return Ok(out);
+            return Ok((out, made));
         };
         if let Some(view) = waiting.remove(&oid) {
             out.extend(statements(&view));
+            made.push(oid);
         }
         there.insert(oid);
     }

@@ -8,19 +8,16 @@ use crate::choose::choose;
 use crate::connect::Backend;
 use crate::dependent_views;
 use crate::distribution::Known;
-use crate::epoch::acknowledged;
 use crate::error::{CatalogError, PgError};
 use crate::guard;
-use crate::load_catalog;
 use crate::quote::{ident, qualified};
 use crate::raw::RawTable;
-use crate::recover::recover_before;
-use crate::resolve::{self, Relation};
 use crate::shard::ShardRow;
 use crate::table::{Table, TableColumn};
 use crate::table_checks::{self, Target};
 use crate::table_ddl;
-use crate::work::{Work, write_down};
+use crate::view_copies;
+use crate::work::{self, Work, write_down};
 use shardgate_shard_map::ShardId;
 
 /// What `create_distributed_table` was asked for.
@@ -63,17 +60,12 @@ pub async fn distribute_table(
     home: &mut Backend,
     request: &DistributeRequest,
 ) -> Result<(), CatalogError> {
-    recover_before(home).await?;
-    let mut work = Work::begin(home).await?;
-    let planned = plan_distribution(&mut work, request).await;
-    let (table, known, key) = work.or_abandon(planned).await?;
-    let note = format!("distribute {} by {}", table.display(), key.name);
-    let done = distribute(&mut work, &table, &known, &key).await;
-    work.or_abandon(done).await?;
-    let number = work.next.number;
-    work.commit(&note).await?;
-    acknowledged(home, number).await;
-    Ok(())
+    work::change(home, async |work| {
+        let (table, known, key) = plan_distribution(work, request).await?;
+        distribute(work, &table, &known, &key).await?;
+        Ok(format!("distribute {} by {}", table.display(), key.name))
+    })
+    .await
 }
 
 /// Copies an empty table to every shard, where all of its rows will be.
@@ -85,14 +77,7 @@ pub async fn reference_table(
     relation: &str,
     caller: &Caller,
 ) -> Result<(), CatalogError> {
-    recover_before(home).await?;
-    let mut work = Work::begin(home).await?;
-    let done = reference(&mut work, relation, caller).await;
-    let note = work.or_abandon(done).await?;
-    let number = work.next.number;
-    work.commit(&note).await?;
-    acknowledged(home, number).await;
-    Ok(())
+    work::change(home, async |work| reference(work, relation, caller).await).await
 }
 
 /// Finds and locks the table, checks it, and finds or makes its distribution.
@@ -118,11 +103,7 @@ async fn lock_home_table(
     relation: &str,
     caller: &Caller,
 ) -> Result<(Table, Vec<RawTable>), CatalogError> {
-    let found = resolve::owned(&work.tx, &work.whom, relation, caller).await?;
-    require_lockable(work, &found).await?;
-    let others = load_catalog::tables(&work.tx)
-        .await
-        .map_err(|error| work.err(&error))?;
+    let (found, others) = work.lock(relation, caller).await?;
     if let Some(known) = others.iter().find(|other| other.relation == found.oid) {
         let what = if known.kind == "reference" {
             "a reference table"
@@ -138,20 +119,6 @@ async fn lock_home_table(
     let table = Table::read(&work.tx, &work.whom, found.oid).await?;
     table_checks::check_kind(&table)?;
     Ok((table, others))
-}
-
-pub(crate) async fn require_lockable(
-    work: &Work<'_>,
-    found: &Relation,
-) -> Result<(), CatalogError> {
-    if matches!(found.kind.as_str(), "r" | "p") {
-        work.run(&format!(
-            "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
-            qualified(&found.schema, &found.name)
-        ))
-        .await?;
-    }
-    Ok(())
 }
 
 async fn require_empty(work: &Work<'_>, table: &Table) -> Result<(), CatalogError> {
@@ -254,10 +221,11 @@ async fn copy_to_shards(
 ) -> Result<(), CatalogError> {
     let next = work.next.clone();
     let display = table.display();
-    let others = load_catalog::tables(&work.tx)
+    let others = work.spread_tables().await?;
+    let (views, made) = dependent_views::create(&work.tx, &work.whom, table.oid, &others).await?;
+    view_copies::write_down(&work.tx, &made, None)
         .await
         .map_err(|error| work.err(&error))?;
-    let views = dependent_views::create(&work.tx, &work.whom, table.oid, &others).await?;
     let prepared = work
         .change()
         .await?

@@ -16,13 +16,14 @@ pub const CHANNEL: &str = "shardgate_epoch";
 /// table's id to another one day.
 const TIDY: &str = "DELETE FROM shardgate.distributed_table t \
         WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.relation::oid); \
+    DELETE FROM shardgate.view_copy v WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = v.view::oid); \
     DELETE FROM shardgate.function_class f WHERE NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = f.function::oid); \
     DELETE FROM shardgate.distribution d WHERE for_table \
         AND NOT EXISTS (SELECT FROM shardgate.distributed_table t WHERE t.distribution_id = d.id)";
-/// How long a change waits for the routers.
-const ACKNOWLEDGE_MS: u64 = 3_000;
 /// A router whose heartbeat is older counts as gone.
 pub(crate) const LIVE_S: f64 = 15.0;
+/// How long a change waits for the routers: until each has answered or counts as gone.
+const ACKNOWLEDGE_MS: u64 = 20_000;
 
 /// The epoch that a change will make. It is drawn first, so that shards can write it down before the home shard decides.
 #[derive(Clone, Debug)]
@@ -114,15 +115,7 @@ pub(crate) async fn write_down(
 pub(crate) async fn acknowledged(home: &Backend, number: i64) {
     let until = Instant::now() + Duration::from_millis(ACKNOWLEDGE_MS);
     loop {
-        let behind = home
-            .query_one(
-                "SELECT string_agg(id, ', ') FROM shardgate.router \
-                 WHERE epoch < $1 AND heartbeat > now() - make_interval(secs => $2)",
-                &[&number, &LIVE_S],
-            )
-            .await
-            .map(|row| row.get::<_, Option<String>>(0));
-        match behind {
+        match behind(home, number).await {
             Ok(None) => return,
             Ok(Some(routers)) if Instant::now() >= until => {
                 warn!(routers, number, "routers have not acknowledged the epoch");
@@ -135,6 +128,21 @@ pub(crate) async fn acknowledged(home: &Backend, number: i64) {
             Ok(Some(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
+}
+
+/// The routers that live and work by an older epoch; None if there are none.
+pub(crate) async fn behind(
+    home: &Backend,
+    number: i64,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    let row = home
+        .query_one(
+            "SELECT string_agg(id, ', ') FROM shardgate.router \
+             WHERE epoch < $1 AND heartbeat > now() - make_interval(secs => $2)",
+            &[&number, &LIVE_S],
+        )
+        .await?;
+    Ok(row.get(0))
 }
 
 /// Makes the next epoch if the schema is no longer what the newest epoch saw. True if it did.

@@ -4,21 +4,27 @@
 //! It must not know what a snapshot is used for. When the home shard is away the last snapshot stays, and the state
 //! says so. An epoch that does not descend from the one that is held is refused, and the refusal stays visible.
 
-use crate::connect::config_for;
+use crate::connect::{Backend, config_for};
 use crate::disk;
+use crate::epoch;
 use crate::error::CatalogError;
 use crate::follow_task::{Request, Task};
 use crate::raw::RawSnapshot;
 use shardgate_plan::snapshot::{Host, Shard, Snapshot};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_postgres::Config;
+use tracing::warn;
 
 /// Reloads that may wait at a time; more callers wait for a place.
 pub(crate) const REQUESTS_MAX: usize = 64;
+
+/// How long a router that ends tries to say so.
+const LEAVE_MS_MAX: Duration = Duration::from_millis(1_000);
 
 /// What a follower needs to know.
 #[derive(Clone, Debug)]
@@ -65,10 +71,12 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub struct Follower {
     config: Config,
+    router_id: String,
     held: watch::Receiver<Held>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     state: watch::Receiver<FollowerState>,
     requests: mpsc::Sender<Request>,
+    published: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -93,10 +101,12 @@ impl Follower {
         let task = tokio::spawn(task.run());
         Ok(Follower {
             config: options.config,
+            router_id: options.router_id,
             held: parts.held,
             snapshots: parts.snapshots,
             state: parts.state,
             requests: parts.requests,
+            published: parts.published,
             task,
         })
     }
@@ -104,6 +114,12 @@ impl Follower {
     /// The newest snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// How many snapshots there have been, 0 for the first: a cheap question whether there is a newer one. An epoch is
+    /// acknowledged to the other routers after its snapshot counts here.
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
     }
 
     /// A channel that always holds the newest snapshot.
@@ -159,7 +175,8 @@ impl Follower {
     }
 
     /// Reads the catalog now and returns what it then says. With `bump`, a new epoch is made first if the schema has
-    /// changed: for DDL that the caller has just committed.
+    /// changed: for DDL that the caller has just committed. Then it also waits until every other router that lives works
+    /// by the epoch, within a limit: who learns that the DDL is done may ask any router.
     ///
     /// Cancel-safe: the reload goes on without its caller.
     pub async fn refresh(&self, bump: bool) -> Result<Arc<Snapshot>, CatalogError> {
@@ -168,7 +185,35 @@ impl Follower {
             .send(Request { bump, answer })
             .await
             .map_err(|_| CatalogError::Stopped)?;
-        done.await.map_err(|_| CatalogError::Stopped)?
+        let found = done.await.map_err(|_| CatalogError::Stopped)??;
+        if found.others_behind {
+            // A connection of its own: the task's must go on, since the others may wait for this router.
+            match Backend::primary(&self.config, "the home shard").await {
+                Ok(home) => {
+                    let number = i64::try_from(found.snapshot.epoch.number).unwrap_or(i64::MAX);
+                    epoch::acknowledged(&home, number).await;
+                }
+                Err(error) => warn!(%error, "other routers were not waited for"),
+            }
+        }
+        Ok(found.snapshot)
+    }
+
+    /// Ends the task, and takes the router out of the list of those that changes wait for. A router that cannot do so
+    /// counts as gone some seconds later.
+    pub async fn leave(&self) {
+        self.task.abort();
+        let left = async {
+            let home = Backend::primary(&self.config, "the home shard").await?;
+            let sql = "DELETE FROM shardgate.router WHERE id = $1";
+            let deleted = home.execute(sql, &[&self.router_id]).await;
+            deleted.map_err(|error| home.err(&error))
+        };
+        match tokio::time::timeout(LEAVE_MS_MAX, left).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => warn!(%error, "the router is still listed"),
+            Err(_) => warn!("the router is still listed: no answer in time"),
+        }
     }
 
     /// Ends the task and waits for it.

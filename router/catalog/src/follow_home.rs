@@ -7,6 +7,7 @@ use crate::follow::FollowerOptions;
 use crate::load::{self, load};
 use crate::raw::RawSnapshot;
 use crate::recover::recover;
+use crate::view_copies;
 use shardgate_plan::snapshot::Host;
 use std::time::Duration;
 use tokio_postgres::Config;
@@ -15,16 +16,19 @@ use tracing::{debug, warn};
 /// How often every shard is asked for changes that were left half-way.
 const RECOVERY_MS: u64 = 60_000;
 
-/// Ends changes that somebody left half-way, on every shard. It has a connection of its own, so that a shard that is
+/// Ends changes that somebody left half-way, on every shard, and compares views that could not be compared before. It has a connection of its own, so that a shard that is
 /// down delays nobody.
 pub(crate) async fn recover_now_and_then(config: Config) -> std::convert::Infallible {
     loop {
         let recovered = match Backend::primary(&config, "the home shard").await {
-            Ok(mut home) => recover(&mut home).await,
+            Ok(mut home) => match recover(&mut home).await {
+                Ok(_) => view_copies::level(&mut home).await.map(|_| ()),
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         match recovered {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(error) if error.is_unreachable() => debug!(%error, "recovery waits for a shard"),
             Err(error) => warn!(%error, "a change that was left half-way could not be ended"),
         }

@@ -12,8 +12,10 @@ use crate::follow::{FollowerOptions, FollowerState, Held, blocking};
 use crate::follow_home::{connect_and_load, held_epoch, recover_now_and_then};
 use crate::load::{load, newest_epoch};
 use crate::raw::RawSnapshot;
+use crate::view_copies;
 use shardgate_plan::snapshot::Snapshot;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
@@ -32,7 +34,15 @@ const ANSWER_MS_MAX: u64 = 30_000;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub bump: bool,
-    pub answer: oneshot::Sender<Result<Arc<Snapshot>, CatalogError>>,
+    pub answer: oneshot::Sender<Result<Answer, CatalogError>>,
+}
+
+/// What a reload found.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub snapshot: Arc<Snapshot>,
+    /// Other routers live, and work by an older epoch.
+    pub others_behind: bool,
 }
 
 /// The ends that the follower keeps.
@@ -41,6 +51,7 @@ pub(crate) struct Parts {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     pub state: watch::Receiver<FollowerState>,
     pub requests: mpsc::Sender<Request>,
+    pub published: Arc<AtomicU64>,
 }
 
 pub(crate) struct Task {
@@ -50,9 +61,12 @@ pub(crate) struct Task {
     snapshots: watch::Sender<Arc<Snapshot>>,
     state: watch::Sender<FollowerState>,
     requests: mpsc::Receiver<Request>,
+    published: Arc<AtomicU64>,
     beaten_at: Option<Instant>,
     /// When the fingerprint may be taken again.
     fingerprint_at: Instant,
+    /// How long the last one took.
+    fingerprint_took: Option<Duration>,
 }
 
 impl Task {
@@ -102,16 +116,20 @@ impl Task {
             snapshots,
             state,
             requests,
+            published: Arc::default(),
             beaten_at: None,
             fingerprint_at: Instant::now(),
+            fingerprint_took: None,
         };
         if fresh {
             task.keep().await;
             task.heartbeat().await?;
         }
+        let published = Arc::clone(&task.published);
         Ok((
             task,
             Parts {
+                published,
                 held: held_out,
                 snapshots: snapshots_out,
                 state: state_out,
@@ -181,20 +199,21 @@ impl Task {
                 }),
             };
         for wish in wishes {
-            let answer = looked
-                .as_ref()
-                .map(|()| Arc::clone(&self.snapshots.borrow()))
-                .map_err(Clone::clone);
+            let answer = looked.clone().map(|others_behind| Answer {
+                snapshot: Arc::clone(&self.snapshots.borrow()),
+                others_behind,
+            });
             // The caller may have gone; its wish is fulfilled nevertheless.
             let _ = wish.answer.send(answer);
         }
-        looked.map(|()| Turn::Again)
+        looked.map(|_| Turn::Again)
     }
 
-    async fn look(&mut self, wishes: &[Request]) -> Result<(), CatalogError> {
+    /// Asks, and loads if there is something new. True: there are wishes after DDL, and other routers are behind.
+    async fn look(&mut self, wishes: &[Request]) -> Result<bool, CatalogError> {
         let raw = Arc::clone(&self.held.borrow().raw);
         let Some(home) = &mut self.home else {
-            return Ok(());
+            return Ok(false);
         };
         if home.is_closed() {
             return Err(CatalogError::Unreachable {
@@ -202,8 +221,10 @@ impl Task {
                 why: "the connection is closed".to_owned(),
             });
         }
-        if wishes.iter().any(|wish| wish.bump) {
-            epoch::bump_if_changed(home, "DDL through the router").await?;
+        if wishes.iter().any(|wish| wish.bump)
+            && epoch::bump_if_changed(home, "DDL through the router").await?
+        {
+            view_copies::level(home).await?;
         }
         let newest = newest_epoch(&**home)
             .await
@@ -214,10 +235,15 @@ impl Task {
             let now = fingerprint::take(&**home)
                 .await
                 .map_err(|error| home.err(&error))?;
-            self.fingerprint_at = Instant::now() + begun.elapsed() * FINGERPRINT_SHARE;
+            // One that took long because the machine was busy says little of the next.
+            let took = begun.elapsed();
+            let usual = took.min(self.fingerprint_took.unwrap_or(took));
+            self.fingerprint_took = Some(took);
+            self.fingerprint_at = Instant::now() + usual * FINGERPRINT_SHARE;
             if now != raw.fingerprint {
                 info!("the schema was changed outside of the router");
                 epoch::bump_if_changed(home, "DDL outside of the router").await?;
+                view_copies::level(home).await?;
                 stale = true;
             }
         }
@@ -226,7 +252,17 @@ impl Task {
             self.publish(loaded).await?;
         }
         self.confirmed();
-        self.heartbeat().await
+        self.heartbeat().await?;
+        let number = self.held.borrow().raw.epoch.number;
+        match &self.home {
+            Some(home) if wishes.iter().any(|wish| wish.bump) => {
+                let behind = epoch::behind(home, i64::try_from(number).unwrap_or(i64::MAX)).await;
+                behind
+                    .map(|routers| routers.is_some())
+                    .map_err(|error| home.err(&error))
+            }
+            Some(_) | None => Ok(false),
+        }
     }
 
     /// Takes a newly loaded snapshot into use.
@@ -241,6 +277,7 @@ impl Task {
         info!(epoch = held.raw.epoch.number, "new epoch");
         self.beaten_at = None;
         self.snapshots.send_replace(Arc::clone(&held.snapshot));
+        self.published.fetch_add(1, Ordering::Release);
         self.held.send_replace(held);
         self.keep().await;
         Ok(())

@@ -46,6 +46,7 @@ mod table_foreign_keys;
 mod two_phase;
 mod undistribute;
 mod view;
+mod view_copies;
 mod work;
 
 pub use call::{call, call_in};

@@ -3,6 +3,7 @@
 use crate::expression;
 use crate::function_reach;
 use crate::raw::{RawCode, RawColumn, RawExpression, RawForeignKey, RawRelation};
+use crate::view_copies::FINGERPRINT;
 use std::collections::HashMap;
 use tokio_postgres::{Row, Transaction};
 
@@ -20,7 +21,8 @@ pub(crate) async fn relations(tx: &Transaction<'_>) -> PgResult<Vec<RawRelation>
                  c.relispartition OR c.relkind = 'p' OR EXISTS (SELECT FROM pg_catalog.pg_inherits i \
                      WHERE i.inhrelid = c.oid OR i.inhparent = c.oid), \
                  CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END, c.relpersistence = 'u', \
-                 (SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = c.oid) \
+                 (SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = c.oid), \
+                 EXISTS (SELECT FROM shardgate.view_copy k WHERE k.view::oid = c.oid AND k.fingerprint = {FINGERPRINT}) \
                  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                  WHERE {USER} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'i', 'I', 'c') ORDER BY c.oid"
             ),
@@ -85,6 +87,7 @@ fn relation(row: &Row) -> RawRelation {
         definition: definition.filter(|_| kind == 'v'),
         unlogged: row.get(7),
         table: row.get(8),
+        everywhere: row.get(9),
         code: Vec::new(),
     }
 }

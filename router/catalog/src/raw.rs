@@ -107,6 +107,8 @@ pub struct RawRelation {
     pub definition: Option<String>,
     /// The words of the query of a view or materialized view: see `function_reach`.
     pub words: Vec<String>,
+    /// A view that every shard has as the home shard has it.
+    pub everywhere: bool,
     /// relpersistence = 'u'
     pub unlogged: bool,
     /// The table of an index.

@@ -9,7 +9,7 @@ use shardgate_plan::snapshot::Host;
 use tokio_postgres::{GenericClient, Transaction};
 
 /// The version of the catalog that this program reads and writes.
-pub const VERSION: i32 = 1;
+pub const VERSION: i32 = 2;
 
 const SCHEMA: &str = include_str!("schema.sql");
 const LOCAL: &str = include_str!("local.sql");

@@ -110,6 +110,12 @@ CREATE TABLE IF NOT EXISTS shardgate.distributed_table (
     CHECK ((kind = 'distributed') = (key_attnum IS NOT NULL))
 );
 
+-- Views that were found to be the same on every shard, and the fingerprint that they had then.
+CREATE TABLE IF NOT EXISTS shardgate.view_copy (
+    view regclass PRIMARY KEY,
+    fingerprint text NOT NULL
+);
+
 CREATE TABLE IF NOT EXISTS shardgate.router (
     id text PRIMARY KEY,
     name text NOT NULL,

@@ -3,17 +3,13 @@
 //! For now only when the home shard has all of its rows.
 
 use crate::connect::Backend;
-use crate::distribute::{Caller, require_lockable};
-use crate::epoch::acknowledged;
+use crate::distribute::Caller;
 use crate::error::{CatalogError, PgError};
 use crate::guard::GUARD;
-use crate::load_catalog;
 use crate::quote::{literal, qualified};
 use crate::raw::RawTable;
-use crate::recover::recover_before;
-use crate::resolve;
 use crate::table::Table;
-use crate::work::{Work, write_down};
+use crate::work::{self, Work, write_down};
 
 /// Makes a distributed or reference table a home table again. The copies on other shards are dropped.
 ///
@@ -24,14 +20,10 @@ pub async fn undistribute_table(
     relation: &str,
     caller: &Caller,
 ) -> Result<(), CatalogError> {
-    recover_before(home).await?;
-    let mut work = Work::begin(home).await?;
-    let done = undistribute(&mut work, relation, caller).await;
-    let note = work.or_abandon(done).await?;
-    let number = work.next.number;
-    work.commit(&note).await?;
-    acknowledged(home, number).await;
-    Ok(())
+    work::change(home, async |work| {
+        undistribute(work, relation, caller).await
+    })
+    .await
 }
 
 async fn undistribute(
@@ -39,11 +31,7 @@ async fn undistribute(
     relation: &str,
     caller: &Caller,
 ) -> Result<String, CatalogError> {
-    let found = resolve::owned(&work.tx, &work.whom, relation, caller).await?;
-    require_lockable(work, &found).await?;
-    let others = load_catalog::tables(&work.tx)
-        .await
-        .map_err(|error| work.err(&error))?;
+    let (found, others) = work.lock(relation, caller).await?;
     let known = others
         .iter()
         .find(|other| other.relation == found.oid)

@@ -3,11 +3,17 @@
 //! It sees to the order in which things end; what is changed is its callers' business.
 
 use crate::connect::Backend;
+use crate::distribute::Caller;
 use crate::epoch::{self, Next};
 use crate::error::CatalogError;
-use crate::quote::literal;
+use crate::load_catalog;
+use crate::quote::{literal, qualified};
+use crate::raw::RawTable;
+use crate::recover::recover_before;
+use crate::resolve::{self, Relation};
 use crate::shard::{self, ShardRow};
 use crate::two_phase::{Change, Watch};
+use crate::view_copies;
 use tokio_postgres::Transaction;
 
 /// One change under way.
@@ -18,6 +24,29 @@ pub(crate) struct Work<'a> {
     pub shards: Vec<ShardRow>,
     change: Option<Change>,
     watch: Option<Watch>,
+}
+
+/// Carries out one change: ends what was left half-way before, makes the change or takes it back, and waits for the
+/// routers. `make` answers the epoch's note.
+///
+/// # Errors
+/// Those of `make`; `Unconfirmed` if the change is done and a shard has not said so.
+pub(crate) async fn change(
+    home: &mut Backend,
+    make: impl AsyncFnOnce(&mut Work<'_>) -> Result<String, CatalogError>,
+) -> Result<(), CatalogError> {
+    recover_before(home).await?;
+    let mut work = Work::begin(home).await?;
+    let made = make(&mut work).await;
+    let note = work.or_abandon(made).await?;
+    let mut number = work.next.number;
+    work.commit(&note).await?;
+    match view_copies::level(home).await {
+        Ok(newer) => number = newer.unwrap_or(number),
+        Err(error) => tracing::warn!(%error, "the shards' views were not compared"),
+    }
+    epoch::acknowledged(home, number).await;
+    Ok(())
 }
 
 impl<'a> Work<'a> {
@@ -46,6 +75,31 @@ impl<'a> Work<'a> {
             .batch_execute(sql)
             .await
             .map_err(|error| self.err(&error))
+    }
+
+    /// The tables that are not home tables.
+    pub(crate) async fn spread_tables(&self) -> Result<Vec<RawTable>, CatalogError> {
+        load_catalog::tables(&self.tx)
+            .await
+            .map_err(|error| self.err(&error))
+    }
+
+    /// A relation that the caller owns, and the tables that are not home tables. A table is locked, and nobody else is
+    /// let in until the change ends.
+    pub(crate) async fn lock(
+        &self,
+        relation: &str,
+        caller: &Caller,
+    ) -> Result<(Relation, Vec<RawTable>), CatalogError> {
+        let found = resolve::owned(&self.tx, &self.whom, relation, caller).await?;
+        if matches!(found.kind.as_str(), "r" | "p") {
+            self.run(&format!(
+                "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
+                qualified(&found.schema, &found.name)
+            ))
+            .await?;
+        }
+        Ok((found, self.spread_tables().await?))
     }
 
     /// Opens the other shards once the checks have passed.

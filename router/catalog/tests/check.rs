@@ -31,7 +31,8 @@ async fn drift_is_found() {
         .home
         .batch_execute(
             "CREATE TABLE public.h (k bigserial PRIMARY KEY, v text DEFAULT 'x'); CREATE TABLE public.r (k date NOT NULL);
-             CREATE TABLE public.l (k text); CREATE TABLE public.ref (a int PRIMARY KEY); CREATE TABLE public.home (a int)",
+             CREATE TABLE public.l (k text); CREATE TABLE public.ref (a int PRIMARY KEY); CREATE TABLE public.home (a int);
+             CREATE VIEW public.seen AS SELECT k FROM public.h",
         )
         .await
         .unwrap();
@@ -129,6 +130,12 @@ async fn drift_is_found() {
             "identity",
             "shard s2",
             "UPDATE shardgate.identity SET shard_id = 2",
+        ),
+        (
+            "CREATE OR REPLACE VIEW public.seen AS SELECT k FROM public.h WHERE k <> 1",
+            "view_differs",
+            "public.seen on shard s2",
+            "CREATE OR REPLACE VIEW public.seen AS SELECT k FROM public.h",
         ),
         (
             "SELECT 1",

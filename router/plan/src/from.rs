@@ -170,6 +170,10 @@ impl<'a> Resolver<'a> {
         name: &Name,
         alias: Option<&Alias>,
     ) -> Resolved<Entry> {
+        if !view.everywhere {
+            let label = format!("view \"{}\"", name.name);
+            self.seen.home_view.get_or_insert(label);
+        }
         if view.runs_code.is_some() {
             self.seen
                 .blind_view

@@ -86,7 +86,7 @@ impl Keyed {
                     shard_name(snapshot, snapshot.home),
                     shard_name(snapshot, shard)
                 ),
-                "Make it a reference table with create_reference_table, or query the two tables one after the other.",
+                "Make a table a reference table with create_reference_table, create a view anew through the router, or query the two one after the other.",
             )),
             _ => Decision::Shard(shard),
         }

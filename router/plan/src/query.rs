@@ -158,7 +158,7 @@ impl Planned<'_, '_> {
         }
         let passive =
             !self.resolver.seen.writes && !self.resolver.seen.into && !self.resolver.seen.locking;
-        let only_copies = leaves.iter().all(is_reference);
+        let only_copies = leaves.iter().all(is_reference) && self.resolver.seen.home_view.is_none();
         let modelled = self.resolver.seen.opaque.is_none()
             && self.resolver.seen.user_operator.is_none()
             && self.resolver.seen.catalog_type.is_none();
@@ -298,12 +298,15 @@ impl Planned<'_, '_> {
         }
         let keyed = Keyed {
             bound,
-            home_relation: home.map(|leaf| leaf.label.clone()).or_else(|| {
-                let ty = self.resolver.seen.catalog_type.as_ref()?;
-                Some(format!(
-                    "a value of type {ty}, which is a number of the home shard's catalog,"
-                ))
-            }),
+            home_relation: home
+                .map(|leaf| leaf.label.clone())
+                .or_else(|| self.resolver.seen.home_view.clone())
+                .or_else(|| {
+                    let ty = self.resolver.seen.catalog_type.as_ref()?;
+                    Some(format!(
+                        "a value of type {ty}, which is a number of the home shard's catalog,"
+                    ))
+                }),
         };
         if !keyed.is_constant() {
             return Ok(Route::Keyed(keyed));

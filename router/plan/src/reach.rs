@@ -50,7 +50,11 @@ pub(crate) fn of_relation(relation: &Relation, snapshot: &Snapshot) -> Reach {
             reference: true,
             ..Reach::default()
         },
-        (Placement::Home, RelationKind::View) => of_view(relation, snapshot),
+        (Placement::Home, RelationKind::View) => Reach {
+            home: !relation.everywhere,
+            ..Reach::default()
+        }
+        .and(of_view(relation, snapshot)),
         (Placement::Home, _) => Reach {
             home: true,
             ..Reach::default()
@@ -105,6 +109,7 @@ pub(crate) fn of_query(
     }
     let mut reach = Reach {
         blind: resolver.seen.blind_view.is_some(),
+        home: resolver.seen.home_view.is_some(),
         ..Reach::default()
     };
     for leaf in &resolver.leaves {

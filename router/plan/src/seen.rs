@@ -29,6 +29,8 @@ pub(crate) struct Seen {
     pub(crate) into_temporary: bool,
     /// A view whose body could not be analysed.
     pub(crate) blind_view: Option<String>,
+    /// A view that only the home shard has.
+    pub(crate) home_view: Option<String>,
     /// A view that is the target of a change.
     pub(crate) changed_view: Option<String>,
     /// Names that the walk understood, as relation, alias, column, function, type or CTE (rule R6).

@@ -122,6 +122,8 @@ pub struct Relation {
     pub blind_read: Option<String>,
     /// It, or one of its partitions or children, is unlogged: a standby has none of its rows.
     pub unlogged: bool,
+    /// A view that every shard has as the home shard has it. Any other one may be named on the home shard alone.
+    pub everywhere: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -80,6 +80,7 @@ pub async fn run(config: Config, lanes: Lanes, stops: Option<Stops>) -> Result<(
         drain(&shared, &mut signals).await;
     }
     tasks.shutdown().await;
+    shared.follower.leave().await;
     Monitor::stop(monitor).await;
     tracing::info!("the router ends");
     Ok(())

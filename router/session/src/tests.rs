@@ -48,6 +48,7 @@ fn snapshot() -> Arc<Snapshot> {
             blind_code: None,
             blind_read: None,
             unlogged: false,
+            everywhere: false,
         })
     };
     let distribution = DistributionId(1);

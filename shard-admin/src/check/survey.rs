@@ -60,7 +60,7 @@ pub struct Answer {
     pub settings: BTreeMap<String, String>,
     /// Roles that may log in, with their password as the server keeps it. None: it has none, or we may not read it.
     pub roles: BTreeMap<String, Option<String>>,
-    /// Prepared transactions that are older than five minutes.
+    /// Prepared transactions of others than the router that are older than five minutes.
     pub old_prepared: i64,
 }
 
@@ -199,7 +199,8 @@ async fn ask(config: &Config) -> Result<Answer, tokio_postgres::Error> {
         .query_one(
             "SELECT pg_is_in_recovery(), (CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0') \
              ELSE pg_current_wal_insert_lsn() END - '0/0')::bigint, to_regclass('shardgate.identity') IS NOT NULL, \
-             (SELECT count(*) FROM pg_prepared_xacts WHERE prepared < now() - interval '5 minutes')",
+             (SELECT count(*) FROM pg_prepared_xacts WHERE prepared < now() - interval '5 minutes' \
+                 AND gid NOT LIKE 'shardgate:%')",
             &[],
         )
         .await?;

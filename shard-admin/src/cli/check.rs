@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 /// Exit code 3 if there are errors; warnings alone are a success.
 pub async fn run(shared: &Shared) -> Result<(), Failure> {
-    let (home, raw, snapshot) = shared.snapshot().await?;
+    let (mut home, raw, snapshot) = shared.snapshot().await?;
     let survey = survey::survey(home.config(), &raw, &snapshot).await?;
-    let findings = check::check(&survey, &raw, &snapshot).await?;
+    let findings = check::check(&mut home, &survey, &raw).await?;
     report(&findings).print(shared.output);
     let errors = findings
         .iter()

@@ -48,6 +48,55 @@ pub async fn behind_the_back(running: &Running) -> Result<()> {
     eventually(&router, "SELECT count(plain) FROM t", None).await
 }
 
+/// A view that somebody made, or replaced, on the home shard alone is answered there or not at all.
+pub async fn views_of_home(running: &Running) -> Result<()> {
+    let router = running.connect().await?;
+    let home = running.connect_shard(0).await?;
+    let second = running.connect_shard(1).await?;
+    router
+        .simple_query("CREATE VIEW shared AS SELECT k, v FROM t")
+        .await?;
+    home.batch_execute("CREATE SCHEMA hidden").await?;
+    second.batch_execute("CREATE SCHEMA hidden").await?;
+    // Another object of the name lies further back in the path of the second shard.
+    router
+        .simple_query("CREATE VIEW hidden.alone AS SELECT k, -1 AS v FROM t")
+        .await?;
+    let keys = "SELECT k FROM t ORDER BY k LIMIT 1";
+    let here: i64 = home.query_one(keys, &[]).await?.get(0);
+    let there: i64 = second.query_one(keys, &[]).await?.get(0);
+    let read = |view: &str, key: i64| format!("SELECT v FROM {view} WHERE k = {key}");
+    for key in [here, there] {
+        eventually(&router, &read("shared", key), None).await?;
+    }
+    home.batch_execute(
+        "CREATE VIEW alone AS SELECT k, v FROM t; CREATE OR REPLACE VIEW shared AS SELECT k, v FROM t WHERE k <> 0",
+    )
+    .await?;
+    router
+        .simple_query("SET search_path = public, hidden")
+        .await?;
+    for view in ["alone", "shared"] {
+        eventually(&router, &read(view, there), Some("0A000")).await?;
+        eventually(&router, &read(view, here), None).await?;
+    }
+    for view in ["alone", "shared"] {
+        let body = format!("CREATE OR REPLACE VIEW public.{view} AS SELECT k, v FROM public.t");
+        router.simple_query(&body).await?;
+        for key in [here, there] {
+            let rows = router.simple_query(&read(view, key)).await?;
+            ensure!(!rows.is_empty(), "{view} is on every shard");
+        }
+    }
+    for sql in [
+        "DROP VIEW shared, alone, hidden.alone",
+        "DROP SCHEMA hidden",
+    ] {
+        router.simple_query(sql).await?;
+    }
+    Ok(())
+}
+
 /// A login is remembered only as long as the roles are what they were.
 pub async fn dropped_roles(running: &Running) -> Result<()> {
     for index in 0..2 {

@@ -9,6 +9,7 @@ mod kills;
 mod losses;
 mod nowhere;
 mod reasons;
+mod two_routers;
 mod values;
 
 use anyhow::{Context, Result, ensure};
@@ -45,7 +46,9 @@ async fn changes_reach_every_shard_or_none() -> Result<()> {
         nowhere::failures(&running).await?;
         nowhere::in_blocks(&running).await?;
         values::refused(&running).await?;
+        two_routers::agree(&running).await?;
         behind::dropped_roles(&running).await?;
+        behind::views_of_home(&running).await?;
         behind::behind_the_back(&running).await
     };
     tokio::time::timeout(DEADLINE, work)

@@ -65,6 +65,7 @@ fn table(name: &str, placement: Placement, columns: &[(&str, u32)]) -> Relation 
         blind_code: None,
         blind_read: None,
         unlogged: false,
+        everywhere: false,
     }
 }
 
@@ -313,9 +314,12 @@ pub fn snapshot() -> Snapshot {
         let columns: Vec<(&str, u32)> = columns.iter().map(|name| (*name, 0)).collect();
         let view =
             body.map(|body| Arc::new(shardgate_sql::analyze_view(body).expect("a view's body")));
+        // Those over tables that every shard has.
+        let everywhere = body.is_some_and(|body| !body.contains("notes"));
         Relation {
             kind: RelationKind::View,
             view,
+            everywhere,
             ..table(name, Placement::Home, &columns)
         }
     });

@@ -1,6 +1,7 @@
 //! Views: resolved to their bodies.
 
 use crate::fixture::*;
+use std::sync::Arc;
 
 #[test]
 fn views() {
@@ -65,4 +66,29 @@ fn a_blind_view_alone_is_fine_without_distributed_tables() {
     fixture.check("SELECT * FROM blind", &[], "home");
     fixture.check("DO $$ BEGIN END $$", &[], "home");
     fixture.check("CALL f()", &[], "home");
+}
+
+/// A view that only the home shard has, or that it alone has in this form.
+#[test]
+fn views_of_the_home_shard() {
+    let fixture = Fixture::with(|f| {
+        let names = f.snapshot.relations.get_mut("public").unwrap();
+        for view in ["active", "country_view"] {
+            Arc::make_mut(names.get_mut(view).unwrap()).everywhere = false;
+        }
+    });
+    check_lines_with(
+        &fixture,
+        "
+        SELECT * FROM active WHERE id = {a} => refused: view \"active\" lives on home
+        SELECT * FROM active WHERE id = {h} => home
+        SELECT * FROM nested WHERE key = {a} => refused: active
+        SELECT * FROM country_view => home
+        SELECT * FROM users, country_view WHERE id = {a} => refused: country_view
+        CREATE VIEW v AS SELECT * FROM active => refused
+        CREATE OR REPLACE VIEW active AS SELECT * FROM users => all
+        DROP VIEW active => home
+        ",
+    );
+    check_lines("SELECT * FROM country_view => any");
 }

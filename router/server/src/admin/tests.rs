@@ -144,6 +144,7 @@ fn snapshot() -> Snapshot {
             blind_code: None,
             blind_read: None,
             unlogged: false,
+            everywhere: false,
         };
         (name.to_owned(), Arc::new(relation))
     };

@@ -56,6 +56,7 @@ impl Drive {
                 self.shared.metrics.client_bytes_received.add(count as u64);
                 self.clock.heard = Instant::now();
                 self.clock.heard_at = SystemTime::now();
+                self.look_for_snapshot();
                 self.feed_client();
                 self.carry_out();
                 true
@@ -65,6 +66,16 @@ impl Drive {
                 self.input_ended();
                 true
             }
+        }
+    }
+
+    /// Another router's client may have been told that its DDL is done because this router has said that it knows: what
+    /// comes from our client now may already count on it, and the signal may still be on its way.
+    fn look_for_snapshot(&mut self) {
+        let published = self.shared.follower.published();
+        if std::mem::replace(&mut self.state.published, published) != published {
+            let newest = Event::Snapshot(self.shared.follower.snapshot());
+            self.session.on_event(newest, &mut self.out);
         }
     }
 

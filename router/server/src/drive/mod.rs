@@ -71,6 +71,8 @@ struct State {
     started: bool,
     /// The router is shutting down.
     draining: bool,
+    /// How many snapshots there had been when bytes last came from the client.
+    published: u64,
 }
 
 /// Since when things are as they are, for what is due by time.
