@@ -32,7 +32,7 @@ test:
 bench:
 	bash tests/setup.sh bench
 	$(CARGO) build --release --bin shardgate --bin shardgate-bench
-	$(BIN)/shardgate-bench $(BENCH)
+	PATH="$$PATH:/usr/sbin" $(BIN)/shardgate-bench $(BENCH)
 
 instructions:
 	bash tests/setup.sh all

@@ -45,17 +45,25 @@ have_server() {
     return 1
 }
 
+# Runs a command as root. The first argument says what it is for.
+as_root() {
+    local purpose=$1
+    shift
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        have sudo || die "$purpose needs root: $*"
+        sudo "$@"
+    fi
+}
+
 # Installs Debian packages. On another system it says what is missing.
 install() {
-    local sudo=()
     have apt-get || die "$* is missing. Install it with this system's package manager, then run this again."
-    if [ "$(id -u)" != 0 ]; then
-        have sudo || die "$* is missing, and installing it needs root: apt-get install $*"
-        sudo=(sudo)
-    fi
     echo "setup: installing $*"
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    as_root "installing $*" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    as_root "installing $*" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 setup_postgres() {
@@ -113,8 +121,8 @@ setup_proxies() {
     have_proxy haproxy || missing+=(haproxy)
     [ ${#missing[@]} -eq 0 ] && return
     install "${missing[@]}"
-    if have systemctl && systemctl is-system-running >/dev/null 2>&1; then
-        [ "$(id -u)" = 0 ] && systemctl disable --now --quiet "${missing[@]}"
+    if [ -d /run/systemd/system ]; then
+        as_root "stopping the packages' own servers" systemctl disable --now --quiet "${missing[@]}"
     fi
 }
 

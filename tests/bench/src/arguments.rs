@@ -56,8 +56,13 @@ pub struct Arguments {
     /// The ports of the two servers, for a proxy that runs already. Default: free ones.
     #[arg(long, value_delimiter = ',', num_args = 1, value_name = "PORT,PORT")]
     pub server_ports: Option<Vec<u16>>,
-    /// Leaves some out: direct, pgbouncer, haproxy, shardgate.
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    /// Leaves some out.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "NAMES",
+        value_parser = ["direct", "pgbouncer", "haproxy", "shardgate"]
+    )]
     pub without: Vec<String>,
     /// Server connections that each pooler may have for a server.
     #[arg(long, default_value_t = 20)]

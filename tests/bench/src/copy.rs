@@ -93,8 +93,6 @@ fn payload() -> (Vec<u8>, usize) {
     messages.put_u32(4);
     (messages.to_vec(), bytes)
 }
-
-#[allow(clippy::cast_precision_loss)]
 fn figures(
     processes: &[shard_admin::cluster::ProcessId],
     before: &Cpu,

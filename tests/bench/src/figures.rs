@@ -45,13 +45,7 @@ impl Spread {
 
 /// The value below which `part` of the sorted values lie (nearest rank).
 pub fn quantile(sorted: &[u64], part: f64) -> Option<f64> {
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss
-    )]
     let rank = (part * sorted.len() as f64).ceil() as usize;
-    #[allow(clippy::cast_precision_loss)]
     sorted
         .get(rank.saturating_sub(1))
         .map(|value| *value as f64)

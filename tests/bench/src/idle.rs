@@ -21,8 +21,6 @@ pub struct Idle {
     pub after_login: Figures,
     pub after_statement: Figures,
 }
-
-#[allow(clippy::cast_precision_loss)]
 pub fn run(target: &mut Target, clients: u32, end: &End) -> Result<Idle> {
     let limits = Limits::backend();
     target.restart()?;

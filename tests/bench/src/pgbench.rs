@@ -93,7 +93,6 @@ pub fn run(load: &Load<'_>, target: &Target, end: &End) -> Result<Figures> {
     let figures = figures(load, &marks, !processes.is_empty())?;
     let peak_bytes = match target.processes().as_slice() {
         [] => None,
-        #[allow(clippy::cast_precision_loss)]
         processes => Some(usage::peak(processes)? as f64),
     };
     Ok(Figures {
@@ -222,7 +221,6 @@ fn figures(load: &Load<'_>, marks: &[Mark], has_process: bool) -> Result<Figures
         count > 0.0 && seconds > 0.0,
         "no transaction after the first second"
     );
-    #[allow(clippy::cast_precision_loss)]
     let cpu_us = has_process.then(|| last.cpu.since(&first.cpu) as f64 / 1000.0 / count);
     let latencies = latencies(load.logs, first.at)?;
     Ok(Figures {

@@ -72,7 +72,6 @@ fn bars(row: &Row) -> Vec<(&Runs, f64)> {
 /// Draws one group from `y` on, and says where the next begins.
 fn group(body: &mut String, y: f64, title: &str, bars: &[(&Runs, f64)], most: f64) -> f64 {
     let scale = (WIDTH - LEFT - RIGHT) / most;
-    #[allow(clippy::cast_precision_loss)]
     let height = BAR * bars.len() as f64;
     let middle = y + height / 2.0 + 4.0;
     let title = escape(title);

@@ -264,12 +264,21 @@ impl Bench<'_> {
                     if let Some(runs) = row.targets.get_mut(number) {
                         let problem = format!("{title}, {}: {error:#}", runs.name);
                         eprintln!("bench: {problem}");
-                        runs.note = Some("failed".to_owned());
+                        runs.note = Some(format!("failed: {}", cause(&problem)));
                         problems.push(problem);
                     }
                 }
             }
         }
+    }
+}
+
+/// The line of a problem that tells most: a server's error, else the first.
+fn cause(problem: &str) -> &str {
+    let error = problem.lines().find_map(|line| line.split_once("ERROR:"));
+    match error {
+        Some((_, error)) => error.trim(),
+        None => problem.lines().next().unwrap_or_default(),
     }
 }
 

@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 pub const BYTES_PER_SECOND: u64 = 100_000_000;
 /// Rows of about 1000 bytes.
 const ROWS_PER_MEGABYTE: u64 = 1000;
-
-#[allow(clippy::cast_precision_loss)]
 pub fn run(target: &mut Target, megabytes: u32, end: &End) -> Result<Figures> {
     let limits = Limits::backend();
     target.restart()?;

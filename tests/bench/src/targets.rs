@@ -351,7 +351,9 @@ pub fn version(binary: &Path, arguments: &[&str]) -> String {
     let output = Command::new(binary).args(arguments).output();
     let text = output.map(|output| [output.stdout, output.stderr].concat());
     let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
-    text.lines().next().unwrap_or("unknown version").to_owned()
+    let line = text.lines().next().unwrap_or("unknown version");
+    // HAProxy adds the address of its site.
+    line.split(" - http").next().unwrap_or(line).to_owned()
 }
 
 /// `PgBouncer 1.25.0` -> (1, 25)

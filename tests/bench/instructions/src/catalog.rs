@@ -119,6 +119,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, u32)], placement: Placement) ->
         blind_code: None,
         blind_read: None,
         code_read: None,
+        everywhere: false,
         unlogged: false,
     }
 }
