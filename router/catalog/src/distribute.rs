@@ -16,6 +16,7 @@ use crate::shard::ShardRow;
 use crate::table::{Table, TableColumn};
 use crate::table_checks::{self, Target};
 use crate::table_ddl;
+use crate::temporary_code;
 use crate::view_copies;
 use crate::work::{self, Work, write_down};
 use shardgate_shard_map::ShardId;
@@ -104,6 +105,7 @@ async fn lock_home_table(
     caller: &Caller,
 ) -> Result<(Table, Vec<RawTable>), CatalogError> {
     let (found, others) = work.lock(relation, caller).await?;
+    temporary_code::refuse(&work.tx, &work.whom).await?;
     if let Some(known) = others.iter().find(|other| other.relation == found.oid) {
         let what = if known.kind == "reference" {
             "a reference table"

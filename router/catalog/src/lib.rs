@@ -43,6 +43,7 @@ mod table;
 mod table_checks;
 mod table_ddl;
 mod table_foreign_keys;
+mod temporary_code;
 mod two_phase;
 mod undistribute;
 mod view;

@@ -817,6 +817,49 @@ const REFUSED: &str = "SET search_path = public;
     CREATE TABLE rows (k int); INSERT INTO rows VALUES (1);
     RESET search_path; SET search_path = pg_catalog, pg_temp;";
 
+/// A session's temporary code goes on running where only a part of the rows will be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn temporary_code_of_sessions_stands_in_the_way() {
+    let mut cluster = Cluster::start(2).await;
+    run(&cluster.home, "CREATE TABLE public.t (k int); CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1'").await;
+    for (create, words) in [
+        (
+            "CREATE TEMP VIEW v AS SELECT * FROM public.t",
+            "view or rule on v",
+        ),
+        (
+            "CREATE FUNCTION pg_temp.g() RETURNS int8 LANGUAGE sql AS 'SELECT count(*) FROM public.t'",
+            "function pg_temp",
+        ),
+        (
+            "CREATE DOMAIN pg_temp.d AS int CHECK (VALUE > public.f())",
+            "domain d",
+        ),
+        (
+            "CREATE TEMP TABLE x (a int DEFAULT public.f())",
+            "default or check of x",
+        ),
+        (
+            "CREATE TEMP TABLE x (a int); CREATE RULE r AS ON INSERT TO x DO ALSO DELETE FROM public.t",
+            "view or rule on x",
+        ),
+    ] {
+        let session = cluster.servers[0].connect().await;
+        run(&session, create).await;
+        let error = distribute_table(&mut cluster.home, &request("public.t", "k"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.sqlstate(), "55006", "{create}: {error}");
+        assert!(error.to_string().contains(words), "{create}: {error}");
+        run(&session, "DISCARD TEMP").await;
+    }
+    let session = cluster.servers[0].connect().await;
+    run(&session, "CREATE TEMP TABLE plain (a int DEFAULT 1)").await;
+    distribute_table(&mut cluster.home, &request("public.t", "k"))
+        .await
+        .unwrap();
+}
+
 /// Names and numbers of columns say nothing, only their places in the foreign key's lists.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn composite_foreign_keys_pair_the_keys_by_their_places() {

@@ -134,8 +134,12 @@ fn code(
     context: &Context<'_>,
 ) -> Option<String> {
     match path.relation(name, snapshot, context) {
-        crate::path::Target::Known(relation) => relation.runs_code.clone(),
-        _ => None,
+        crate::path::Target::Known(relation) | crate::path::Target::Ambiguous(relation) => {
+            relation.runs_code.clone()
+        }
+        crate::path::Target::Temporary
+        | crate::path::Target::System
+        | crate::path::Target::Unknown => None,
     }
 }
 

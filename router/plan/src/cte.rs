@@ -170,7 +170,7 @@ impl<'a> Resolver<'a> {
         let after = Binder::new(&self.nodes, &self.leaves).query(step, &[], &[]);
         let alike = |(output, own): (&Output, &Option<NodeId>)| match (output.node, own) {
             (Some(node), Some(own)) => crate::env::same_class(node, *own, &after),
-            _ => false,
+            (Some(_) | None, _) => false,
         };
         step.outputs.iter().zip(own).map(alike).collect()
     }

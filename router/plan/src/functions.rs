@@ -46,14 +46,15 @@ pub(crate) fn class(name: &Name, snapshot: &Snapshot) -> Class {
                 .copied()
                 .unwrap_or(FunctionClass::Opaque),
         ),
-        Some(_) | None => match snapshot.functions.get(&name.name) {
-            None => builtin(name),
-            // The worse of both: which one is meant depends on the arguments.
-            Some(FunctionClass::Pure) => match builtin(name) {
-                Class::Unknown => Class::User(FunctionClass::Pure),
-                known => known,
-            },
-            Some(class) => Class::User(*class),
+        // The worse of both: which one is meant depends on the arguments.
+        Some(_) | None => match (snapshot.functions.get(&name.name), builtin(name)) {
+            (None, known) => known,
+            (Some(_), known @ (Class::Dynamic | Class::Stateful)) => known,
+            (Some(FunctionClass::Pure), Class::Unknown) => Class::User(FunctionClass::Pure),
+            (Some(FunctionClass::Pure), known) => known,
+            (Some(class @ (FunctionClass::Clean | FunctionClass::Opaque)), _) => {
+                Class::User(*class)
+            }
         },
     }
 }
@@ -341,9 +342,18 @@ const STATEFUL: &[&str] = &[
     "pg_stop_backup",
 ];
 
-const STATEFUL_PREFIXES: &[&str] = &["lo_", "dblink", "pg_replication_origin_"];
+const STATEFUL_PREFIXES: &[&str] = &[
+    "lo_",
+    "dblink",
+    "pg_replication_origin_",
+    // Slots may be temporary, and then belong to the connection.
+    "pg_copy_logical_",
+    "pg_copy_physical_",
+    "pg_create_logical_",
+    "pg_create_physical_",
+];
 
-const DYNAMIC: &[&str] = &["ts_stat", "ts_rewrite"];
+const DYNAMIC: &[&str] = &["currtid2", "ts_stat", "ts_rewrite"];
 
 const DYNAMIC_PREFIXES: &[&str] = &[
     "query_to_xml",

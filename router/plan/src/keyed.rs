@@ -88,7 +88,7 @@ impl Keyed {
                 ),
                 "Make a table a reference table with create_reference_table, create a view anew through the router, or query the two one after the other.",
             )),
-            _ => Decision::Shard(shard),
+            Some(_) | None => Decision::Shard(shard),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::ir::{LeafRelation, Scoped};
 use crate::keyed::Keyed;
 use crate::proof::{is_distributed, is_reference, known};
 use crate::resolve::{Resolver, TooComplex};
-use crate::snapshot::{Relation, RelationKind, Snapshot};
+use crate::snapshot::{RelationKind, Snapshot};
 use crate::{blind, calls, reach, traits};
 use shardgate_sql::facts::{Facts, Name, Query};
 use std::collections::HashSet;
@@ -239,18 +239,15 @@ impl Planned<'_, '_> {
             let Some(relation) = known(leaf) else {
                 continue;
             };
-            let why = match relation {
-                Relation {
-                    runs_code: Some(code),
-                    ..
-                } => Some(code.clone()),
-                Relation {
-                    row_security: true, ..
-                } => Some("row level security is enabled".to_owned()),
-                Relation { inherits: true, .. } => {
-                    Some("it has inheritance children, parents or partitions".to_owned())
-                }
-                _ => None,
+            let code = relation.runs_code.as_ref().or(relation.code_read.as_ref());
+            let why = if let Some(code) = code {
+                Some(code.clone())
+            } else if relation.row_security {
+                Some("row level security is enabled".to_owned())
+            } else if relation.inherits {
+                Some("it has inheritance children, parents or partitions".to_owned())
+            } else {
+                None
             };
             if let Some(why) = why {
                 return Err(Refusal::unsupported(

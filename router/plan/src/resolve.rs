@@ -283,6 +283,16 @@ pub(crate) fn wider(a: KeyType, b: KeyType) -> KeyType {
         (KeyType::Int8, _) | (_, KeyType::Int8) => KeyType::Int8,
         (KeyType::Text, _) | (_, KeyType::Text) => KeyType::Text,
         (KeyType::Int4, _) | (_, KeyType::Int4) => KeyType::Int4,
-        _ => a,
+        // Of one family with one type.
+        (
+            KeyType::Int2
+            | KeyType::Varchar
+            | KeyType::Uuid
+            | KeyType::Bytea
+            | KeyType::Date
+            | KeyType::Timestamp
+            | KeyType::Timestamptz,
+            _,
+        ) => a,
     }
 }

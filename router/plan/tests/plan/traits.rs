@@ -2,7 +2,7 @@
 
 use crate::fixture::*;
 use shardgate_plan::Traits;
-use shardgate_plan::snapshot::{Relation, UserOperator};
+use shardgate_plan::snapshot::{FunctionClass, Relation, UserOperator};
 use std::sync::Arc;
 
 fn traits(sql: &str) -> Traits {
@@ -421,4 +421,32 @@ fn serializable_by_default_is_read_on_the_primary() {
             "{role:?}"
         );
     }
+}
+
+/// A user's function of the name takes nothing away from what the system's does: either may be meant.
+#[test]
+fn names_that_are_taken_twice() {
+    let fixture = Fixture::with(|f| {
+        for (name, class) in [
+            ("set_config", FunctionClass::Clean),
+            ("pg_advisory_lock", FunctionClass::Pure),
+            ("ts_stat", FunctionClass::Opaque),
+            ("ts_rewrite", FunctionClass::Clean),
+        ] {
+            f.snapshot.functions.insert(name.into(), class);
+        }
+    });
+    for sql in [
+        "SELECT set_config('a.b', 'c', false)",
+        "SELECT pg_advisory_lock(1)",
+    ] {
+        assert!(fixture.compile(sql).traits.taints.is_some(), "{sql}");
+    }
+    fixture.check("SELECT ts_stat('SELECT 1')", &[], "refused: ts_stat");
+    fixture.check(
+        "SELECT ts_rewrite('a', 'SELECT 1')",
+        &[],
+        "refused: ts_rewrite",
+    );
+    fixture.check("SELECT public.ts_stat(1)", &[], "home");
 }
