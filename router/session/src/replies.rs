@@ -4,6 +4,7 @@ use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind, Origin, Purpose, Verdict};
 use crate::place::Place;
 use crate::session::{Phase, Session, Wait};
+use crate::transaction::Transaction;
 use bytes::{Buf, BytesMut};
 use shardgate_wire::backend::{ErrorFields, command_tag, parameter_status, ready_status};
 use shardgate_wire::frame::{Frame, peek};
@@ -399,6 +400,9 @@ impl Session {
             }
             Origin::Client | Origin::Router(Purpose::Parse | Purpose::Verify) => {
                 self.deeds.failed = true;
+                if let Transaction::Virtual(block) = &mut self.transaction {
+                    block.failed = true;
+                }
                 self.counts.errors_relayed += 1;
                 self.forward(bytes, out);
                 self.speak(out);

@@ -7,7 +7,7 @@ use crate::place::Place;
 use crate::planner::Planned;
 use crate::session::{Session, Wait};
 use crate::settings::Role;
-use crate::transaction::{Transaction, opening};
+use crate::transaction::{Transaction, Virtual, opening};
 use shardgate_plan::{Decision, Param};
 use shardgate_shard_map::ShardId;
 use shardgate_wire::frontend::put;
@@ -139,6 +139,12 @@ impl Session {
             return Reach::Failed(error);
         }
         if let Transaction::Joined { slot, .. } = self.transaction {
+            if let Some(block) = self.deeds.looked.take()
+                && !self.suits(slot, aim)
+            {
+                self.step_back(slot, block, out);
+                return Reach::Later;
+            }
             return self.joined(slot, aim);
         }
         if let Some(slot) = self.batch.slot
@@ -166,6 +172,27 @@ impl Session {
             }
             Err(error) => Reach::Failed(error),
         }
+    }
+
+    /// A statement with this aim can run where the slot's backend is.
+    fn suits(&self, slot: Slot, aim: Aim) -> bool {
+        self.place(slot).is_some_and(|place| {
+            aim.shard.is_none_or(|shard| shard == place.shard)
+                && (!place.is_standby() || aim.replica_safe || aim.replica_only)
+        })
+    }
+
+    /// Takes a block away from a server on which nothing but prepared or described statements has been.
+    fn step_back(&mut self, slot: Slot, block: Virtual, out: &mut Output) {
+        self.transaction = Transaction::Virtual(block);
+        if let Some((place, buffer)) = self.reach(slot, out) {
+            // If what was prepared has failed, the server skips all up to a Sync.
+            put::sync(buffer);
+            place.push(Entry::router(Kind::Sync, Purpose::Finish));
+            place.query("ROLLBACK", Purpose::Finish, buffer);
+            place.unsynced = false;
+        }
+        self.wait = Wait::Drain(slot);
     }
 
     fn joined(&self, slot: Slot, aim: Aim) -> Reach {

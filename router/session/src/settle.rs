@@ -301,7 +301,8 @@ impl Session {
 
     /// A statement of the prelude was tried on home: the transaction is taken back to where it had no shard.
     fn undo_prelude(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
-        let Some((mut block, text)) = self.deeds.prelude.take() else {
+        let looked = self.deeds.looked.take().map(|block| (block, None));
+        let Some((mut block, text)) = self.deeds.prelude.take().or(looked) else {
             return Some(Stage::Refresh);
         };
         if settling.status == TxStatus::Idle {

@@ -440,6 +440,107 @@ fn a_refused_statement_without_a_server_fails_the_virtual_block() {
 }
 
 #[test]
+fn a_statement_prepared_in_a_block_does_not_tie_the_block_to_a_shard() {
+    for ending in ["sync", "flush"] {
+        let mut script = Script::begin(&[]);
+        script.query("begin");
+        assert_eq!(script.client(), "CZT");
+        script.say(|b| {
+            put::parse(b, b"s", b"update users set name = 'x' where id = $1", &[]);
+            put::describe(b, b'S', b"s");
+            match ending {
+                "sync" => put::sync(b),
+                _ => put::flush(b),
+            }
+        });
+        let home = script.expect_checkout(HOME, Wanted::Primary);
+        script.attach(home);
+        let described = |b: &mut BytesMut| {
+            reply::parse_complete(b);
+            reply::parameter_description(b, &[20]);
+            reply::no_data(b);
+        };
+        script.server(home, |b| reply::command_complete(b, "BEGIN"));
+        script.server(home, |b| reply::ready(b, TxStatus::InTransaction));
+        if ending == "sync" {
+            assert_eq!(script.sent(home), "QPDS");
+            script.server(home, |b| {
+                described(b);
+                reply::ready(b, TxStatus::InTransaction);
+            });
+            assert_eq!(script.sent_queries(home), ["ROLLBACK"]);
+            script.done(home, "ROLLBACK", TxStatus::Idle);
+            assert_eq!(script.client(), "1tnZT", "the block goes on");
+            script.expect_release(home, true);
+        } else {
+            assert_eq!(script.sent(home), "QPDH");
+            script.server(home, described);
+            assert_eq!(script.client(), "1tn");
+        }
+        script.say(|b| {
+            put::bind_text(b, b"", b"s", &[Some(b"150")]);
+            put::execute(b, b"", 0);
+            put::sync(b);
+        });
+        if ending == "flush" {
+            assert_eq!(script.sent(home), "SQ", "the look is over");
+            script.server(home, |b| {
+                reply::ready(b, TxStatus::InTransaction);
+                reply::command_complete(b, "ROLLBACK");
+                reply::ready(b, TxStatus::Idle);
+            });
+            script.expect_release(home, true);
+        }
+        let second = script.expect_checkout(SECOND, Wanted::Primary);
+        script.attach(second);
+        assert_eq!(script.sent(second), "QPBES");
+        script.done(second, "BEGIN", TxStatus::InTransaction);
+        script.server(second, |b| {
+            reply::parse_complete(b);
+            reply::bind_complete(b);
+            reply::command_complete(b, "UPDATE 1");
+            reply::ready(b, TxStatus::InTransaction);
+        });
+        assert_eq!(script.client(), "2CZT", "{ending}");
+    }
+}
+
+#[test]
+fn a_failed_parse_fails_the_block_that_no_server_has() {
+    let mut script = Script::begin(&[]);
+    script.query("begin");
+    script.say(|b| {
+        put::parse(b, b"s", b"select nothing from users where id = $1", &[]);
+        put::flush(b);
+        put::bind_text(b, b"", b"s", &[Some(b"150")]);
+        put::execute(b, b"", 0);
+        put::sync(b);
+    });
+    let home = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(home);
+    assert_eq!(script.sent(home), "QPHSQ");
+    script.done(home, "BEGIN", TxStatus::InTransaction);
+    script.server(home, |b| {
+        reply::error(b, &PgError::error("42703", "no such column"));
+        reply::ready(b, TxStatus::Failed);
+        reply::command_complete(b, "ROLLBACK");
+        reply::ready(b, TxStatus::Idle);
+    });
+    assert_eq!(script.client(), "CZTE(42703)ZE");
+    script.expect_release(home, true);
+    script.query("select 1 from notes");
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(slot);
+    assert!(
+        script
+            .sent_queries(slot)
+            .first()
+            .is_some_and(|sql| sql.to_lowercase().starts_with("begin")),
+        "a server says that the block has failed"
+    );
+}
+
+#[test]
 fn parse_is_held_until_the_bind_shows_the_shard() {
     let mut script = Script::begin(&[]);
     script.say(|b| {

@@ -106,6 +106,9 @@ pub(crate) struct Deeds {
     pub rolled_back_to: bool,
     /// The statement belongs to the prelude of a virtual transaction; its text is kept if it succeeds and is `Some`.
     pub prelude: Option<(Virtual, Option<String>)>,
+    /// The block as it was before a server saw it only because a statement was prepared or described there: where the
+    /// block belongs is not known by that.
+    pub looked: Option<Virtual>,
 }
 
 impl Deeds {
@@ -113,6 +116,7 @@ impl Deeds {
     pub fn leave_nothing(&self) -> bool {
         !(self.unread || self.anything || self.ddl || self.reset_all)
             && self.prelude.is_none()
+            && self.looked.is_none()
             && self.touched.is_empty()
             && self.touched_locally.is_empty()
     }

@@ -4,6 +4,7 @@ use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind};
 use crate::route::{Aim, Reach};
 use crate::session::Session;
+use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use shardgate_wire::TxStatus;
 use shardgate_wire::backend::put as reply;
@@ -54,13 +55,25 @@ impl Session {
                 aim.shard = None;
             }
         }
+        let looked = match &self.transaction {
+            // A Parse takes the snapshot of such a block.
+            Transaction::Virtual(_) if self.transaction.has_old_snapshot() => None,
+            Transaction::Virtual(block) => Some(block.clone()),
+            Transaction::None | Transaction::Joined { .. } => self.deeds.looked.take(),
+        };
         match self.find(aim, out) {
             Reach::Ready(slot) => {
                 self.open(slot, out);
                 self.use_slot(slot);
+                self.deeds.looked = looked;
                 self.send_held_to(slot, out)
             }
-            Reach::Later => false,
+            Reach::Later => {
+                if matches!(self.transaction, Transaction::Joined { .. }) {
+                    self.deeds.looked = looked;
+                }
+                false
+            }
             Reach::Failed(error) => {
                 self.fail(&error, out);
                 true
