@@ -42,6 +42,15 @@ async fn what_may_reach_a_distributed_table_is_known() {
     reference_table(&mut cluster.home, "public.countries", &caller)
         .await
         .unwrap();
+    // Code of a temporary schema that is there before stands in the way.
+    cluster
+        .home
+        .batch_execute(
+            "CREATE FUNCTION pg_temp.passing() RETURNS int8 LANGUAGE sql AS 'SELECT count(*) FROM public.users'; \
+             CREATE TABLE public.of_passing (n int8 DEFAULT pg_temp.passing())",
+        )
+        .await
+        .unwrap();
     let after = snapshot(&mut cluster).await;
     functions(&after);
     tables_with_code(&after);
@@ -396,8 +405,6 @@ const SAMPLE: &str = "SET search_path = public;
     CREATE EXTENSION tablefunc;
     CREATE EXTENSION citext;
     CREATE EXTENSION pgcrypto;
-    CREATE FUNCTION pg_temp.passing() RETURNS int8 LANGUAGE sql AS 'SELECT count(*) FROM users';
-    CREATE TABLE of_passing (n int8 DEFAULT pg_temp.passing());
     CREATE FUNCTION pg_catalog.among_the_systems() RETURNS int8 LANGUAGE sql AS 'SELECT count(*) FROM public.users';
     CREATE FUNCTION to_number_of(text) RETURNS int4 LANGUAGE sql AS 'SELECT count_users()::int';
     CREATE CAST (text AS int4) WITH FUNCTION to_number_of(text) AS ASSIGNMENT;

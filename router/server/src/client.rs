@@ -77,7 +77,8 @@ async fn welcome(shared: &Arc<Shared>, arrival: Arrival, guest: Guest) -> Result
             format!("database \"{}\" does not exist", who.database),
         ))
     } else {
-        shared.may_log_in(&who.user).await
+        // Boxed, since its room would be a part of every idle client's task.
+        Box::pin(shared.may_log_in(&who.user)).await
     };
     if let Err(error) = allowed {
         return refuse(arrival.stream, output, error);

@@ -13,6 +13,8 @@ pub async fn agree(running: &Running) -> Result<()> {
         running.config.home.clone(),
     )?;
     config.name = "router2".to_owned();
+    let id = ("SHARDGATE__ROUTER__ID".to_owned(), "2".to_owned());
+    config.env.push(id);
     let binary = router_binary()?;
     let router = tokio::task::spawn_blocking(move || {
         RouterProcess::start(&binary, &config).map(|r| (r, config))
