@@ -3,8 +3,8 @@
 use crate::admin::{self, Console};
 use crate::config::AuthMethod;
 use crate::drive::{Drive, terminated};
-use crate::lanes::Lane;
-use crate::listener::Stranger;
+use crate::lanes::{Lane, Lanes};
+use crate::listener::{Counted, Stranger};
 use crate::mailbox::Signals;
 use crate::registry::{Registered, Shown};
 use crate::shared::Shared;
@@ -12,7 +12,9 @@ use bytes::BytesMut;
 use shardgate_session::{LoggedIn, Login, LoginAction, LoginConfig, Method, Options, Session};
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Instant, SystemTime};
@@ -37,8 +39,15 @@ struct Guest {
     output: BytesMut,
 }
 
-/// Serves one connection to its end. Dropping the future closes it and all that belongs to it.
-pub async fn serve(shared: Arc<Shared>, mut arrival: Arrival, stranger: Stranger) {
+/// Serves one connection to its login, or to its end if it is refused; what comes behind the login is a task of its own.
+/// Dropping the future closes the connection and all that belongs to it.
+pub async fn serve(
+    shared: Arc<Shared>,
+    mut arrival: Arrival,
+    stranger: Stranger,
+    counted: Counted,
+) {
+    let lane = arrival.lane;
     let deadline = arrival.accepted + shared.config.listen.client_login_timeout;
     // What is over is boxed, so that it costs nothing while the session lasts.
     let login = Box::pin(log_in(&shared, &mut arrival.stream));
@@ -46,23 +55,53 @@ pub async fn serve(shared: Arc<Shared>, mut arrival: Arrival, stranger: Stranger
     let guest = tokio::time::timeout_at(deadline.into(), login).await;
     let Ok(Ok(Some(guest))) = guest else { return };
     drop(stranger);
-    if let Err(refused) = welcome(&shared, arrival, guest).await {
-        let (mut stream, mut output, error) = *refused;
-        shared.metrics.errors_own.increment();
-        put::error(&mut output, &error.fatal());
-        let farewell = Box::pin(async {
-            stream.write_all_buf(&mut output).await?;
-            stream.shutdown().await
-        });
-        // A client that does not take its error is closed all the same.
-        let _ = tokio::time::timeout(shared.config.listen.client_login_timeout, farewell).await;
-    }
+    let refused = match welcome(&shared, arrival, guest).await {
+        Ok(Some((drive, registered))) => {
+            let lanes = shared.lanes.clone();
+            lanes.spawn_on(lane, stay(lanes.clone(), drive, registered, counted));
+            return;
+        }
+        Ok(None) => return,
+        Err(refused) => refused,
+    };
+    let (mut stream, mut output, error) = *refused;
+    shared.metrics.errors_own.increment();
+    put::error(&mut output, &error.fatal());
+    let farewell = Box::pin(async {
+        stream.write_all_buf(&mut output).await?;
+        stream.shutdown().await
+    });
+    // A client that does not take its error is closed all the same.
+    let _ = tokio::time::timeout(shared.config.listen.client_login_timeout, farewell).await;
+}
+
+/// Drives a session to its end, on one lane after the other. Dropping the future closes everything.
+fn stay(
+    lanes: Lanes,
+    drive: Box<Drive>,
+    registered: Registered,
+    counted: Counted,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        match drive.run().await {
+            Some((drive, lane)) => {
+                let there = lanes.clone();
+                lanes.spawn_on(lane, stay(there, drive, registered, counted));
+            }
+            None => drop((registered, counted)),
+        }
+    })
 }
 
 /// The stream with what is still to be sent, and why the client is not served.
 type Refused = (TcpStream, BytesMut, PgError);
 
-async fn welcome(shared: &Arc<Shared>, arrival: Arrival, guest: Guest) -> Result<(), Box<Refused>> {
+/// The session of a client that is let in; None: it has left the console.
+async fn welcome(
+    shared: &Arc<Shared>,
+    arrival: Arrival,
+    guest: Guest,
+) -> Result<Option<(Box<Drive>, Registered)>, Box<Refused>> {
     let Guest { who, input, output } = guest;
     let console = who.database == admin::DATABASE;
     let local = arrival.stream.local_addr().ok();
@@ -109,7 +148,7 @@ async fn welcome(shared: &Arc<Shared>, arrival: Arrival, guest: Guest) -> Result
     }
     if console {
         Box::pin(talk(shared, arrival.stream, input, output, &registered)).await;
-        return Ok(());
+        return Ok(None);
     }
     let role = shared.pools.of_role(&user, who.keys);
     let options = options(shared, &registered, who.user, who.database, who.settings);
@@ -119,17 +158,15 @@ async fn welcome(shared: &Arc<Shared>, arrival: Arrival, guest: Guest) -> Result
         Arc::clone(&shared.planner),
     );
     let client = Arc::clone(registered.client());
-    Drive::new(
+    let drive = Drive::new(
         Arc::clone(shared),
         client,
         role,
         session,
         arrival,
         (input, output),
-    )
-    .run()
-    .await;
-    Ok(())
+    );
+    Ok(Some((drive, registered)))
 }
 
 fn options(
@@ -272,13 +309,13 @@ async fn close(stream: &mut TcpStream, mut output: BytesMut) -> std::io::Result<
 mod tests {
     use super::*;
 
-    fn size_of_future<F: Future>(_: impl Fn(Arc<Shared>, Arrival, Stranger) -> F) -> usize {
+    fn size_of_future<F: Future>(_: impl Fn(Box<Drive>) -> F) -> usize {
         std::mem::size_of::<F>()
     }
 
     #[test]
     fn an_idle_clients_task_is_small() {
-        let bytes = size_of_future(serve);
-        assert!(bytes < 2048, "{bytes} bytes");
+        let bytes = size_of_future(Drive::run);
+        assert!(bytes < 256, "{bytes} bytes");
     }
 }

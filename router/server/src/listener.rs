@@ -31,7 +31,7 @@ pub struct Connections {
 }
 
 /// Counts a connection while it lives.
-struct Counted(Arc<Connections>);
+pub struct Counted(Arc<Connections>);
 
 /// Counts a connection before its login.
 pub struct Stranger {
@@ -186,11 +186,10 @@ fn take(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
                     accepted,
                     crowded,
                 };
-                client::serve(client, arrival, stranger).await;
+                client::serve(client, arrival, stranger, counted).await;
             }
             Err(error) => tracing::warn!("a client's socket cannot be registered: {error}"),
         }
-        drop(counted);
     });
 }
 

@@ -76,7 +76,7 @@ fn serve(config: Config, stops: Option<Stops>) -> anyhow::Result<()> {
         0 => std::thread::available_parallelism()?.get(),
         threads => threads,
     };
-    let (lanes, threads) = lanes::start(threads)?;
+    let (lanes, threads) = lanes::start(threads, config.router.worker_full_percent)?;
     // What is no client's: the catalog, the health of servers, the pages for operators.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

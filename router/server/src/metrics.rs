@@ -74,6 +74,8 @@ impl Times {
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub clients_accepted: Counter,
+    /// From one thread to another, between two transactions.
+    pub clients_moved: Counter,
     /// Turned away: too many clients, in all or before login.
     pub clients_refused: Counter,
     pub logins_failed: Counter,
@@ -103,12 +105,17 @@ pub struct Metrics {
 
 impl Metrics {
     /// Name, help text and value of every counter. The names have no prefix and no `_total`.
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 19] {
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 20] {
         [
             (
                 "clients_accepted",
                 "Client connections accepted",
                 &self.clients_accepted,
+            ),
+            (
+                "clients_moved",
+                "Clients that went on on another thread",
+                &self.clients_moved,
             ),
             (
                 "clients_refused",

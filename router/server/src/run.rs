@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::health::{Health, Monitor, Options};
 use crate::http::Pages;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Measured};
 use crate::metrics::{Scrape, registry};
 use crate::registry::announce_snapshots;
 use crate::shared::Shared;
@@ -22,6 +22,8 @@ use tokio::time::MissedTickBehavior;
 const TICK: Duration = Duration::from_millis(100);
 /// Ticks between two looks at all idle connections.
 const TICKS_PER_LOOK: u32 = 50;
+/// Ticks between two measurements of the threads that serve clients.
+const TICKS_PER_BALANCE: u32 = 5;
 /// The last snapshot's file in `router.state_dir`.
 const STATE_FILE: &str = "snapshot.json";
 
@@ -173,11 +175,15 @@ async fn tick(shared: Arc<Shared>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks: u32 = 0;
+    let mut measured = Measured::default();
     loop {
         interval.tick().await;
         ticks = ticks.wrapping_add(1);
         shared.pools.tick(Instant::now());
         shared.clients.tick();
+        if ticks.is_multiple_of(TICKS_PER_BALANCE) {
+            shared.lanes.balance(&mut measured);
+        }
         if ticks.is_multiple_of(TICKS_PER_LOOK) {
             shared.pools.look_at_idle();
         }

@@ -37,6 +37,21 @@ pub async fn prepare(running: &Running) -> Result<()> {
     Ok(())
 }
 
+/// What the load went through is only worth something if it was in the way.
+pub fn clients_have_moved(running: &Running) -> Result<()> {
+    let (_, page) = running.router.http_get("/metrics")?;
+    let moved = page
+        .lines()
+        .find_map(|line| line.strip_prefix("shardgate_clients_moved_total "))
+        .context("no count of moved clients")?;
+    println!("{moved} clients went on on another thread");
+    ensure!(
+        moved.trim().parse::<u64>()? >= 10,
+        "only {moved} have moved"
+    );
+    Ok(())
+}
+
 /// Transactions that pgbench reports, after it has reported no failure.
 fn bench(running: &Running, arguments: &[&str]) -> Result<i64> {
     let url = running.url_as(USER);

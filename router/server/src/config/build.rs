@@ -144,6 +144,8 @@ fn router(reader: &mut Reader<'_>) -> Router {
         state_dir: state_dir.map(Into::into),
         id: u16::try_from(s.read("id", &Integer(0..=1023), 1)).unwrap_or(u16::MAX),
         worker_threads: count(&mut s, "worker_threads", 0..=1024, 0),
+        worker_full_percent: u8::try_from(s.read("worker_full_percent", &Integer(1..=100), 85))
+            .unwrap_or(100),
         log: s.read("log", &Text, "info".to_owned()),
     };
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&router.log) {

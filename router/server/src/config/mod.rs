@@ -79,6 +79,8 @@ pub struct Router {
     pub id: u16,
     /// 0: one for each core.
     pub worker_threads: usize,
+    /// From this share of its processor time on, a worker thread hands clients to another one.
+    pub worker_full_percent: u8,
     /// A filter as `tracing` reads it: `info`, `warn,shardgate=debug`.
     pub log: String,
 }

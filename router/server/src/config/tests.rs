@@ -96,6 +96,7 @@ fn every_setting_can_be_written() {
         state_dir = "state"
         id = 0
         worker_threads = 3
+        worker_full_percent = 50
         log = "warn,shardgate=debug"
         [auth]
         method = "scram-sha-256"
@@ -142,7 +143,14 @@ fn every_setting_can_be_written() {
         })
     );
     assert_eq!(c.router.state_dir, Some(PathBuf::from("state")));
-    assert_eq!((c.router.id, c.router.worker_threads), (0, 3));
+    assert_eq!(
+        (
+            c.router.id,
+            c.router.worker_threads,
+            c.router.worker_full_percent
+        ),
+        (0, 3, 50)
+    );
     assert_eq!(
         c.database.home[1],
         HostPort {

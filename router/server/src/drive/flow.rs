@@ -46,7 +46,10 @@ impl Drive {
         if !self.wants_client() {
             return false;
         }
-        match self.inbox.poll_read(&mut self.stream, context) {
+        let Some(stream) = self.stream.as_mut() else {
+            return false;
+        };
+        match self.inbox.poll_read(stream, context) {
             Poll::Pending => false,
             Poll::Ready(Ok(0)) => {
                 self.input_ended();
@@ -171,7 +174,10 @@ impl Drive {
             return true;
         }
         let before = self.out.client.len();
-        match write(&mut self.stream, &mut self.out.client, context) {
+        let Some(stream) = self.stream.as_mut() else {
+            return false;
+        };
+        match write(stream, &mut self.out.client, context) {
             Written::Some => {
                 self.shared
                     .metrics

@@ -13,7 +13,7 @@ mod steps;
 mod time;
 
 use crate::client::Arrival;
-use crate::lanes::Lane;
+use crate::lanes::{Lane, move_here};
 use crate::mailbox::{Letter, Signals};
 use crate::marks::Marks;
 use crate::pool::{Pool, RolePools};
@@ -42,7 +42,8 @@ pub struct Drive {
     /// Pools that this session has used.
     pools: Vec<Arc<Pool>>,
     session: Session,
-    stream: TcpStream,
+    /// None only while the client moves to another lane, and if that has failed.
+    stream: Option<TcpStream>,
     inbox: Inbox,
     out: Output,
     places: Vec<Place>,
@@ -71,6 +72,8 @@ struct State {
     started: bool,
     /// The router is shutting down.
     draining: bool,
+    /// The client moves to this lane.
+    moving: Option<Lane>,
     /// How many snapshots there had been when bytes last came from the client.
     published: u64,
 }
@@ -110,7 +113,7 @@ impl Drive {
             role,
             pools: Vec::new(),
             session,
-            stream: arrival.stream,
+            stream: Some(arrival.stream),
             inbox: Inbox::new(input),
             out: Output {
                 client: output,
@@ -136,13 +139,32 @@ impl Drive {
         })
     }
 
-    /// Serves the client until its session is over. Dropping the future closes everything.
+    /// Serves the client until its session is over, or until it is to move: then this is to be run again, on that lane.
+    /// Dropping the future closes everything.
     ///
     /// It takes a box because a future holds what is moved into it several times over.
-    pub async fn run(mut self: Box<Self>) {
-        self.session.start(&mut self.out);
-        self.carry_out();
+    pub async fn run(mut self: Box<Self>) -> Option<(Box<Self>, Lane)> {
+        if let Some(lane) = self.state.moving.take() {
+            match self.stream.take().map(move_here)? {
+                Ok(stream) => {
+                    self.stream = Some(stream);
+                    self.lane = lane;
+                    self.shared.metrics.clients_moved.increment();
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        "a client's socket could not be moved to another thread: {error}"
+                    );
+                    return None;
+                }
+            }
+        } else {
+            self.session.start(&mut self.out);
+            self.carry_out();
+        }
         std::future::poll_fn(|context| self.turn(context)).await;
+        let lane = self.state.moving?;
+        Some((self, lane))
     }
 
     /// Does all that can be done now. Every source that may have something later has the task's waker when it returns
@@ -161,6 +183,9 @@ impl Drive {
             }
             if !busy {
                 self.rest();
+                if self.state.moving.is_some() {
+                    return Poll::Ready(());
+                }
                 return Poll::Pending;
             }
         }
@@ -256,6 +281,6 @@ mod tests {
     #[test]
     fn an_idle_client_is_small() {
         let bytes = std::mem::size_of::<Drive>();
-        assert!(bytes < 2 * 1024, "{bytes} bytes");
+        assert!(bytes < 2304, "{bytes} bytes");
     }
 }

@@ -23,11 +23,34 @@ impl Drive {
             self.tell(Event::Terminate(terminated()));
             self.client.mailbox.signal(crate::mailbox::Signals::TICK);
         }
+        if self.shared.lanes.sheds(self.lane) && self.may_move() {
+            self.state.moving = self.shared.lanes.leave(self.lane);
+        }
         let ticking = self.needs_tick();
         if ticking != self.clock.ticking {
             self.clock.ticking = ticking;
             self.client.mailbox.want_tick(ticking);
         }
+    }
+
+    /// Between two transactions, with nothing under way.
+    fn may_move(&self) -> bool {
+        let state = &self.state;
+        let stays = state.closing
+            || state.abandoned
+            || state.input_ended
+            || state.output_broken
+            || state.draining;
+        !stays
+            && self.session.is_idle()
+            && self.inbox.is_empty()
+            && self.out.client.is_empty()
+            && self
+                .places
+                .iter()
+                .all(|place| matches!(place, Place::Empty))
+            && self.cancels.is_empty()
+            && self.events.is_empty()
     }
 
     fn needs_tick(&self) -> bool {
