@@ -311,6 +311,9 @@ impl Health {
     /// primary. Never waits.
     pub fn replica(&self, shard: ShardId, marks: &ShardMarks) -> Option<Endpoint> {
         self.with(shard, |shard| {
+            if shard.view().replicas.is_empty() {
+                return None;
+            }
             shard.touch();
             shard.choose(marks)
         })?
