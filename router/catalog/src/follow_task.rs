@@ -10,6 +10,7 @@ use crate::error::CatalogError;
 use crate::fingerprint;
 use crate::follow::{FollowerOptions, FollowerState, Held, blocking};
 use crate::follow_home::{connect_and_load, held_epoch, recover_now_and_then};
+use crate::identity;
 use crate::load::{load, newest_epoch};
 use crate::raw::RawSnapshot;
 use crate::view_copies;
@@ -121,6 +122,9 @@ impl Task {
             fingerprint_at: Instant::now(),
             fingerprint_took: None,
         };
+        if let Some(home) = &task.home {
+            identity::claim(home, &task.options.router_id).await?;
+        }
         if fresh {
             task.keep().await;
             task.heartbeat().await?;
@@ -335,6 +339,13 @@ impl Task {
         let raw = Arc::clone(&self.held.borrow().raw);
         let (home, loaded) = connect_and_load(&self.options, Some(&raw)).await?;
         info!(host = home.host(), "connected to the home shard");
+        // The connection before may linger with the claim; another router would have been refused at its start.
+        if !identity::is_free(&home, &self.options.router_id).await? {
+            warn!(
+                id = self.options.router_id,
+                "another connection has this router's id"
+            );
+        }
         self.home = Some(home);
         self.publish(loaded).await?;
         self.confirmed();

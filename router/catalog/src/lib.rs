@@ -26,6 +26,7 @@ mod function_body;
 mod function_class;
 mod function_reach;
 mod guard;
+mod identity;
 mod key_text;
 mod load;
 mod load_catalog;

@@ -510,3 +510,25 @@ async fn wait_for(
         .unwrap()
         .clone()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_belongs_to_one_living_router() {
+    let cluster = Cluster::start(1).await;
+    let first = Follower::start(options(&cluster, None)).await.unwrap();
+    let error = Follower::start(options(&cluster, None)).await.unwrap_err();
+    assert_eq!(error.sqlstate(), "55006", "{error}");
+    assert!(
+        error
+            .pg()
+            .hint
+            .is_some_and(|hint| hint.contains("router.id"))
+    );
+    let other = FollowerOptions {
+        router_id: "r2".to_owned(),
+        ..options(&cluster, None)
+    };
+    Follower::start(other).await.unwrap();
+    // A router that ends, however it ends, leaves its id free.
+    drop(first);
+    Follower::start(options(&cluster, None)).await.unwrap();
+}
