@@ -453,12 +453,12 @@ impl Session {
                 return;
             }
         }
-        let joined = self.joined_slot() == Some(slot);
+        let needed = self.joined_slot() == Some(slot) || self.settles_on(slot);
         let Some(place) = self.place_mut(slot) else {
             return;
         };
         let concerned =
-            !place.owed_is_empty() || place.pinned.is_some() || joined || place.unsynced;
+            !place.owed_is_empty() || place.pinned.is_some() || needed || place.unsynced;
         place.fatal = true;
         if concerned {
             self.forward(bytes, out);
