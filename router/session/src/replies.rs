@@ -187,6 +187,9 @@ impl Session {
                     self.remember_shape(slot, None, bytes);
                 }
                 self.forward(bytes, out);
+                if frame.tag == b'G' {
+                    self.end_if_gone(out);
+                }
             }
             Verdict::Part(Origin::Router(purpose)) => {
                 self.router_part(slot, &purpose, frame.tag, bytes)

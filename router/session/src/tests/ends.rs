@@ -76,3 +76,46 @@ fn no_cancel_is_sent_to_what_the_router_runs_before_a_statement() {
     script.done(slot, "SELECT 1", TxStatus::Idle);
     assert!(script.session.cancel_is_wanted(slot));
 }
+
+#[test]
+fn a_copy_whose_end_will_never_come_is_given_up() {
+    let copy = |script: &mut Script| {
+        script.query("copy notes from stdin");
+        let slot = script.expect_checkout(HOME, Wanted::Primary);
+        script.attach(slot);
+        slot
+    };
+    let ready_for_data = |script: &mut Script, slot| {
+        script.server(slot, |b| {
+            b.extend_from_slice(&[b'G', 0, 0, 0, 9, 0, 0, 1, 0, 0]);
+        });
+    };
+    // Gone before the server is ready for data, behind some data, and behind half a message.
+    for data in [&b""[..], b"d\0\0\0\x061\n", b"d\0\0\0\x061"] {
+        for early in [true, false] {
+            let mut script = Script::begin(&[]);
+            let slot = copy(&mut script);
+            if !early {
+                ready_for_data(&mut script, slot);
+            }
+            script.say(|b| b.extend_from_slice(data));
+            script.event(Event::ClientGone);
+            if early {
+                script.expect_no_steps();
+                ready_for_data(&mut script, slot);
+            }
+            script.expect_release(slot, false);
+            assert!(matches!(script.step(), Step::Close));
+        }
+    }
+    // One that was ended is carried out.
+    let mut script = Script::begin(&[]);
+    let slot = copy(&mut script);
+    script.say(|b| b.extend_from_slice(b"d\0\0\0\x061\nc\0\0\0\x04"));
+    script.event(Event::ClientGone);
+    ready_for_data(&mut script, slot);
+    assert_eq!(script.sent(slot), "Qdc");
+    script.done(slot, "COPY 1", TxStatus::Idle);
+    script.expect_release(slot, true);
+    assert!(matches!(script.step(), Step::Close));
+}
