@@ -65,7 +65,7 @@ impl Session {
         }
     }
 
-    fn copies_in(&self, slot: Slot) -> bool {
+    pub(crate) fn copies_in(&self, slot: Slot) -> bool {
         self.place(slot)
             .and_then(|place| place.backend.as_ref())
             .is_some_and(|backend| backend.owed.copy_in)

@@ -210,6 +210,15 @@ impl Owed {
         })
     }
 
+    /// As `owes_client`, and the server is not at a Query of the router's own, whose ReadyForQuery is sent at once. Replies
+    /// in a pipeline are sent late, so there the head does not say where the server is.
+    pub fn runs_client(&self) -> bool {
+        let at_own_query = self
+            .head()
+            .is_some_and(|head| head.kind == Kind::Query && head.origin != Origin::Client);
+        !at_own_query && self.owes_client()
+    }
+
     /// Judges one message (not N, S or A, which may come at any time). `status` is that of a ReadyForQuery.
     pub fn judge(&mut self, tag: u8, _status: Option<TxStatus>) -> Verdict {
         let Some(Item::Reply(head)) = self.queue.front_mut() else {

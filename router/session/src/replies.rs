@@ -187,6 +187,9 @@ impl Session {
                     self.remember_shape(slot, None, bytes);
                 }
                 self.forward(bytes, out);
+                if frame.tag == b'G' {
+                    self.end_if_gone(out);
+                }
             }
             Verdict::Part(Origin::Router(purpose)) => {
                 self.router_part(slot, &purpose, frame.tag, bytes)
@@ -453,12 +456,12 @@ impl Session {
                 return;
             }
         }
-        let joined = self.joined_slot() == Some(slot);
+        let needed = self.joined_slot() == Some(slot) || self.settles_on(slot);
         let Some(place) = self.place_mut(slot) else {
             return;
         };
         let concerned =
-            !place.owed_is_empty() || place.pinned.is_some() || joined || place.unsynced;
+            !place.owed_is_empty() || place.pinned.is_some() || needed || place.unsynced;
         place.fatal = true;
         if concerned {
             self.forward(bytes, out);

@@ -10,6 +10,7 @@ use crate::settings::Role;
 use crate::transaction::{Transaction, Virtual, opening};
 use shardgate_plan::{Decision, Param};
 use shardgate_shard_map::ShardId;
+use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::frontend::put;
 use shardgate_wire::{PgError, TxStatus};
 use std::sync::Arc;
@@ -291,6 +292,22 @@ impl Session {
             place.unsynced = false;
         }
         self.wait = Wait::Drain(slot);
+    }
+
+    /// Before a BEGIN of which no server is told: what the pipeline has only prepared ends where it stands, for the
+    /// ReadyForQuery of that server would be one without a block. True: the end is awaited.
+    pub(crate) fn drain_before_block(&mut self, planned: &Planned, out: &mut Output) -> bool {
+        let begins = matches!(
+            planned.facts.statement,
+            Statement::Command(Command::Begin(_))
+        );
+        match self.batch.slot {
+            Some(slot) if begins && self.transaction.is_none() && self.place(slot).is_some() => {
+                self.drain(slot, out);
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// Sends what must stand before the client's statement: settings that differ, BEGIN and what was said behind it; where

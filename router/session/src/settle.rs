@@ -85,6 +85,23 @@ impl Session {
         self.settle_on(out);
     }
 
+    /// The settling has still something to say to the slot's backend, though nothing may be owed: it waits for a cancel
+    /// request that is on its way there.
+    pub(crate) fn settles_on(&self, slot: Slot) -> bool {
+        self.settling.as_ref().is_some_and(|settling| {
+            settling.slot == slot
+                && match settling.stage {
+                    Stage::Names
+                    | Stage::Closing
+                    | Stage::ReadBack
+                    | Stage::Reading
+                    | Stage::Prelude
+                    | Stage::Undoing => true,
+                    Stage::Refresh | Stage::Refreshing | Stage::Finish => false,
+                }
+        })
+    }
+
     /// Goes on as far as nothing is awaited.
     pub(crate) fn settle_on(&mut self, out: &mut Output) {
         while let Some(settling) = self.settling.clone() {
@@ -165,7 +182,8 @@ impl Session {
         }
         let due =
             self.deeds.unread || (idle && (!self.deeds.touched.is_empty() || self.deeds.anything));
-        if settling.status == TxStatus::Failed || self.client_gone || !due {
+        // Also for a client that is gone: what it has set must be known before another one gets the connection.
+        if settling.status == TxStatus::Failed || !due {
             return Some(Stage::Prelude);
         }
         if self

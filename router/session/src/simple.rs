@@ -198,6 +198,9 @@ impl Session {
     ) -> Result<Flow, PgError> {
         let doer = self.doer(planned, self.in_pipeline())?;
         if doer == Doer::Router {
+            if self.drain_before_block(planned, out) {
+                return Ok(Flow::Later);
+            }
             if let Some(result) = self.run_locally(text, planned, &[], out)? {
                 self.put_local_result(&result, true, out);
                 return Ok(self.sync_now(out));

@@ -1,5 +1,6 @@
 //! Scripts of messages in memory: what the client says, what the servers answer, and what comes out.
 
+mod ends;
 mod errors;
 mod sequences;
 

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod leaks;
+mod left;
 mod pins;
 #[path = "../sequences/raw.rs"]
 mod raw;
@@ -37,6 +38,11 @@ async fn nothing_of_a_client_is_seen_by_the_next() -> Result<()> {
     tokio::time::timeout(DEADLINE, work)
         .await
         .context("in time")?
+}
+
+#[test]
+fn what_a_client_leaves_behind_that_goes_at_once_is_not_the_next_ones() -> Result<()> {
+    left::all(&pool_of_one())
 }
 
 #[test]

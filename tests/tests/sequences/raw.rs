@@ -61,6 +61,16 @@ impl RawClient {
         }
     }
 
+    /// Sends the script in one write and leaves.
+    #[allow(
+        dead_code,
+        reason = "one of the two test programs that use this file needs it"
+    )]
+    pub fn send(mut self, script: &[&str]) {
+        let bytes: Vec<u8> = script.iter().flat_map(|line| encode(line)).collect();
+        self.stream.write_all(&bytes).expect("the server reads");
+    }
+
     /// Sends the script in one write and reads all replies, up to the end of the connection if it comes.
     pub fn run(&mut self, script: &[&str]) -> Vec<Reply> {
         let mut bytes = Vec::new();

@@ -98,6 +98,9 @@ impl Session {
             }
             return Flow::Consumed;
         }
+        if self.drain_before_block(planned, out) {
+            return Flow::Later;
+        }
         match self.run_locally(text, planned, params, out) {
             Ok(Some(result)) => self.put_local_result(&result, false, out),
             Ok(None) => {}

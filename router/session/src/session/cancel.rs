@@ -5,14 +5,15 @@ use crate::session::{Phase, Session, Wait};
 use shardgate_wire::PgError;
 
 impl Session {
-    /// To be asked right before a CancelRequest is written: whether the backend still runs what was to be cancelled.
+    /// To be asked right before a CancelRequest is written: whether the backend runs what was to be cancelled, neither what
+    /// comes behind it nor the router's own Query before it, whose failure would end the session.
     pub fn cancel_is_wanted(&self, slot: Slot) -> bool {
         self.place(slot).is_some_and(|place| {
             place.cancel_pending
                 && place
                     .backend
                     .as_ref()
-                    .is_some_and(|backend| backend.owed.owes_client())
+                    .is_some_and(|backend| backend.owed.runs_client())
         })
     }
 

@@ -64,15 +64,19 @@ impl Session {
         Flow::Consumed
     }
 
-    /// A client that is gone is served to the end of what it had sent, and no further.
+    /// A client that is gone is served to the end of what it had sent, and no further. The end of a COPY that it has not
+    /// sent will never come.
     pub(crate) fn end_if_gone(&mut self, out: &mut Output) {
-        if self.client_gone
-            && !self.input_left
-            && self.wait == Wait::Nothing
-            && self.phase == Phase::Ready
-        {
-            // If something is awaited, its coming leads here again.
-            let _ = self.leave(out);
+        if !self.client_gone || self.input_left || self.phase != Phase::Ready {
+            return;
+        }
+        match self.wait {
+            Wait::Nothing => {
+                // If something is awaited, its coming leads here again.
+                let _ = self.leave(out);
+            }
+            Wait::Reply(slot) if self.copies_in(slot) => self.end(out),
+            Wait::Reply(_) | Wait::Checkout(_) | Wait::Drain(_) | Wait::Settle | Wait::Work => {}
         }
     }
 }

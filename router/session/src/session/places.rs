@@ -198,7 +198,8 @@ impl Session {
         let needed = !place.owed_is_empty()
             || place.pinned.is_some()
             || place.unsynced
-            || place.status != TxStatus::Idle;
+            || place.status != TxStatus::Idle
+            || self.settles_on(slot);
         if self.several_lost(slot, LOST, out) {
             return;
         }

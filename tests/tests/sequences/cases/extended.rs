@@ -299,4 +299,53 @@ pub const CASES: &[Case] = &[
         &["P bad|selec|", "B |bad", "D P ", "E |0", "C S bad", "S"],
     ),
     ("nonsense, run", &["P |selec|", "B |", "E |0", "S"]),
+    (
+        "what is prepared before a begin in the same pipeline",
+        &[
+            "P other|select 1|",
+            "P |begin|",
+            "B |",
+            "E |0",
+            "S",
+            "Q insert into seq_t values (10,'a')",
+            "Q rollback",
+            "Q select count(*) from seq_t where id = 10",
+            "B |other",
+            "E |0",
+            "S",
+        ],
+    ),
+    (
+        "what is prepared before a begin as a Query",
+        &[
+            "P other|select 1|",
+            "Q begin",
+            "Q insert into seq_t values (10,'a')",
+            "Q rollback",
+            "Q select count(*) from seq_t where id = 10",
+        ],
+    ),
+    (
+        "what cannot be prepared before a begin in the same pipeline",
+        &[
+            "P other|selec|",
+            "P |begin|",
+            "B |",
+            "E |0",
+            "S",
+            "Q select 1",
+        ],
+    ),
+    (
+        "a Bind before a begin in the same pipeline",
+        &[
+            "P s|select 1|",
+            "B p|s",
+            "P |begin|",
+            "B |",
+            "E |0",
+            "S",
+            "Q rollback",
+        ],
+    ),
 ];

@@ -1,0 +1,121 @@
+//! What ends at a bad moment: a client behind its SET, a server while a cancel request is under way.
+
+use super::*;
+
+#[test]
+fn what_a_client_has_set_that_is_gone_is_read_back_all_the_same() {
+    for gone in [true, false] {
+        let mut script = Script::begin(&[]);
+        script.query("set work_mem = '9MB'");
+        let slot = script.expect_checkout(HOME, Wanted::Primary);
+        script.attach(slot);
+        assert_eq!(script.sent(slot), "Q");
+        if gone {
+            script.event(Event::ClientGone);
+        } else {
+            script.say(put::terminate);
+        }
+        script.done(slot, "SET", TxStatus::Idle);
+        assert_eq!(script.sent(slot), "Q", "the question for the value");
+        script.server(slot, |b| {
+            let row = [Some(&b"s"[..]), Some(b"work_mem"), Some(b"9MB")];
+            reply::data_row(b, &row);
+            reply::command_complete(b, "SELECT 1");
+            reply::ready(b, TxStatus::Idle);
+        });
+        let backend = script.expect_release(slot, true).unwrap();
+        let applied = backend.applied.settings();
+        assert_eq!(applied.get("work_mem").map(String::as_str), Some("9MB"));
+    }
+}
+
+/// A SET is done, and its value is not asked for yet because a cancel request is on its way.
+fn set_with_a_cancel_on_its_way() -> (Script, Slot) {
+    let mut script = Script::begin(&[]);
+    script.query("set work_mem = '9MB'");
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(slot);
+    script.sent(slot);
+    script.event(Event::CancelRequested);
+    assert!(matches!(script.step(), Step::Cancel { .. }));
+    script.done(slot, "SET", TxStatus::Idle);
+    assert_eq!(
+        (script.client().as_str(), script.sent(slot)),
+        ("C", String::new())
+    );
+    (script, slot)
+}
+
+#[test]
+fn a_server_lost_while_a_cancel_is_awaited_ends_the_session() {
+    let (mut script, slot) = set_with_a_cancel_on_its_way();
+    script.event(Event::BackendLost { slot });
+    assert_eq!(script.client(), "E(08006)");
+    script.expect_release(slot, false);
+    assert!(matches!(script.step(), Step::Close));
+
+    let (mut script, slot) = set_with_a_cancel_on_its_way();
+    script.server(slot, |b| {
+        reply::error(b, &PgError::error("57P01", "terminated").fatal());
+    });
+    assert_eq!(script.client(), "E(57P01)");
+    script.expect_release(slot, false);
+    assert!(matches!(script.step(), Step::Close));
+}
+
+#[test]
+fn no_cancel_is_sent_to_what_the_router_runs_before_a_statement() {
+    let mut script = Script::begin(&[("work_mem", "9MB")]);
+    script.query("select id from notes");
+    let slot = script.expect_checkout(HOME, Wanted::Replica);
+    script.attach(slot);
+    assert_eq!(script.sent(slot), "QQ", "the setting and the statement");
+    script.event(Event::CancelRequested);
+    assert!(matches!(script.step(), Step::Cancel { .. }));
+    assert!(!script.session.cancel_is_wanted(slot));
+    script.done(slot, "SELECT 1", TxStatus::Idle);
+    assert!(script.session.cancel_is_wanted(slot));
+}
+
+#[test]
+fn a_copy_whose_end_will_never_come_is_given_up() {
+    let copy = |script: &mut Script| {
+        script.query("copy notes from stdin");
+        let slot = script.expect_checkout(HOME, Wanted::Primary);
+        script.attach(slot);
+        slot
+    };
+    let ready_for_data = |script: &mut Script, slot| {
+        script.server(slot, |b| {
+            b.extend_from_slice(&[b'G', 0, 0, 0, 9, 0, 0, 1, 0, 0]);
+        });
+    };
+    // Gone before the server is ready for data, behind some data, and behind half a message.
+    for data in [&b""[..], b"d\0\0\0\x061\n", b"d\0\0\0\x061"] {
+        for early in [true, false] {
+            let mut script = Script::begin(&[]);
+            let slot = copy(&mut script);
+            if !early {
+                ready_for_data(&mut script, slot);
+            }
+            script.say(|b| b.extend_from_slice(data));
+            script.event(Event::ClientGone);
+            if early {
+                script.expect_no_steps();
+                ready_for_data(&mut script, slot);
+            }
+            script.expect_release(slot, false);
+            assert!(matches!(script.step(), Step::Close));
+        }
+    }
+    // One that was ended is carried out.
+    let mut script = Script::begin(&[]);
+    let slot = copy(&mut script);
+    script.say(|b| b.extend_from_slice(b"d\0\0\0\x061\nc\0\0\0\x04"));
+    script.event(Event::ClientGone);
+    ready_for_data(&mut script, slot);
+    assert_eq!(script.sent(slot), "Qdc");
+    script.done(slot, "COPY 1", TxStatus::Idle);
+    script.expect_release(slot, true);
+    assert!(matches!(script.step(), Step::Close));
+}
