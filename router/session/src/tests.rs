@@ -1,6 +1,7 @@
 //! Scripts of messages in memory: what the client says, what the servers answer, and what comes out.
 
 mod errors;
+mod pipelines;
 mod sequences;
 
 use crate::*;
