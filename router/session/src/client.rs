@@ -160,6 +160,9 @@ impl Session {
         {
             self.batch.slot = Some(slot);
         }
+        if let Some(prelude) = self.deeds.prelude.as_mut() {
+            prelude.followed = true;
+        }
         self.reply(frame, out);
         self.skip_to_sync();
         if let Transaction::Virtual(block) = &mut self.transaction {
@@ -182,9 +185,11 @@ impl Session {
         self.speak(out);
         if let Some(slot) = self.batch.slot
             && let Some((place, buffer)) = self.reach(slot, out)
-            && place.unsynced
         {
-            put::flush(buffer);
+            if place.unsynced {
+                put::flush(buffer);
+            }
+            self.batch.flush_due = !place.owed_is_empty();
         }
         Flow::Consumed
     }

@@ -320,6 +320,15 @@ pub(crate) fn note_deeds(planned: &Planned, deeds: &mut Deeds, in_block: bool) {
 }
 
 pub(crate) fn touch(deeds: &mut Deeds, name: String, locally: bool) {
+    // They end with the transaction, and cannot be set in another one that has begun to read.
+    const OF_TRANSACTION: [&str; 3] = [
+        "transaction_isolation",
+        "transaction_read_only",
+        "transaction_deferrable",
+    ];
+    if OF_TRANSACTION.contains(&name.as_str()) {
+        return;
+    }
     // Outside of a block SET LOCAL has no effect, and a Query of several statements may have ended its block.
     deeds.unread = true;
     if locally {

@@ -201,6 +201,9 @@ impl Session {
 
     /// Where the client's messages go already, else home.
     pub(crate) fn any_server(&mut self, out: &mut Output) -> Reach {
+        if let Some(prelude) = self.deeds.prelude.as_mut() {
+            prelude.followed = true;
+        }
         let present = self.joined_slot().or(self.batch.slot);
         let reach = match present.filter(|slot| self.place(*slot).is_some()) {
             Some(slot) => Reach::Ready(slot),

@@ -56,6 +56,10 @@ impl Session {
         {
             self.say_made(&bytes, out);
         }
+        if self.batch.flush_due && self.batch.slot == Some(slot) {
+            self.speak(out);
+            self.batch.flush_due = self.place(slot).is_some_and(|place| !place.owed_is_empty());
+        }
         if self.wait == Wait::Drain(slot)
             && self.place(slot).is_some_and(|place| place.owed_is_empty())
         {

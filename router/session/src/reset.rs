@@ -112,6 +112,7 @@ impl Session {
         };
         let texts = self.reset_texts(&what);
         self.keep_prelude(&texts.join(";"), planned, Doer::Prelude)?;
+        self.note_prelude_ran();
         self.open(slot, out);
         self.use_slot(slot);
         self.batch.executed = true;

@@ -140,6 +140,8 @@ impl Session {
             return Reach::Failed(error);
         }
         if let Transaction::Joined { slot, .. } = self.transaction {
+            // With what comes now the block is where it is: going back would undo it.
+            self.deeds.prelude = None;
             if let Some(block) = self.deeds.looked.take()
                 && !self.suits(slot, aim)
             {
@@ -203,7 +205,7 @@ impl Session {
                 "the transaction has lost its backend",
             ));
         };
-        if place.status == TxStatus::Failed {
+        if place.status == TxStatus::Failed && !self.batch.revived {
             // The server itself says that the block has failed.
             return Reach::Ready(slot);
         }

@@ -76,6 +76,10 @@ pub(crate) struct Batch {
     pub synced: bool,
     /// Parse and Describe messages whose backend is not known before the Bind behind them.
     pub held: Vec<Held>,
+    /// The client has asked with a Flush for replies of which some are still to come.
+    pub flush_due: bool,
+    /// What ends or revives a failed block was sent in it: what comes behind it runs, although no ReadyForQuery said so yet.
+    pub revived: bool,
     /// Names of settings that planning depends on were changed in it.
     pub path_changed: bool,
     /// The schema was changed in it, or code ran that may have.

@@ -6,7 +6,7 @@ use crate::commands::check_setting;
 use crate::owed::Purpose;
 use crate::session::{Batch, Session, Wait};
 use crate::settings::{canonical_name, quote_literal};
-use crate::transaction::{Deeds, Transaction};
+use crate::transaction::{Deeds, Prelude, Transaction};
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_wire::PgError;
 use shardgate_wire::backend::{TxStatus, data_row, put as reply};
@@ -56,6 +56,10 @@ impl Session {
             }
         };
         self.transaction = match status {
+            // The router has begun a block behind what was sent, of which the server does not know yet.
+            TxStatus::Idle if matches!(self.transaction, Transaction::Virtual(_)) => {
+                std::mem::replace(&mut self.transaction, Transaction::None)
+            }
             TxStatus::Idle => Transaction::None,
             TxStatus::InTransaction | TxStatus::Failed => Transaction::Joined { slot, modes },
         };
@@ -319,8 +323,8 @@ impl Session {
 
     /// A statement of the prelude was tried on home: the transaction is taken back to where it had no shard.
     fn undo_prelude(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
-        let looked = self.deeds.looked.take().map(|block| (block, None));
-        let Some((mut block, text)) = self.deeds.prelude.take().or(looked) else {
+        let looked = self.deeds.looked.take().map(Prelude::none);
+        let Some(prelude) = self.deeds.prelude.take().or(looked) else {
             return Some(Stage::Refresh);
         };
         if settling.status == TxStatus::Idle {
@@ -330,17 +334,22 @@ impl Session {
             .place(settling.slot)
             .is_some_and(|place| place.cancel_pending)
         {
-            self.deeds.prelude = Some((block, text));
+            self.deeds.prelude = Some(prelude);
             return None;
         }
-        if self.deeds.failed && settling.status == TxStatus::Failed && !block.has_savepoints() {
-            // Nothing can bring it back to life, so it may as well stay where it failed: the server says so.
+        let lost = settling.status == TxStatus::Failed;
+        if lost && (prelude.followed || !prelude.before.has_savepoints()) {
+            // Nothing but its own savepoints can bring it back to life, so it stays where it failed: the server says so.
             return Some(Stage::Refresh);
         }
-        if self.deeds.failed {
+        let mut block = if prelude.ran && !lost && !self.deeds.failed {
+            prelude.after
+        } else {
+            prelude.before
+        };
+        if lost || self.deeds.failed {
             block.failed = true;
-        } else if let Some(text) = text {
-            block.prelude.push(text);
+        } else if prelude.ran {
             block.touched.append(&mut self.deeds.touched);
             block
                 .touched_locally

@@ -9,7 +9,7 @@ use crate::provoke::Fault;
 use crate::reset::reset_in_query;
 use crate::route::{Aim, Aimed, Reach};
 use crate::session::{Session, Wait};
-use crate::transaction::{PRELUDE_MAX, Transaction, merge_modes};
+use crate::transaction::{PRELUDE_MAX, Prelude, Transaction, merge_modes, modes_set};
 use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::Query;
@@ -176,7 +176,16 @@ impl Session {
         if let Some(doer) = self.reset_doer(planned, alone) {
             return Ok(doer);
         }
-        doer(planned, &self.transaction, in_pipeline)
+        match doer(planned, &self.transaction, in_pipeline)? {
+            // SELECT set_config(..) takes the block's snapshot, which another server could not take again.
+            Doer::Prelude
+                if self.has_old_snapshot()
+                    && matches!(planned.facts.statement, Statement::Query(_)) =>
+            {
+                Ok(Doer::Follow)
+            }
+            doer => Ok(doer),
+        }
     }
 
     /// The statement names something that is distributed, under any schema.
@@ -224,6 +233,7 @@ impl Session {
             Reach::Failed(error) => return Err(error),
         };
         self.keep_prelude(text, planned, doer)?;
+        self.note_prelude_ran();
         self.send_query(slot, &[(text, planned.clone())], frame, out);
         Ok(Flow::Consumed)
     }
@@ -235,6 +245,22 @@ impl Session {
         frame: &[u8],
         out: &mut Output,
     ) -> Result<Flow, PgError> {
+        let revived = self.batch.revived;
+        let aim = self.aim_of_many(statements);
+        let found = aim.map(|aim| self.find(aim, out));
+        // Nothing of it was sent yet, or all of it will be.
+        self.batch.revived = revived;
+        let slot = match found? {
+            Reach::Ready(slot) => slot,
+            Reach::Later => return Ok(Flow::Later),
+            Reach::Failed(error) => return Err(error),
+        };
+        self.send_query(slot, statements, frame, out);
+        Ok(Flow::Consumed)
+    }
+
+    /// Where all the statements of a Query can run.
+    fn aim_of_many(&mut self, statements: &[(&str, Arc<Planned>)]) -> Result<Aim, PgError> {
         let mut aim = Aim::anywhere();
         let mut drawn = false;
         let mut names_changed = false;
@@ -309,14 +335,9 @@ impl Session {
                 (None, Some(_)) => aim.shard = one.shard,
                 (None, None) | (Some(_), _) => {}
             }
+            self.note_revival(planned);
         }
-        let slot = match self.find(aim, out) {
-            Reach::Ready(slot) => slot,
-            Reach::Later => return Ok(Flow::Later),
-            Reach::Failed(error) => return Err(error),
-        };
-        self.send_query(slot, statements, frame, out);
-        Ok(Flow::Consumed)
+        Ok(aim)
     }
 
     pub(crate) fn send_query(
@@ -348,7 +369,12 @@ impl Session {
         self.counts.statements += 1;
         self.note_sequences(slot, planned, out);
         let in_block = !self.transaction.is_none();
+        let reset_all = self.deeds.reset_all;
         note_deeds(planned, &mut self.deeds, in_block);
+        if self.block_is_lost() {
+            // The server refuses it: nothing is reset there.
+            self.deeds.reset_all = reset_all;
+        }
         let traits = &planned.compiled.traits;
         let reason = match &traits.taints {
             Some(reason) => Some(reason.clone()),
@@ -366,12 +392,35 @@ impl Session {
 
     /// The client's block has failed: only its end, or a savepoint, can be next.
     pub(crate) fn block_is_lost(&self) -> bool {
+        if self.batch.revived {
+            return false;
+        }
         match &self.transaction {
             Transaction::None => false,
             Transaction::Virtual(block) => block.failed,
             Transaction::Joined { slot, .. } => self
                 .place(*slot)
                 .is_some_and(|place| place.status == TxStatus::Failed),
+        }
+    }
+
+    /// As of the transaction, whose isolation may be the session's default.
+    pub(crate) fn has_old_snapshot(&self) -> bool {
+        self.transaction
+            .has_old_snapshot(self.settings.value("default_transaction_isolation"))
+    }
+
+    /// To be called when the statement is sent, or taken to be: behind the end of a failed block, or behind ROLLBACK TO in
+    /// it, statements run again, and a place on any shard would no longer do for them.
+    pub(crate) fn note_revival(&mut self, planned: &Planned) {
+        let revives = matches!(
+            planned.facts.statement,
+            Statement::Command(
+                Command::Commit { .. } | Command::Rollback { .. } | Command::RollbackTo(_)
+            )
+        );
+        if revives && self.block_is_lost() {
+            self.batch.revived = true;
         }
     }
 
@@ -417,24 +466,24 @@ impl Session {
             return Err(PgError::error("54000", "too many settings and savepoints before the transaction's first statement")
                 .detail(format!("The router repeats at most {PRELUDE_MAX} of them on the shard that the transaction uses.")));
         }
-        if matches!(
-            planned.facts.statement,
-            Statement::Command(Command::RollbackTo(_))
-        ) {
-            block.failed = false;
+        let mut prelude = Prelude::none(block.clone());
+        if let Statement::Command(Command::RollbackTo(_)) = &planned.facts.statement {
+            prelude.after.failed = false;
         }
-        if let Statement::Command(
-            Command::SetTransaction {
-                session: false,
-                modes,
-            }
-            | Command::Begin(modes),
-        ) = &planned.facts.statement
-        {
-            merge_modes(&mut block.modes, modes);
+        if let Some(modes) = modes_set(planned) {
+            merge_modes(&mut block.modes, &modes);
+            merge_modes(&mut prelude.after.modes, &modes);
         }
-        self.deeds.prelude = Some((block.clone(), kept));
+        prelude.after.prelude.extend(kept);
+        self.deeds.prelude = Some(prelude);
         Ok(())
+    }
+
+    /// The statement that was kept is executed, and not only bound.
+    pub(crate) fn note_prelude_ran(&mut self) {
+        if let Some(prelude) = self.deeds.prelude.as_mut() {
+            prelude.ran = true;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod ends;
 mod errors;
+mod pipelines;
 mod sequences;
 
 use crate::*;

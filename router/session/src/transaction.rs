@@ -1,6 +1,8 @@
 //! The transaction of one client, as the client sees it.
 
 use crate::api::Slot;
+use crate::planner::Planned;
+use crate::settings::canonical_name;
 use shardgate_sql::facts::{Command, Isolation, Statement, TransactionModes};
 use shardgate_wire::backend::TxStatus;
 use std::collections::BTreeSet;
@@ -53,11 +55,12 @@ impl Transaction {
         }
     }
 
-    /// Its snapshot is taken once, so that what was known before it began may not be what it sees.
-    pub fn has_old_snapshot(&self) -> bool {
+    /// Its snapshot is taken once, so that what was known before it began may not be what it sees. `default`: the value of
+    /// `default_transaction_isolation`, if the session has set it.
+    pub fn has_old_snapshot(&self, default: Option<&str>) -> bool {
         self.modes().is_some_and(|modes| {
             matches!(
-                modes.isolation,
+                modes.isolation.or_else(|| default.and_then(isolation)),
                 Some(Isolation::RepeatableRead | Isolation::Serializable)
             )
         })
@@ -82,6 +85,41 @@ pub(crate) fn merge_modes(into: &mut TransactionModes, from: &TransactionModes) 
     into.snapshot |= from.snapshot;
 }
 
+/// The modes of the transaction that the statement changes.
+pub(crate) fn modes_set(planned: &Planned) -> Option<TransactionModes> {
+    if let Statement::Command(
+        Command::SetTransaction {
+            session: false,
+            modes,
+        }
+        | Command::Begin(modes),
+    ) = &planned.facts.statement
+    {
+        return Some(modes.clone());
+    }
+    if let Statement::Command(Command::Set { name, value, .. }) = &planned.facts.statement
+        && canonical_name(name) == "transaction_isolation"
+    {
+        let level = value.as_ref().and_then(|value| value.items.first());
+        return Some(TransactionModes {
+            isolation: level.and_then(|level| isolation(level)),
+            ..TransactionModes::default()
+        });
+    }
+    None
+}
+
+/// The isolation level that a value of the settings means.
+fn isolation(level: &str) -> Option<Isolation> {
+    match level.to_ascii_lowercase().as_str() {
+        "read uncommitted" => Some(Isolation::ReadUncommitted),
+        "read committed" => Some(Isolation::ReadCommitted),
+        "repeatable read" => Some(Isolation::RepeatableRead),
+        "serializable" => Some(Isolation::Serializable),
+        _ => None,
+    }
+}
+
 /// What the statements since the last quiet moment did, to be settled before the client is told that all is ready.
 #[derive(Debug, Default)]
 pub(crate) struct Deeds {
@@ -104,11 +142,36 @@ pub(crate) struct Deeds {
     pub reset_all: bool,
     /// ROLLBACK TO: local values went back.
     pub rolled_back_to: bool,
-    /// The statement belongs to the prelude of a virtual transaction; its text is kept if it succeeds and is `Some`.
-    pub prelude: Option<(Virtual, Option<String>)>,
+    /// A statement of the prelude of a virtual transaction is under way on a server, and nothing else that was executed.
+    pub prelude: Option<Prelude>,
     /// The block as it was before a server saw it only because a statement was prepared or described there: where the
     /// block belongs is not known by that.
     pub looked: Option<Virtual>,
+}
+
+/// A statement that is tried on a server before the transaction's shard is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Prelude {
+    /// The block without the statement.
+    pub before: Virtual,
+    /// The block with it, should it succeed.
+    pub after: Virtual,
+    /// It was executed, and not only bound.
+    pub ran: bool,
+    /// More was sent behind it, which may be what fails.
+    pub followed: bool,
+}
+
+impl Prelude {
+    /// The statement leaves nothing to repeat.
+    pub fn none(block: Virtual) -> Prelude {
+        Prelude {
+            after: block.clone(),
+            before: block,
+            ran: false,
+            followed: false,
+        }
+    }
 }
 
 impl Deeds {

@@ -4,7 +4,7 @@ use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind};
 use crate::route::{Aim, Reach};
 use crate::session::Session;
-use crate::transaction::Transaction;
+use crate::transaction::{Prelude, Transaction};
 use bytes::{Bytes, BytesMut};
 use shardgate_wire::TxStatus;
 use shardgate_wire::backend::put as reply;
@@ -57,11 +57,17 @@ impl Session {
         }
         let looked = match &self.transaction {
             // A Parse takes the snapshot of such a block.
-            Transaction::Virtual(_) if self.transaction.has_old_snapshot() => None,
+            Transaction::Virtual(_) if self.has_old_snapshot() => None,
             Transaction::Virtual(block) => Some(block.clone()),
             Transaction::None | Transaction::Joined { .. } => self.deeds.looked.take(),
         };
-        match self.find(aim, out) {
+        let prelude = self.deeds.prelude.take();
+        let found = self.find(aim, out);
+        self.deeds.prelude = prelude.map(|prelude| Prelude {
+            followed: true,
+            ..prelude
+        });
+        match found {
             Reach::Ready(slot) => {
                 self.open(slot, out);
                 self.use_slot(slot);
@@ -91,7 +97,7 @@ impl Session {
                 .is_none_or(|place| place.status == TxStatus::Failed),
             None => false,
         };
-        if failed || self.transaction.has_old_snapshot() || self.batch.slot.is_some() {
+        if failed || self.has_old_snapshot() || self.batch.slot.is_some() {
             return false;
         }
         let epoch = self.snapshot.epoch.id;

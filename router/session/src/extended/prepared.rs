@@ -49,7 +49,7 @@ impl Session {
         };
         // A failed block refuses the Parse, and a block with a snapshot of its own takes it there: no made reply then.
         let must_send = held.is_some()
-            && (self.transaction.has_old_snapshot()
+            && (self.has_old_snapshot()
                 || self
                     .place(slot)
                     .is_some_and(|place| place.status == TxStatus::Failed));
