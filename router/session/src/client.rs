@@ -41,6 +41,7 @@ impl Session {
             match self.message(frame, bytes, rest, out) {
                 Flow::Consumed => {
                     self.aimed = None;
+                    self.gathered = None;
                     input.advance(frame.len);
                 }
                 Flow::Later => {
@@ -60,7 +61,7 @@ impl Session {
         match self.wait {
             Wait::Nothing => true,
             Wait::Reply(slot) => self.copies_in(slot),
-            Wait::Checkout(_) | Wait::Drain(_) | Wait::Settle | Wait::Work => false,
+            Wait::Checkout(_) | Wait::Drain(_) | Wait::Settle | Wait::Work | Wait::Gather => false,
         }
     }
 
@@ -244,6 +245,7 @@ impl Session {
         };
         self.batch = Batch::default();
         self.wait = Wait::Nothing;
+        self.gather_share = None;
         self.tell_own_params(out);
         if self.transaction.is_none() {
             self.portals.clear();

@@ -133,6 +133,11 @@ fn options(startup: &[(&str, &str)]) -> Options {
             backend_prepared_max: 10,
             default_role: Role::Auto,
             gid_prefix: "shardgate:t:".into(),
+            gather: GatherLimits {
+                rows: 1000,
+                bytes: 1 << 20,
+                budget: Arc::new(GatherBudget::new(1 << 21)),
+            },
         }),
     }
 }

@@ -9,10 +9,11 @@ impl Session {
     pub fn cancel_is_wanted(&self, slot: Slot) -> bool {
         self.place(slot).is_some_and(|place| {
             place.cancel_pending
-                && place
-                    .backend
-                    .as_ref()
-                    .is_some_and(|backend| backend.owed.owes_client())
+                && (self.gather_runs(slot)
+                    || place
+                        .backend
+                        .as_ref()
+                        .is_some_and(|backend| backend.owed.owes_client()))
         })
     }
 
@@ -29,6 +30,7 @@ impl Session {
                     self.cancel_place(slot, out);
                 }
             }
+            Wait::Gather => self.gather_stop(cancelled(), out),
             // From the first PREPARE on no signal is sent, and the work before ReadyForQuery is short.
             Wait::Checkout(_) | Wait::Settle | Wait::Work => {}
         }
@@ -59,6 +61,7 @@ impl Session {
         } else if !used && self.transaction.is_none() {
             self.release(slot, out);
         }
+        self.gather_check(out);
         self.end_if_gone(out);
     }
 }

@@ -24,6 +24,8 @@ impl Session {
         }
         self.phase = Phase::Over;
         self.several_abandon(out);
+        self.gathering = None;
+        self.gathered = None;
         for index in 0..self.places.len() {
             let Ok(number) = u8::try_from(index) else {
                 continue;
