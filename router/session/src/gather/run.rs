@@ -105,6 +105,14 @@ impl Session {
             .detail("Its tables are not bound to one shard, and its text is read anew over their rows, under other settings than before.")
             .hint("Prepare the statement again."));
         }
+        if let Some(Err(error)) = self.gathered.as_deref() {
+            // A held Parse is dropped with it: home might have to wait for the very lock that was waited for in vain, and a
+            // client that was not told of the statement knows of none.
+            let error = error.clone();
+            self.gathered = None;
+            self.fail(&error, out);
+            return Ok(Flow::Consumed);
+        }
         let Some((slot, rows)) = self.rows_at_home(gather, out)? else {
             return Ok(Flow::Later);
         };
