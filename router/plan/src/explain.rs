@@ -53,9 +53,10 @@ pub fn explain(compiled: &Compiled, decision: &Decision, snapshot: &Snapshot) ->
 
 fn gathers(gather: &Gather, refusal: &Refusal, snapshot: &Snapshot, lines: &mut Vec<String>) {
     lines.push("Route: gather".to_owned());
-    lines.push(format!("  Shards: {}", names(snapshot)));
     lines.push("  Role: primary".to_owned());
     for (index, table) in gather.tables.iter().enumerate() {
+        let shards: Vec<String> = table.shards.iter().map(|id| name(*id, snapshot)).collect();
+        lines.push(format!("  Shards: {}", shards.join(", ")));
         lines.push(format!(
             "  Statement on each: {} (parameter {})",
             table.select,

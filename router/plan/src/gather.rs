@@ -11,7 +11,8 @@ use crate::ir::{Leaf, LeafRelation, Occurrence};
 use crate::proof::{distributed, is_distributed};
 use crate::query::Planned;
 use crate::resolve::Resolver;
-use crate::snapshot::{Oid, Relation, RelationKind, Snapshot};
+use crate::snapshot::{Oid, Placement, Relation, RelationKind, Snapshot};
+use shardgate_shard_map::ShardId;
 use shardgate_sql::facts::Statement;
 use shardgate_sql::lexer::{Kind, Token, lex};
 use std::ops::Range;
@@ -36,6 +37,8 @@ pub struct Gathered {
     pub name: String,
     /// Answers one column of the table's row type.
     pub select: String,
+    /// Shards that have rows of it, ascending.
+    pub shards: Vec<ShardId>,
 }
 
 /// Byte ranges of the same piece in both texts.
@@ -107,6 +110,9 @@ impl Planned<'_, '_> {
         if !traits.read_only || !traits.sets.is_empty() {
             return Err("it is not proven to read only".to_owned());
         }
+        if self.snapshot.catalog_functions.contains("unnest") {
+            return Err("pg_catalog has a function unnest that a user has made".to_owned());
+        }
         let mut words = self.facts.identifiers.iter();
         if let Some(word) = words.find(|word| SYSTEM_COLUMNS.contains(&word.as_str())) {
             return Err(format!("gathered rows have no system column \"{word}\""));
@@ -156,7 +162,7 @@ impl Planned<'_, '_> {
             let index = match tables.iter().position(|table| is_of(table, relation)) {
                 Some(index) => index,
                 None => {
-                    tables.push(gathered(relation));
+                    tables.push(gathered(relation, self.snapshot).ok_or_else(misread)?);
                     tables.len() - 1
                 }
             };
@@ -279,17 +285,24 @@ fn is_of(table: &Gathered, relation: &Relation) -> bool {
     table.schema == relation.schema && table.name == relation.name
 }
 
-fn gathered(relation: &Relation) -> Gathered {
+/// None: it is not distributed.
+fn gathered(relation: &Relation, snapshot: &Snapshot) -> Option<Gathered> {
+    let Placement::Distributed { distribution, .. } = relation.placement else {
+        return None;
+    };
+    // The guard on every shard sees to it that no other shard has any row.
+    let map = &snapshot.distributions.get(&distribution)?.map;
     // A column of the same name would be meant instead of the row.
     let mut row = "shardgate_row".to_owned();
     while relation.columns.iter().any(|column| column.name == row) {
         row.push('_');
     }
-    Gathered {
+    Some(Gathered {
         schema: relation.schema.clone(),
         name: relation.name.clone(),
         select: format!("SELECT {row} FROM {} AS {row}", full_name(relation)),
-    }
+        shards: map.shards().into_iter().collect(),
+    })
 }
 
 fn rows(relation: &Relation, number: u16) -> String {

@@ -17,9 +17,10 @@ use crate::owed::{Entry, Kind, Purpose};
 use crate::session::{Session, Wait};
 use budget::Share;
 use shardgate_merge::Rows;
-use shardgate_plan::Gather;
+use shardgate_plan::{Gather, Gathered};
 use shardgate_wire::PgError;
 use shardgate_wire::frontend::put;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Rows on their way.
@@ -43,9 +44,9 @@ struct Part {
     slot: Slot,
     name: String,
     state: PartState,
-    /// The table whose rows come now, or come next.
-    table: usize,
-    /// Of each table.
+    /// The tables that it is asked for, as indexes of `Gather::tables`; the first is the one whose rows come now.
+    tables: VecDeque<usize>,
+    /// Of each table of the statement.
     rows: Vec<Rows>,
 }
 
@@ -116,6 +117,14 @@ impl Session {
         shards.sort_by_key(|(id, _)| (*id != home, *id));
         let mut parts = Vec::with_capacity(shards.len());
         for (id, name) in shards {
+            // Home describes the rows of every table, whether or not it has any.
+            let asked = |table: &Gathered| id == home || table.shards.contains(&id);
+            let tables: VecDeque<usize> = (0..gather.tables.len())
+                .filter(|index| gather.tables.get(*index).is_some_and(asked))
+                .collect();
+            if tables.is_empty() {
+                continue;
+            }
             let slot = match self.new_place(id, Wanted::Primary, out) {
                 Ok(slot) => slot,
                 Err(error) => {
@@ -130,7 +139,7 @@ impl Session {
                 slot,
                 name,
                 state: PartState::Asked,
-                table: 0,
+                tables,
                 rows: gather.tables.iter().map(|_| Rows::default()).collect(),
             });
         }
@@ -158,11 +167,12 @@ impl Session {
             return;
         };
         part.state = PartState::Running;
+        let asked = part.tables.clone();
         let Some((place, buffer)) = self.reach(slot, out) else {
             return;
         };
         let entry = |kind: Kind| Entry::router(kind, Purpose::Gather);
-        for table in &gather.tables {
+        for table in asked.iter().filter_map(|index| gather.tables.get(*index)) {
             put::parse(buffer, b"", table.select.as_bytes(), &[]);
             put::bind_for_binary(buffer);
             place.push(entry(Kind::Parse));

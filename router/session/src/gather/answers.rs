@@ -20,7 +20,8 @@ impl Session {
         let Some(part) = gathering.parts.iter_mut().find(|part| part.slot == slot) else {
             return;
         };
-        let Some(rows) = part.rows.get_mut(part.table) else {
+        let table = part.tables.front().copied();
+        let Some(rows) = table.and_then(|table| part.rows.get_mut(table)) else {
             return;
         };
         let bytes = match rows.push(body) {
@@ -66,11 +67,14 @@ impl Session {
                 let ty = row_description(bytes.get(5..).unwrap_or_default())
                     .ok()
                     .and_then(|fields| fields.first().map(|field| field.type_oid));
-                if let Some(entry) = gathering.types.get_mut(part.table) {
+                let table = part.tables.front().copied();
+                if let Some(entry) = table.and_then(|table| gathering.types.get_mut(table)) {
                     *entry = ty;
                 }
             }
-            Kind::Execute { .. } => part.table += 1,
+            Kind::Execute { .. } => {
+                part.tables.pop_front();
+            }
             Kind::Sync => {
                 if let Some(status) = status {
                     self.gather_ready(slot, status, out);
