@@ -72,7 +72,7 @@ fn compile_copy(
     context: &Context<'_>,
 ) -> Compiled {
     if let Some(query) = copy.query.as_deref() {
-        return query::compile(query, facts, snapshot, context);
+        return query::compile(query, facts, None, snapshot, context);
     }
     let names = copy.relation.as_slice();
     match spread(names, snapshot, context) {

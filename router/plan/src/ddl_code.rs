@@ -129,7 +129,7 @@ impl Ddl<'_> {
         if let Some(query) = utility.query.as_deref()
             && (runs || self.is_temporary())
         {
-            let compiled = query::compile(query, self.facts, self.snapshot, self.context);
+            let compiled = query::compile(query, self.facts, None, self.snapshot, self.context);
             if let Route::Refused(refusal) = compiled.route {
                 return Some(refusal);
             }

@@ -1,8 +1,10 @@
 //! What planning answers: where a statement goes, or why it is refused.
 
+use crate::gather::Gather;
 use crate::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What the session knows and planning needs, besides facts and snapshot.
 #[derive(Clone, Debug)]
@@ -78,6 +80,9 @@ pub enum Route {
     One(ShardId),
     /// DDL: the same text on every shard, as one atomic step where Postgres allows it.
     AllShards,
+    /// The distributed tables are not bound to one shard: their rows are gathered from all of them. The refusal says why
+    /// no shard can answer alone; it holds where nothing can be gathered, as within a transaction.
+    Gather(Arc<Gather>, Refusal),
     /// A call of one of the router's own functions.
     Call(Call),
     Refused(Refusal),
@@ -116,6 +121,8 @@ pub enum Decision {
     Shard(ShardId),
     Any,
     AllShards,
+    /// As in `Route`.
+    Gather(Arc<Gather>, Refusal),
     Call(Call),
     Refused(Refusal),
 }
@@ -146,6 +153,7 @@ impl Compiled {
             Route::Keyed(keyed) => keyed.decide(params, snapshot),
             Route::One(shard) => Decision::Shard(*shard),
             Route::AllShards => Decision::AllShards,
+            Route::Gather(gather, refusal) => Decision::Gather(gather.clone(), refusal.clone()),
             Route::Call(call) => Decision::Call(call.clone()),
             Route::Refused(refusal) => Decision::Refused(refusal.clone()),
         }

@@ -1,6 +1,7 @@
 //! EXPLAIN (ROUTE): a plan for people, from the same values that decide.
 
 use crate::decision::{Compiled, Decision, Refusal, Route, Traits};
+use crate::gather::Gather;
 use crate::snapshot::{Shard, Snapshot};
 use shardgate_shard_map::ShardId;
 
@@ -32,6 +33,7 @@ pub fn explain(compiled: &Compiled, decision: &Decision, snapshot: &Snapshot) ->
             lines.push("  Role: primary".to_owned());
             lines.push("  Statement on each: the original text".to_owned());
         }
+        Decision::Gather(gather, refusal) => gathers(gather, refusal, snapshot, &mut lines),
         Decision::Call(call) => {
             lines.push("Route: the router itself".to_owned());
             lines.push(format!("  Function: {:?}", call.function));
@@ -47,6 +49,31 @@ pub fn explain(compiled: &Compiled, decision: &Decision, snapshot: &Snapshot) ->
         lines.push(format!("  Keeps its backend: {taint}"));
     }
     lines
+}
+
+fn gathers(gather: &Gather, refusal: &Refusal, snapshot: &Snapshot, lines: &mut Vec<String>) {
+    lines.push("Route: gather".to_owned());
+    lines.push("  Role: primary".to_owned());
+    for (index, table) in gather.tables.iter().enumerate() {
+        let shards: Vec<String> = table.shards.iter().map(|id| name(*id, snapshot)).collect();
+        lines.push(format!("  Shards: {}", shards.join(", ")));
+        lines.push(format!(
+            "  Statement on each: {} (parameter {})",
+            table.select,
+            usize::from(gather.first_param) + index
+        ));
+    }
+    lines.push(format!(
+        "  Statement on {}: {}",
+        name(snapshot.home, snapshot),
+        gather.text.trim()
+    ));
+    lines.extend(
+        refusal
+            .detail
+            .iter()
+            .map(|detail| format!("  Because: {detail}")),
+    );
 }
 
 fn refused(refusal: &Refusal, lines: &mut Vec<String>) {
@@ -69,6 +96,7 @@ fn class(route: &Route) -> &'static str {
         Route::Keyed(_) => "by key, from parameters",
         Route::One(_) => "by key, from constants",
         Route::AllShards => "all",
+        Route::Gather(..) => "gather",
         Route::Call(_) => "router",
         Route::Refused(_) => "refused",
     }

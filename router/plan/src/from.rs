@@ -2,7 +2,9 @@
 
 use crate::aggregates::mark_all;
 use crate::cte::cte_scope;
-use crate::ir::{Atom, CteRows, EntryId, Leaf, LeafId, LeafRelation, Scoped, ScopedBody, Tree};
+use crate::ir::{
+    Atom, CteRows, EntryId, Leaf, LeafId, LeafRelation, Occurrence, Scoped, ScopedBody, Tree,
+};
 use crate::path::{SearchPath, Target};
 use crate::resolve::{Resolved, Resolver, TooComplex, plain};
 use crate::scope::{Columns, CteScope, CteState, RowColumn, Scope, Visible};
@@ -77,7 +79,19 @@ impl<'a> Resolver<'a> {
         {
             return self.view(known, &relation.name, relation.alias.as_ref());
         }
-        self.leaf_entry(&relation.name, relation.alias.as_ref(), target)
+        let entry = self.leaf_entry(&relation.name, relation.alias.as_ref(), target)?;
+        if self.in_view == 0
+            && let Tree::Leaf(_, leaf) = &entry.tree
+            && let Some(leaf) = self.leaves.get_mut(leaf.0)
+        {
+            leaf.occurrence = relation.span.clone().map(|span| Occurrence {
+                span,
+                aliased: relation.alias.is_some(),
+                only: relation.only,
+                sample: relation.sample,
+            });
+        }
+        Ok(entry)
     }
 
     /// An occurrence of a relation with rows of its own.
@@ -121,6 +135,7 @@ impl<'a> Resolver<'a> {
             key,
             locked: false,
             written: false,
+            occurrence: None,
         });
         let full = known.map(|known| Name {
             schema: Some(known.schema.clone()),

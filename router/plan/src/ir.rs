@@ -5,6 +5,7 @@ use crate::keyset::KeySet;
 use crate::snapshot::Relation;
 use shardgate_shard_map::KeyType;
 use shardgate_sql::facts::{Expr, JoinKind};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A column of one entry of one FROM list. Columns of different occurrences of a table are different nodes.
@@ -35,6 +36,18 @@ pub(crate) struct Leaf {
     pub(crate) locked: bool,
     /// It is the target of INSERT, UPDATE or DELETE.
     pub(crate) written: bool,
+    /// Where it stands in FROM; None: elsewhere, in the body of a view, or where is not known.
+    pub(crate) occurrence: Option<Occurrence>,
+}
+
+/// The name of a relation in the client's text.
+#[derive(Clone, Debug)]
+pub(crate) struct Occurrence {
+    /// Bytes of the name with its schema.
+    pub(crate) span: Range<usize>,
+    pub(crate) aliased: bool,
+    pub(crate) only: bool,
+    pub(crate) sample: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Routes that depend on key values: the sets of keys to which relations are bound, evaluated for each execution.
 
 use crate::decision::{Decision, Param, Refusal};
+use crate::gather::Gather;
 use crate::keyset::{KeySet, Part, Trouble, within};
 use crate::snapshot::{DistributionId, Snapshot};
 use shardgate_shard_map::{Key, Method, RouteError, ShardId, ShardMap};
@@ -15,6 +16,8 @@ pub struct Keyed {
     pub(crate) bound: Vec<Bound>,
     /// A relation of the statement that lives on home alone: the one shard must be home.
     pub(crate) home_relation: Option<String>,
+    /// What is done where the keys of an execution do not lie on one shard.
+    pub(crate) gather: Option<Arc<Gather>>,
 }
 
 /// One occurrence.
@@ -44,6 +47,15 @@ const HINT_ONE_SHARD: &str = "Bind every distributed table of the statement to k
 
 impl Keyed {
     pub fn decide(&self, params: &[Param<'_>], snapshot: &Snapshot) -> Decision {
+        match (self.one_shard(params, snapshot), &self.gather) {
+            (Decision::Refused(refusal), Some(gather)) if refusal.sqlstate == "0A000" => {
+                Decision::Gather(gather.clone(), refusal)
+            }
+            (decision, _) => decision,
+        }
+    }
+
+    fn one_shard(&self, params: &[Param<'_>], snapshot: &Snapshot) -> Decision {
         let mut shards: BTreeMap<ShardId, &Bound> = BTreeMap::new();
         for bound in &self.bound {
             let parts = match bound.set.evaluate(params) {

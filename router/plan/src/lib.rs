@@ -19,6 +19,7 @@ mod env;
 mod explain;
 mod from;
 mod functions;
+mod gather;
 mod ir;
 mod join;
 pub mod keyed;
@@ -50,6 +51,7 @@ pub use decision::{
     Argument, Call, CallName, Compiled, Context, Decision, Param, Refusal, Route, Traits,
 };
 pub use explain::explain;
+pub use gather::{Gather, Gathered, Splice};
 
 use shardgate_sql::facts::{Facts, Statement};
 use snapshot::Snapshot;
@@ -67,13 +69,14 @@ pub fn mentions_spread(facts: &Facts, snapshot: &Snapshot) -> bool {
 ///
 /// A statement inside of another (EXPLAIN, PREPARE, DECLARE) is compiled as if it stood alone.
 ///
-/// Without the text, DDL that may add a unique index to a distributed table is refused: see `compile_text`.
+/// Without the text, DDL that may add a unique index to a distributed table is refused, and no rows are gathered: see
+/// `compile_text`.
 pub fn compile(facts: &Facts, snapshot: &Snapshot, context: &Context<'_>) -> Compiled {
     compile_with(facts, None, snapshot, context)
 }
 
-/// As `compile`, with the text that the facts were taken from. It decides nothing but whether the unique indexes that
-/// DDL adds contain the sharding key.
+/// As `compile`, with the text that the facts were taken from. It decides whether the unique indexes that DDL adds contain
+/// the sharding key, and the text over gathered rows is made from it.
 pub fn compile_text(
     facts: &Facts,
     text: &str,
@@ -109,7 +112,7 @@ fn route(
             traits: Traits::default(),
             because: Vec::new(),
         },
-        Statement::Query(query) => query::compile(query, facts, snapshot, context),
+        Statement::Query(query) => query::compile(query, facts, text, snapshot, context),
         Statement::Explain {
             analyze,
             route,
@@ -135,11 +138,13 @@ fn route(
 /// EXPLAIN of Postgres's goes where the statement goes; without ANALYZE it runs nothing.
 fn explained(compiled: Compiled, analyze: bool) -> Compiled {
     let route = match compiled.route {
-        Route::AllShards | Route::Call(_) => Route::Refused(Refusal::unsupported(
-            "EXPLAIN of this statement is not supported",
-            "It goes to all shards, or is carried out by the router.",
-            "Use EXPLAIN (ROUTE).",
-        )),
+        Route::AllShards | Route::Call(_) | Route::Gather(..) => {
+            Route::Refused(Refusal::unsupported(
+                "EXPLAIN of this statement is not supported",
+                "It goes to all shards, or is carried out by the router.",
+                "Use EXPLAIN (ROUTE).",
+            ))
+        }
         route => route,
     };
     let traits = if analyze {

@@ -10,13 +10,16 @@ use crate::snapshot::{RelationKind, Snapshot};
 use crate::{blind, calls, reach, traits};
 use shardgate_sql::facts::{Facts, Name, Query};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 pub(crate) const HINT_BY_HAND: &str =
     "Rewrite the statement, or choose the shard by hand with SET shardgate.shard.";
 
+/// `text`: the whole statement, if it is one that may be answered by gathering rows.
 pub(crate) fn compile(
     query: &Query,
     facts: &Facts,
+    text: Option<&str>,
     snapshot: &Snapshot,
     context: &Context<'_>,
 ) -> Compiled {
@@ -52,13 +55,16 @@ pub(crate) fn compile(
         because.push("there is only one shard".to_owned());
         Route::Home
     } else {
-        Planned {
+        let planned = Planned {
             resolver: &resolver,
             facts,
+            text,
+            traits: &traits,
             snapshot,
-        }
-        .route(&scoped, &mut because)
-        .unwrap_or_else(Route::Refused)
+        };
+        planned
+            .route(&scoped, &mut because)
+            .unwrap_or_else(Route::Refused)
     };
     Compiled {
         route,
@@ -136,6 +142,9 @@ fn runs_text(word: &str, snapshot: &Snapshot) -> bool {
 pub(crate) struct Planned<'p, 'a> {
     pub(crate) resolver: &'p Resolver<'a>,
     pub(crate) facts: &'p Facts,
+    /// What the facts were taken from, if rows may be gathered for it.
+    pub(crate) text: Option<&'p str>,
+    pub(crate) traits: &'p Traits,
     pub(crate) snapshot: &'p Snapshot,
 }
 
@@ -281,7 +290,13 @@ impl Planned<'_, '_> {
 
     fn keyed(&self, scoped: &Scoped, because: &mut Vec<String>) -> Result<Route, Refusal> {
         self.distributed_checks()?;
-        let bound = self.bind(scoped)?;
+        let bound = match self.bind(scoped) {
+            Ok(bound) => bound,
+            Err(refusal) => {
+                let gather = self.gather(&refusal)?;
+                return Ok(Route::Gather(Arc::new(gather), refusal));
+            }
+        };
         let home = self
             .resolver
             .leaves
@@ -304,14 +319,22 @@ impl Planned<'_, '_> {
                         "a value of type {ty}, which is a number of the home shard's catalog,"
                     ))
                 }),
+            gather: None,
         };
         if !keyed.is_constant() {
-            return Ok(Route::Keyed(keyed));
+            let gather = self.gather_later().map(Arc::new);
+            return Ok(Route::Keyed(Keyed { gather, ..keyed }));
         }
         match keyed.decide(&[], self.snapshot) {
             Decision::Shard(shard) => Ok(Route::One(shard)),
-            Decision::Refused(refusal) => Err(refusal),
-            Decision::Any | Decision::AllShards | Decision::Call(_) => Ok(Route::Keyed(keyed)),
+            Decision::Refused(refusal) => {
+                let gather = self.gather(&refusal)?;
+                because.clear();
+                Ok(Route::Gather(Arc::new(gather), refusal))
+            }
+            Decision::Any | Decision::AllShards | Decision::Gather(..) | Decision::Call(_) => {
+                Ok(Route::Keyed(keyed))
+            }
         }
     }
 

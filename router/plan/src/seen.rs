@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) home_view: Option<String>,
     /// A view that is the target of a change.
     pub(crate) changed_view: Option<String>,
+    /// Tables of column references that name a schema too: `schema.table.column`, `schema.table.*`.
+    pub(crate) qualified: HashSet<String>,
     /// Names that the walk understood, as relation, alias, column, function, type or CTE (rule R6).
     pub(crate) names: HashSet<String>,
 }

@@ -128,6 +128,9 @@ impl<'a> Resolver<'a> {
                 }
                 Item::Star => listed.expand(star),
                 Item::QualifiedStar(name) => {
+                    if name.schema.is_some() {
+                        self.seen.qualified.insert(name.name.clone());
+                    }
                     self.seen.name(name);
                     let entry = scope.entry(name).filter(|entry| !entry.unknown);
                     listed.expand(entry.map(|entry| entry.columns.as_ref()));

@@ -63,6 +63,9 @@ impl<'a> Resolver<'a> {
                 for word in schema.iter().chain(table) {
                     self.seen.word(word);
                 }
+                if let (Some(_), Some(table)) = (schema, table) {
+                    self.seen.qualified.insert(table.clone());
+                }
                 if table.is_some() {
                     self.note_aggregate_of_row(expr, column, scope);
                 }

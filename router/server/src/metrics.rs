@@ -86,6 +86,12 @@ pub struct Metrics {
     pub errors_own: Counter,
     /// Statements that the router does not answer (0A000).
     pub refused: Counter,
+    /// Statements for which rows of all shards were gathered, the rows, and their bytes.
+    pub gathered: Counter,
+    pub gathered_rows: Counter,
+    pub gathered_bytes: Counter,
+    /// Statements that a limit of gathering has stopped.
+    pub gather_limited: Counter,
     pub client_bytes_received: Counter,
     pub client_bytes_sent: Counter,
     /// Statements by where they went.
@@ -105,7 +111,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Name, help text and value of every counter. The names have no prefix and no `_total`.
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 20] {
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 24] {
         [
             (
                 "clients_accepted",
@@ -139,6 +145,22 @@ impl Metrics {
                 "statements_refused",
                 "Statements of a kind that is not supported",
                 &self.refused,
+            ),
+            (
+                "statements_gathered",
+                "Statements answered over rows that were gathered from all shards",
+                &self.gathered,
+            ),
+            ("gathered_rows", "Rows gathered", &self.gathered_rows),
+            (
+                "gathered_bytes",
+                "Bytes of gathered rows",
+                &self.gathered_bytes,
+            ),
+            (
+                "gather_limit_refusals",
+                "Statements stopped by a limit of gathering",
+                &self.gather_limited,
             ),
             (
                 "client_received_bytes",

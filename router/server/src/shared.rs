@@ -14,7 +14,7 @@ use crate::verifier::Verifiers;
 use shardgate_catalog::{CatalogError, Follower};
 use shardgate_plan::Call;
 use shardgate_plan::snapshot::Snapshot;
-use shardgate_session::{Common, Planner};
+use shardgate_session::{Common, GatherBudget, GatherLimits, Planner};
 use shardgate_shard_map::ShardId;
 use shardgate_wire::{Limits, PgError};
 use std::sync::Arc;
@@ -162,6 +162,7 @@ impl Shared {
 }
 
 fn of_sessions(config: &Config, gid_prefix: String) -> Common {
+    let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
     Common {
         client_limits: Limits::frontend(config.limits.message_bytes),
         backend_limits: Limits::backend(),
@@ -173,6 +174,11 @@ fn of_sessions(config: &Config, gid_prefix: String) -> Common {
             Role::Replica => shardgate_session::Role::Replica,
         },
         gid_prefix,
+        gather: GatherLimits {
+            rows: config.limits.gather_rows,
+            bytes: bytes(config.limits.gather_bytes),
+            budget: Arc::new(GatherBudget::new(bytes(config.limits.gather_bytes_total))),
+        },
     }
 }
 

@@ -13,6 +13,7 @@
 //! The order of bytes in a buffer is the order of writing. Bytes for a slot are written only while a backend is attached.
 
 use crate::backend::Backend;
+use crate::gather::budget::GatherLimits;
 use bytes::BytesMut;
 use shardgate_plan::Call;
 use shardgate_plan::snapshot::Snapshot;
@@ -202,6 +203,8 @@ pub struct Common {
     pub default_role: crate::settings::Role,
     /// Prefix of global transaction ids, unique for cluster and router.
     pub gid_prefix: String,
+    /// How many rows of other shards one statement may gather.
+    pub gather: GatherLimits,
 }
 
 /// What the session must know of its client and of the router's settings.

@@ -42,6 +42,7 @@ impl Session {
                 Flow::Consumed => {
                     self.aimed = None;
                     self.asked = false;
+                    self.gathered = None;
                     input.advance(frame.len);
                 }
                 Flow::Later => {
@@ -61,7 +62,7 @@ impl Session {
         match self.wait {
             Wait::Nothing => true,
             Wait::Reply(slot) => self.copies_in(slot),
-            Wait::Checkout(_) | Wait::Drain(_) | Wait::Settle | Wait::Work => false,
+            Wait::Checkout(_) | Wait::Drain(_) | Wait::Settle | Wait::Work | Wait::Gather => false,
         }
     }
 
@@ -259,6 +260,7 @@ impl Session {
         };
         self.batch = Batch::default();
         self.wait = Wait::Nothing;
+        self.gather_share = None;
         self.tell_own_params(out);
         if self.transaction.is_none() {
             self.portals.clear();

@@ -211,9 +211,12 @@ fn keeps_settings(transaction: &Transaction) -> bool {
 fn planned_doer(route: &Route) -> Doer {
     match route {
         Route::AllShards | Route::Call(_) => Doer::Router,
-        Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Refused(_) => {
-            Doer::Planned
-        }
+        Route::Home
+        | Route::Any
+        | Route::Keyed(_)
+        | Route::One(_)
+        | Route::Gather(..)
+        | Route::Refused(_) => Doer::Planned,
     }
 }
 

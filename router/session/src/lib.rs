@@ -8,6 +8,7 @@ mod backend;
 mod client;
 mod commands;
 mod extended;
+mod gather;
 mod local;
 mod login;
 mod owed;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use api::{Common, Edge, Event, Options, Output, SLOTS_MAX, Slot, Step, Wanted};
 pub use backend::Backend;
+pub use gather::budget::{GatherBudget, GatherLimits};
 pub use login::{ClientKeys, Credential, LoggedIn, Login, LoginAction, LoginConfig, Method};
 pub use planner::{Planned, Planner};
 pub use session::{Counts, Session, SessionView};

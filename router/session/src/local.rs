@@ -46,7 +46,12 @@ pub(crate) fn is_instant(planned: &Planned) -> bool {
     match &planned.compiled.route {
         Route::Call(call) => call.function == CallName::BackendPid,
         Route::AllShards => matches!(planned.facts.statement, Statement::Explain { .. }),
-        Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Refused(_) => true,
+        Route::Home
+        | Route::Any
+        | Route::Keyed(_)
+        | Route::One(_)
+        | Route::Gather(..)
+        | Route::Refused(_) => true,
     }
 }
 
@@ -109,10 +114,9 @@ impl Session {
                 Ok(None)
             }
             Route::Refused(refusal) => Err(refusal_error(refusal)),
-            Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => Err(PgError::error(
-                "XX000",
-                "a statement for a server was given to the router",
-            )),
+            Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Gather(..) => Err(
+                PgError::error("XX000", "a statement for a server was given to the router"),
+            ),
         }
     }
 
@@ -348,7 +352,12 @@ impl Session {
                     let decision = planned.compiled.decide(&[], &self.snapshot);
                     shardgate_plan::explain(&planned.compiled, &decision, &self.snapshot)
                 }
-                Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Refused(_) => {
+                Route::Home
+                | Route::Any
+                | Route::Keyed(_)
+                | Route::One(_)
+                | Route::Gather(..)
+                | Route::Refused(_) => {
                     vec!["The router carries it out.".to_string()]
                 }
             },
@@ -499,6 +508,7 @@ impl Session {
                 | Route::Any
                 | Route::Keyed(_)
                 | Route::One(_)
+                | Route::Gather(..)
                 | Route::Refused(_) => None,
             },
         };

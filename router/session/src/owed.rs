@@ -50,6 +50,8 @@ pub(crate) enum Purpose {
     Finish,
     /// A step of a statement that runs on several shards.
     Several,
+    /// Reads a shard's rows for a statement that home runs over them.
+    Gather,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub(crate) struct Entry {
     /// The client's statement that the entry speaks of: its name, and its id, since the name may be another's by now.
     pub name: Option<Bytes>,
     pub statement: Option<u64>,
+    /// An error of it counts characters in the text over gathered rows.
+    pub gathered: bool,
     /// DescribeStatement: ParameterDescription has come.
     described: bool,
 }
@@ -73,6 +77,7 @@ impl Entry {
             number: None,
             name: None,
             statement: None,
+            gathered: false,
             described: false,
         }
     }
@@ -84,8 +89,14 @@ impl Entry {
             number: None,
             name: None,
             statement: None,
+            gathered: false,
             described: false,
         }
+    }
+
+    pub fn gathered(mut self) -> Entry {
+        self.gathered = true;
+        self
     }
 
     pub fn number(mut self, number: u64) -> Entry {

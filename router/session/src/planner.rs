@@ -5,7 +5,7 @@ use foldhash::fast::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 use shardgate_plan::snapshot::Snapshot;
-use shardgate_plan::{Compiled, Context, Param, Route, compile_text};
+use shardgate_plan::{Compiled, Context, Decision, Param, Route, compile, compile_text};
 use shardgate_sql::SqlError;
 use shardgate_sql::facts::Facts;
 use shardgate_sql::lift::{TextShape, analyze_lifted, lift};
@@ -287,10 +287,16 @@ fn plan_shape(
         declared: &declared,
         ..context.clone()
     };
-    let planned = compiled(facts, text, 0..text.len(), &context, snapshot);
+    // Without the text: rows are gathered by the text of each statement, never by that of another one of its shape.
+    let planned = Planned {
+        compiled: compile(&facts, snapshot, &context),
+        facts,
+        epoch: snapshot.epoch.id,
+        piece: 0..text.len(),
+    };
     match &planned.compiled.route {
         Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => {}
-        Route::AllShards | Route::Call(_) | Route::Refused(_) => return None,
+        Route::AllShards | Route::Gather(..) | Route::Call(_) | Route::Refused(_) => return None,
     }
     // The text by itself must be no other than what its shape says of it.
     let own = compiled(
@@ -303,9 +309,21 @@ fn plan_shape(
     let values = lifted_values(text, shape);
     let same = own.compiled.traits == planned.compiled.traits
         && own.compiled.traits.sets.is_empty()
-        && own.compiled.decide(&[], snapshot)
+        && without_gathering(own.compiled.decide(&[], snapshot))
             == planned.compiled.decide(&as_params(&values), snapshot);
     same.then_some(planned)
+}
+
+/// A shape says of such a statement that it is refused; then it is planned by itself.
+fn without_gathering(decision: Decision) -> Decision {
+    match decision {
+        Decision::Gather(_, refusal) => Decision::Refused(refusal),
+        Decision::Shard(_)
+        | Decision::Any
+        | Decision::AllShards
+        | Decision::Call(_)
+        | Decision::Refused(_) => decision,
+    }
 }
 
 /// The lifted constants of a text.

@@ -196,7 +196,7 @@ impl Session {
                 }
             }
             Verdict::Part(Origin::Router(purpose)) => {
-                self.router_part(slot, &purpose, frame.tag, bytes)
+                self.router_part(slot, &purpose, frame.tag, bytes, out)
             }
             Verdict::Last(entry) => self.entry_done(slot, &entry, frame.tag, bytes, status, out),
             Verdict::Error { entry, skipped } => {
@@ -275,12 +275,24 @@ impl Session {
         }
     }
 
-    fn router_part(&mut self, slot: Slot, purpose: &Purpose, tag: u8, bytes: &[u8]) {
+    fn router_part(
+        &mut self,
+        slot: Slot,
+        purpose: &Purpose,
+        tag: u8,
+        bytes: &[u8],
+        out: &mut Output,
+    ) {
         let body = bytes.get(5..).unwrap_or_default();
         match purpose {
             Purpose::ReadBack => {
                 if tag == b'D' {
                     self.read_row(body);
+                }
+            }
+            Purpose::Gather => {
+                if tag == b'D' {
+                    self.gather_row(slot, body, out);
                 }
             }
             Purpose::Several => {
@@ -350,6 +362,9 @@ impl Session {
             (Origin::Router(Purpose::Several), Some(status)) => {
                 self.several_ready(slot, status, out)
             }
+            (Origin::Router(Purpose::Gather), status) => {
+                self.gather_reply(slot, entry.kind, bytes, status, out);
+            }
             (Origin::Router(Purpose::Poison), Some(TxStatus::Idle | TxStatus::InTransaction)) => {
                 self.doubt(slot, "a transaction that was to fail did not", out);
             }
@@ -400,6 +415,7 @@ impl Session {
         }
         match &entry.origin {
             Origin::Router(Purpose::Poison) => {}
+            Origin::Router(Purpose::Gather) => self.gather_error(read_error(bytes), out),
             Origin::Router(
                 Purpose::Prelude | Purpose::ReadBack | Purpose::Finish | Purpose::Several,
             ) => {
@@ -411,7 +427,13 @@ impl Session {
                     block.failed = true;
                 }
                 self.counts.errors_relayed += 1;
-                self.forward(bytes, out);
+                match self.positions.as_ref().filter(|_| entry.gathered) {
+                    Some(positions) => {
+                        let told = positions.of_client(bytes);
+                        self.forward(&told, out);
+                    }
+                    None => self.forward(bytes, out),
+                }
                 self.speak(out);
                 if entry.kind == Kind::Parse
                     && let Some(name) = &entry.name
@@ -436,6 +458,8 @@ impl Session {
                 self.forward(bytes, out);
             }
             Origin::Router(Purpose::Several) => self.several_error(slot, bytes),
+            // An error at the Sync behind rows that were read, as of a deferred trigger: nothing has any.
+            Origin::Router(Purpose::Gather) => self.gather_error(read_error(bytes), out),
             Origin::Router(
                 Purpose::Finish | Purpose::Poison | Purpose::Parse | Purpose::Verify,
             ) => {}
@@ -457,6 +481,12 @@ impl Session {
         if self.several.is_some() {
             let why = read_error(bytes).message;
             if self.several_lost(slot, &why, out) {
+                return;
+            }
+        }
+        if self.gathering.is_some() {
+            let why = read_error(bytes).message;
+            if self.gather_lost(slot, &why, out) {
                 return;
             }
         }

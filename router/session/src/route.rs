@@ -104,7 +104,10 @@ impl Session {
         match decision {
             Decision::Shard(shard) => aim.shard = Some(shard),
             Decision::Any => {}
-            Decision::Refused(refusal) => return Err(refusal_error(&refusal)),
+            // What can be gathered for was looked at before; here something else stands beside it.
+            Decision::Refused(refusal) | Decision::Gather(_, refusal) => {
+                return Err(refusal_error(&refusal));
+            }
             Decision::AllShards | Decision::Call(_) => {
                 return Err(PgError::error("0A000", "the statement must be sent alone"));
             }

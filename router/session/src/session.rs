@@ -3,7 +3,8 @@
 //! The files below this one begin and end the session, attach and release its backends, and cancel. `client.rs` takes the
 //! client's messages, those of the extended protocol with `extended.rs`; `route.rs` finds the backend for a statement,
 //! `replies.rs` takes the servers' messages, `settle.rs` does what is due before ReadyForQuery, `local.rs` answers what
-//! the router answers itself, `several.rs` runs DDL on all shards.
+//! the router answers itself, `several.rs` runs DDL on all shards,
+//! `gather.rs` reads the rows of all shards for a statement on home.
 //!
 //! Invariants: bytes of a backend reach the client only as replies to entries of the client in that backend's queue;
 //! a frame of the client stays in its buffer until it can be carried out, so that nothing is half done while the session
@@ -19,6 +20,8 @@ pub(crate) use cancel::cancelled;
 
 use crate::api::{Event, Options, Output, Slot, Step};
 use crate::extended::held::Held;
+use crate::gather::budget::Share;
+use crate::gather::{GatheredRows, Gathering, Positions};
 use crate::local::Waiting;
 use crate::place::Place;
 use crate::planner::{Planned, Planner, Texts, fresh};
@@ -61,6 +64,8 @@ pub(crate) enum Wait {
     Settle,
     /// A function of the router, or a statement on several shards.
     Work,
+    /// Rows of all shards.
+    Gather,
 }
 
 /// The extended-protocol messages since the last Sync.
@@ -106,6 +111,13 @@ pub struct Session {
     pub(crate) settling: Option<Settling>,
     pub(crate) working: Option<Waiting>,
     pub(crate) several: Option<Several>,
+    pub(crate) gathering: Option<Box<Gathering>>,
+    /// The rows for the client's first message, or why there are none.
+    pub(crate) gathered: Option<Box<Result<GatheredRows, PgError>>>,
+    /// What home has been sent of gathered rows in this batch.
+    pub(crate) gather_share: Option<Share>,
+    /// The last statement over gathered rows.
+    pub(crate) positions: Option<Box<Positions>>,
     /// Shape of a statement that was parsed again, to be compared with what the client was told.
     pub(crate) verified: Option<Shape>,
     /// ParameterStatus values that the client knows.
@@ -141,6 +153,12 @@ pub struct Counts {
     pub errors_own: u64,
     /// Statements refused with 0A000.
     pub refused: u64,
+    /// Statements for which rows of all shards were gathered, those rows, and their bytes.
+    pub gathered: u64,
+    pub gathered_rows: u64,
+    pub gathered_bytes: u64,
+    /// Statements that a limit of gathering has stopped.
+    pub gather_limited: u64,
 }
 
 /// What SHOW CLIENTS says of a session.
@@ -182,6 +200,10 @@ impl Session {
             settling: None,
             working: None,
             several: None,
+            gathering: None,
+            gathered: None,
+            gather_share: None,
+            positions: None,
             verified: None,
             told: Arc::default(),
             greeted: Arc::default(),
@@ -235,9 +257,11 @@ impl Session {
             (Phase::Ready, Wait::Nothing, Transaction::None) if self.batch.slot.is_none() => "idle",
             (Phase::Ready, Wait::Nothing, Transaction::None) => "active",
             (Phase::Ready, Wait::Nothing, _) => "idle in transaction",
-            (Phase::Ready, Wait::Reply(_) | Wait::Drain(_) | Wait::Settle | Wait::Work, _) => {
-                "active"
-            }
+            (
+                Phase::Ready,
+                Wait::Reply(_) | Wait::Drain(_) | Wait::Settle | Wait::Work | Wait::Gather,
+                _,
+            ) => "active",
         };
         SessionView {
             state,

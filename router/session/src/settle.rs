@@ -411,6 +411,8 @@ impl Session {
         reply::ready(self.speak(out), status);
         self.batch = Batch::default();
         self.wait = Wait::Nothing;
+        self.gather_share = None;
+        self.positions = None;
         self.verified = None;
         self.take_snapshot();
         if server_idle {

@@ -226,6 +226,9 @@ impl Session {
             });
         }
         self.check_own(planned, false)?;
+        if let Some(gather) = self.to_gather(planned, doer, &[]) {
+            return self.query_gathered(planned, &gather, frame, out);
+        }
         let aim = self.aim(planned, doer, &[])?;
         let slot = match self.find(aim, out) {
             Reach::Ready(slot) => slot,

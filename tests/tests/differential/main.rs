@@ -8,6 +8,7 @@ mod schema;
 use generator::Generator;
 use shardgate_tests::Running;
 use std::collections::BTreeMap;
+use tokio_postgres::types::{FromSql, Type};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// What one statement answered.
@@ -52,6 +53,38 @@ async fn ask(client: &Client, sql: &str) -> Answer {
                 Answer::Refused(db.message().to_string())
             }
             Some(db) => Answer::Failed(db.code().code().to_string()),
+            None => panic!("the connection broke at {sql}: {error}"),
+        },
+    }
+}
+
+/// Any value as the server sends it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Bytes(Vec<u8>);
+
+impl<'a> FromSql<'a> for Bytes {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Bytes(raw.to_vec()))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// As `ask`, by the extended protocol, with results in binary.
+async fn ask_binary(client: &Client, sql: &str) -> Result<Vec<Vec<Option<Bytes>>>, String> {
+    match client.query(sql, &[]).await {
+        Ok(found) => {
+            let mut rows: Vec<Vec<Option<Bytes>>> = found
+                .iter()
+                .map(|row| (0..row.len()).map(|at| row.get(at)).collect())
+                .collect();
+            rows.sort();
+            Ok(rows)
+        }
+        Err(error) => match error.as_db_error() {
+            Some(db) => Err(db.code().code().to_string()),
             None => panic!("the connection broke at {sql}: {error}"),
         },
     }
@@ -168,8 +201,18 @@ async fn run(shards: u16) {
         // A statement that is refused must not run on the other side, so the router is asked first.
         let got = ask(&router, &sql).await;
         if let Answer::Refused(reason) = &got {
-            *totals.entry("refused").or_default() += 1;
-            *reasons.entry(reason.clone()).or_default() += 1;
+            let kind = if is_write {
+                "writes refused"
+            } else {
+                "reads refused"
+            };
+            *totals.entry(kind).or_default() += 1;
+            let shown = if is_write {
+                reason.clone()
+            } else {
+                format!("{reason}: {sql}")
+            };
+            *reasons.entry(shown).or_default() += 1;
             continue;
         }
         let expected = ask(&plain, &sql).await;
@@ -179,6 +222,16 @@ async fn run(shards: u16) {
             "SEED={} N=1: {sql}",
             seed.wrapping_add(number)
         );
+        if !is_write {
+            let got = ask_binary(&router, &sql).await;
+            let expected = ask_binary(&plain, &sql).await;
+            assert_eq!(
+                got,
+                expected,
+                "in binary, SEED={} N=1: {sql}",
+                seed.wrapping_add(number)
+            );
+        }
         let kind = match (&got, is_write) {
             (Answer::Failed(_), _) => "failed alike",
             (_, true) => "written",
@@ -214,6 +267,11 @@ async fn run(shards: u16) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_shards_answer_as_one_postgres() {
     run(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_shards_answer_as_one_postgres() {
+    run(4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

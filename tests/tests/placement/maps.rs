@@ -219,7 +219,7 @@ async fn make_list(running: &Running, router: &Session, table: &str, key_type: &
     // The router is told of it; until then the table is a home table to it.
     let start = Instant::now();
     while router
-        .simple_query(&format!("SELECT * FROM {table}"))
+        .simple_query(&format!("SELECT * FROM {table} FOR UPDATE"))
         .await
         .is_ok()
     {

@@ -1,7 +1,9 @@
-//! Statements of which no key is proven: refused with 0A000 and a way out, never sent to one shard.
+//! Statements of which no key is proven: never sent to one shard. Reads are answered whole, over rows of all shards, or
+//! refused with 0A000 and a way out, as all else is.
 
 use anyhow::{Context, Result, bail, ensure};
 use shardgate_tests::{Running, Session};
+use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::DbError;
 
 const TABLES: &[&str] = &[
@@ -17,17 +19,17 @@ const TABLES: &[&str] = &[
     "CREATE VIEW everybody AS SELECT * FROM users",
 ];
 
-const REFUSED: &[&str] = &[
+/// No shard can answer them alone. Outside of a block their rows are gathered, and the answer must be the whole answer.
+const GATHERED: &[&str] = &[
     "SELECT * FROM users",
     "SELECT count(*) FROM users",
-    "SELECT * FROM everybody",
     "SELECT * FROM users WHERE name = 'n5'",
     "SELECT * FROM users WHERE id = boss",
     "SELECT * FROM users WHERE CASE WHEN id = 5 THEN true END",
     "SELECT count(*) FILTER (WHERE id = 5) FROM users",
     "SELECT * FROM users u LEFT JOIN orders o ON u.id = 5 AND o.user_id = 5",
     "SELECT * FROM users u LEFT JOIN orders o ON o.user_id = u.id AND u.id = 5",
-    "SELECT * FROM users u FULL JOIN orders o ON o.user_id = 5 AND u.id = 5",
+    "SELECT * FROM users u FULL JOIN orders o ON o.user_id = u.id AND u.id = 5",
     "SELECT * FROM users u WHERE NOT EXISTS (SELECT 1 FROM users v WHERE v.id = 5)",
     "SELECT id FROM users WHERE id = 5 UNION ALL SELECT id FROM users",
     "SELECT * FROM users WHERE id = 5 OR name = 'n6'",
@@ -54,6 +56,10 @@ const REFUSED: &[&str] = &[
     "SELECT * FROM (SELECT id, rank() OVER (ORDER BY name) r FROM users) s WHERE id = 5",
     "WITH RECURSIVE r AS (SELECT id, boss FROM users WHERE id = 5 UNION ALL SELECT u.id, u.boss FROM users u JOIN r ON u.id = r.boss) SELECT * FROM r",
     "SELECT * FROM users, notes",
+];
+
+const REFUSED: &[&str] = &[
+    "SELECT * FROM everybody",
     "UPDATE users SET name = 'x'",
     "UPDATE users SET name = 'x' WHERE name = 'n5'",
     "UPDATE users SET id = 1000 WHERE id = 5",
@@ -119,6 +125,18 @@ pub async fn check_all(running: &Running) -> Result<()> {
     }
     let before = contents(running).await?;
     let mut wrong = Vec::new();
+    let plain = plain(running).await?;
+    for sql in GATHERED {
+        for check in [
+            whole(&router, &plain, sql).await,
+            in_block(&router, sql).await,
+        ] {
+            if let Err(error) = check {
+                wrong.push(format!("{error:?}"));
+                router.simple_query("ROLLBACK").await?;
+            }
+        }
+    }
     for sql in REFUSED {
         for check in [
             simple(&router, sql).await,
@@ -144,12 +162,69 @@ pub async fn check_all(running: &Running) -> Result<()> {
         wrong.is_empty(),
         "{} of {} checks:\n{}",
         wrong.len(),
-        3 * REFUSED.len(),
+        3 * REFUSED.len() + 2 * GATHERED.len(),
         wrong.join("\n")
     );
     println!(
-        "{} shapes refused in both protocols and in blocks",
-        REFUSED.len()
+        "{} shapes refused in both protocols and in blocks, {} answered whole outside of blocks",
+        REFUSED.len(),
+        GATHERED.len()
+    );
+    Ok(())
+}
+
+/// The same tables and rows in one plain database.
+async fn plain(running: &Running) -> Result<Session> {
+    running.on_shard(0, "CREATE DATABASE plain_refusals")?;
+    let home = &running.cluster.shards[0].primary;
+    let plain = Session::open(&home.url("plain_refusals", "postgres")).await?;
+    for sql in TABLES.iter().filter(|sql| sql.starts_with("CREATE")) {
+        plain.simple_query(sql).await?;
+    }
+    for table in ["users", "orders"] {
+        for shard in 0..running.cluster.shards.len() {
+            let rows = running.on_shard(shard, &format!("SELECT t::text FROM {table} t"))?;
+            for row in rows.into_iter().flatten().flatten() {
+                let insert = format!("INSERT INTO {table} SELECT ('{row}'::{table}).*");
+                plain.simple_query(&insert).await.context(insert)?;
+            }
+        }
+    }
+    Ok(plain)
+}
+
+/// The rows as text in an order of their own.
+async fn rows(client: &Session, sql: &str) -> Result<Vec<String>> {
+    let messages = client
+        .simple_query(sql)
+        .await
+        .with_context(|| sql.to_owned())?;
+    let mut rows: Vec<String> = messages
+        .into_iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(
+                (0..row.len())
+                    .map(|at| format!("{:?}", row.get(at)))
+                    .collect(),
+            ),
+            _ => None,
+        })
+        .collect();
+    rows.sort();
+    Ok(rows)
+}
+
+async fn whole(router: &Session, plain: &Session, sql: &str) -> Result<()> {
+    let (got, expected) = (rows(router, sql).await?, rows(plain, sql).await?);
+    ensure!(got == expected, "{sql}: {got:?}, expected {expected:?}");
+    let extended = router
+        .query(sql, &[])
+        .await
+        .with_context(|| format!("{sql}, extended protocol"))?;
+    ensure!(
+        extended.len() == expected.len(),
+        "{sql}: {} rows by the extended protocol",
+        extended.len()
     );
     Ok(())
 }

@@ -37,6 +37,15 @@ fn routes() {
     check(
         "SELECT * FROM users u",
         &[
+            "Route: gather",
+            "Statement on each: SELECT",
+            "Statement on s1 (home): SELECT * FROM pg_catalog.unnest($1::\"public\".\"users\"[]) u",
+            "Because: Relation \"users\" (alias \"u\") is not bound",
+        ],
+    );
+    check(
+        "UPDATE users u SET age = 1",
+        &[
             "Route: refused",
             "0A000",
             "Detail: Relation \"users\" (alias \"u\")",

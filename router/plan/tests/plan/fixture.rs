@@ -8,7 +8,7 @@
 //! `count_users`), `fleeting` (unlogged). `count_users()` and `row_count(row)` read `users`.
 
 use shardgate_plan::snapshot::*;
-use shardgate_plan::{Compiled, Context, Decision, Param, Refusal, compile_text};
+use shardgate_plan::{Compiled, Context, Decision, Param, Refusal, compile, compile_text};
 use shardgate_shard_map::{Key, KeyType, Method, ShardId, ShardMap};
 use shardgate_sql::lift::{analyze_lifted, lift};
 use std::collections::{HashMap, HashSet};
@@ -405,6 +405,7 @@ impl Fixture {
         compile_text(&shardgate_sql::analyze(sql), sql, &self.snapshot, &context)
     }
 
+    /// What one shard can do with it: where rows would be gathered, the refusal for which they are.
     /// `sql` with its keys filled in; see `fill`.
     pub fn decide(&self, sql: &str, params: &[Option<&str>]) -> Decision {
         let filled: Vec<Option<String>> = params.iter().map(|param| param.map(fill)).collect();
@@ -417,7 +418,7 @@ impl Fixture {
             .collect();
         let sql = fill(sql);
         let compiled = self.compile(&sql);
-        let decision = compiled.decide(&bytes, &self.snapshot);
+        let decision = by_one_shard(compiled.decide(&bytes, &self.snapshot));
         self.agrees_lifted(&sql, &compiled, &decision);
         decision
     }
@@ -436,7 +437,7 @@ impl Fixture {
             temporary: &self.temporary,
             transform_null_equals: self.transform_null_equals,
         };
-        let lifted = compile_text(&facts, sql, &self.snapshot, &context);
+        let lifted = compile(&facts, &self.snapshot, &context);
         let values: Vec<_> = shape.literals.iter().map(|l| l.value(sql)).collect();
         let params: Vec<Param<'_>> = values
             .iter()
@@ -462,7 +463,7 @@ impl Fixture {
                 value: Some(bytes),
             })
             .collect();
-        self.compile(&fill(sql)).decide(&params, &self.snapshot)
+        by_one_shard(self.compile(&fill(sql)).decide(&params, &self.snapshot))
     }
 
     /// `expect`: `a`, `b`, `c` (the shard of that key), `s1`.. (a shard), `any`, `all`, `call`, `refused`,
@@ -508,6 +509,14 @@ pub fn text_shard(text: &str) -> ShardId {
         .expect("a shard")
 }
 
+/// Without gathering.
+pub fn by_one_shard(decision: Decision) -> Decision {
+    match decision {
+        Decision::Gather(_, refusal) => Decision::Refused(refusal),
+        other => other,
+    }
+}
+
 fn matches(decision: &Decision, expect: &str) -> bool {
     match (decision, expect) {
         (Decision::Shard(shard), "a" | "b") => *shard == ShardId(2),
@@ -520,7 +529,9 @@ fn matches(decision: &Decision, expect: &str) -> bool {
             Some(text) => says(refusal, text),
             None => refusal.sqlstate == text,
         },
-        (Decision::Any | Decision::AllShards | Decision::Call(_), _) => false,
+        (Decision::Any | Decision::AllShards | Decision::Gather(..) | Decision::Call(_), _) => {
+            false
+        }
     }
 }
 

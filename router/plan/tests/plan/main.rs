@@ -9,6 +9,7 @@ mod ctes;
 mod ddl;
 mod explain;
 mod from_nothing;
+mod gather;
 mod home;
 mod inserts;
 mod joins;

@@ -137,6 +137,12 @@ pub struct Limits {
     /// Prepared statements that the router keeps on one connection to a server.
     pub server_prepared_statements: usize,
     pub plan_cache_bytes: usize,
+    /// Rows that one statement may gather from the shards.
+    pub gather_rows: u64,
+    /// Their bytes.
+    pub gather_bytes: usize,
+    /// Bytes of gathered rows of all statements at once.
+    pub gather_bytes_total: usize,
     pub client_write_timeout: Duration,
     pub client_idle_timeout: Option<Duration>,
     pub idle_transaction_timeout: Option<Duration>,

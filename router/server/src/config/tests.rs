@@ -118,6 +118,9 @@ fn every_setting_can_be_written() {
         prepared_statements = 7
         server_prepared_statements = 8
         plan_cache_bytes = "1GB"
+        gather_rows = 11
+        gather_bytes = "2MiB"
+        gather_bytes_total = "3MiB"
         client_write_timeout = "1min"
         client_idle_timeout = "1h"
         idle_transaction_timeout = 30
@@ -173,6 +176,14 @@ fn every_setting_can_be_written() {
         (1 << 20, 1 << 30)
     );
     assert_eq!(
+        (
+            c.limits.gather_rows,
+            c.limits.gather_bytes,
+            c.limits.gather_bytes_total
+        ),
+        (11, 2 << 20, 3 << 20)
+    );
+    assert_eq!(
         c.limits.client_idle_timeout,
         Some(Duration::from_secs(3600))
     );
@@ -184,7 +195,7 @@ fn every_setting_can_be_written() {
     assert_eq!(c.replicas.probe_interval, Duration::from_millis(100));
     assert_eq!(c.admin.users, ["ann", "bob"]);
     // Whatever can be read can be shown, and no password is.
-    assert_eq!(c.settings.len(), 38);
+    assert_eq!(c.settings.len(), 41);
     let shown = format!("{:?} {c:?}", c.settings);
     assert!(!shown.contains("p w"), "{shown}");
 }

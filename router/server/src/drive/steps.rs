@@ -51,6 +51,10 @@ impl Drive {
         metrics.errors_relayed.add(counts.errors_relayed);
         metrics.errors_own.add(counts.errors_own);
         metrics.refused.add(counts.refused);
+        metrics.gathered.add(counts.gathered);
+        metrics.gathered_rows.add(counts.gathered_rows);
+        metrics.gathered_bytes.add(counts.gathered_bytes);
+        metrics.gather_limited.add(counts.gather_limited);
     }
 
     /// Tells the session what happened outside of a step.

@@ -144,6 +144,9 @@ impl Session {
         }
         self.refuse_second(bind.portal)?;
         self.check_own(&planned, false)?;
+        if let Some(gather) = self.to_gather(&planned, doer, &params_of(bind)) {
+            return self.bind_gathered(bind, &planned, &gather, out);
+        }
         let aim = match self.take_aimed() {
             Some(aimed) => aimed.aim,
             None => self.aim_bind(&planned, doer, bind, rest)?,
@@ -180,14 +183,7 @@ impl Session {
         bind: &Bind<'_>,
         rest: &[u8],
     ) -> Result<Aim, PgError> {
-        let params: Vec<Param<'_>> = bind
-            .params()
-            .map(|param| Param {
-                binary: param.binary,
-                value: param.value,
-            })
-            .collect();
-        let mut aim = self.aim(planned, doer, &params)?;
+        let mut aim = self.aim(planned, doer, &params_of(bind))?;
         if self.transaction.is_none() && !executes_and_syncs(rest) {
             // More may follow in the same implicit transaction, so the server must be one that can do anything.
             aim.replica_safe = false;
@@ -215,6 +211,15 @@ impl Session {
             place.unsynced = true;
         }
     }
+}
+
+fn params_of<'a>(bind: &Bind<'a>) -> Vec<Param<'a>> {
+    bind.params()
+        .map(|param| Param {
+            binary: param.binary,
+            value: param.value,
+        })
+        .collect()
 }
 
 /// Whether the messages behind a Bind are [Describe] Execute Sync: the statement is alone in its implicit transaction.

@@ -44,7 +44,9 @@ impl Session {
         {
             match planned.compiled.route {
                 shardgate_plan::Route::One(shard) => aim.shard = Some(shard),
-                shardgate_plan::Route::Home => aim.shard = Some(self.snapshot.home),
+                shardgate_plan::Route::Home | shardgate_plan::Route::Gather(..) => {
+                    aim.shard = Some(self.snapshot.home);
+                }
                 shardgate_plan::Route::Any
                 | shardgate_plan::Route::Keyed(_)
                 | shardgate_plan::Route::AllShards
@@ -120,7 +122,7 @@ impl Session {
     }
 
     /// Sends what was held to this backend.
-    pub(super) fn send_held_to(&mut self, slot: Slot, out: &mut Output) -> bool {
+    pub(crate) fn send_held_to(&mut self, slot: Slot, out: &mut Output) -> bool {
         for held in std::mem::take(&mut self.batch.held) {
             match &held {
                 Held::Parse { statement } => {

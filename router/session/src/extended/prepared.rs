@@ -123,7 +123,7 @@ impl Session {
 
     /// Sees that the statement's parameters and result still have the shape that the client was told, after the schema
     /// may have changed. Ok(false): an answer is awaited.
-    pub(super) fn confirm(
+    pub(crate) fn confirm(
         &mut self,
         slot: Slot,
         name: &[u8],

@@ -10,10 +10,11 @@ impl Session {
     pub fn cancel_is_wanted(&self, slot: Slot) -> bool {
         self.place(slot).is_some_and(|place| {
             place.cancel_pending
-                && place
-                    .backend
-                    .as_ref()
-                    .is_some_and(|backend| backend.owed.runs_client())
+                && (self.gather_runs(slot)
+                    || place
+                        .backend
+                        .as_ref()
+                        .is_some_and(|backend| backend.owed.runs_client()))
         })
     }
 
@@ -30,6 +31,7 @@ impl Session {
                     self.cancel_place(slot, out);
                 }
             }
+            Wait::Gather => self.gather_stop(cancelled(), out),
             // From the first PREPARE on no signal is sent, and the work before ReadyForQuery is short.
             Wait::Checkout(_) | Wait::Settle | Wait::Work => {}
         }
@@ -60,6 +62,7 @@ impl Session {
         } else if !used && self.transaction.is_none() {
             self.release(slot, out);
         }
+        self.gather_check(out);
         self.end_if_gone(out);
     }
 }

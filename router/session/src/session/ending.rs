@@ -24,6 +24,8 @@ impl Session {
         }
         self.phase = Phase::Over;
         self.several_abandon(out);
+        self.gathering = None;
+        self.gathered = None;
         for index in 0..self.places.len() {
             let Ok(number) = u8::try_from(index) else {
                 continue;
@@ -76,7 +78,12 @@ impl Session {
                 let _ = self.leave(out);
             }
             Wait::Reply(slot) if self.copies_in(slot) => self.end(out),
-            Wait::Reply(_) | Wait::Checkout(_) | Wait::Drain(_) | Wait::Settle | Wait::Work => {}
+            Wait::Reply(_)
+            | Wait::Checkout(_)
+            | Wait::Drain(_)
+            | Wait::Settle
+            | Wait::Work
+            | Wait::Gather => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `B`: the parameters of one execution.
 
 use crate::cursor::{Cursor, DecodeError};
+use bytes::BytesMut;
 
 /// A Bind message, checked to the last byte.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +106,55 @@ impl<'a> Bind<'a> {
         ResultFormats {
             codes: self.result_formats,
         }
+    }
+}
+
+/// A Bind with parameters behind the client's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Appended<'a> {
+    pub portal: &'a [u8],
+    pub statement: &'a [u8],
+    /// Whose parameters and result formats are kept; None: no parameters, all results in text.
+    pub bind: Option<&'a Bind<'a>>,
+    /// How many parameters follow, all in binary.
+    pub count: u16,
+}
+
+impl Appended<'_> {
+    /// Writes the whole message; `values` writes the values of the parameters that follow, each with its length word.
+    /// The caller has seen that there are at most 65535 parameters together.
+    pub fn put(&self, buf: &mut BytesMut, values: impl FnOnce(&mut BytesMut)) {
+        let own = self.bind.map_or(0, Bind::count);
+        let count = usize::from(own) + usize::from(self.count);
+        crate::encode::frame(buf, b'B', |buf| {
+            for name in [self.portal, self.statement] {
+                crate::encode::string(buf, name, 0xff);
+            }
+            crate::encode::count(buf, count);
+            let formats = self.bind.map_or(&[][..], |bind| bind.formats);
+            for index in 0..usize::from(own) {
+                // A code that does not exist stays as it is, for the server to complain of.
+                let code = match formats.len() / 2 {
+                    0 => None,
+                    1 => formats.get(..2),
+                    2.. => formats.get(index * 2..index * 2 + 2),
+                };
+                buf.extend_from_slice(code.unwrap_or(&[0, 0]));
+            }
+            for _ in 0..self.count {
+                buf.extend_from_slice(&[0, 1]);
+            }
+            crate::encode::count(buf, count);
+            if let Some(bind) = self.bind {
+                let behind = 2 + bind.result_formats.len();
+                let end = bind.values.len().saturating_sub(behind);
+                buf.extend_from_slice(bind.values.get(..end).unwrap_or_default());
+            }
+            values(buf);
+            let results = self.bind.map_or(&[][..], |bind| bind.result_formats);
+            crate::encode::count(buf, results.len() / 2);
+            buf.extend_from_slice(results);
+        });
     }
 }
 

@@ -7,7 +7,7 @@ mod bind;
 pub mod put;
 mod startup;
 
-pub use bind::{Bind, BindHead, Param, Params, ResultFormats};
+pub use bind::{Appended, Bind, BindHead, Param, Params, ResultFormats};
 pub use startup::{Startup, StartupError, peek_startup};
 
 use crate::cursor::{Cursor, DecodeError};

@@ -78,6 +78,18 @@ pub fn bind_text(buf: &mut BytesMut, portal: &[u8], statement: &[u8], params: &[
     });
 }
 
+/// `B` of the unnamed statement and portal, without parameters and with all results in binary.
+pub fn bind_for_binary(buf: &mut BytesMut) {
+    frame(buf, b'B', |buf| {
+        string(buf, b"");
+        string(buf, b"");
+        count(buf, 0);
+        count(buf, 0);
+        count(buf, 1);
+        buf.put_i16(1);
+    });
+}
+
 /// `D`; `kind` is `b'S'` or `b'P'`.
 pub fn describe(buf: &mut BytesMut, kind: u8, name: &[u8]) {
     frame(buf, b'D', |buf| {

@@ -8,7 +8,8 @@ use crate::statements::{ALL, Statement};
 use crate::{Case, catalog};
 use bytes::BytesMut;
 use shardgate_session::{
-    Backend, Common, Event, Options, Output, Planner, Role, Session, Slot, Step,
+    Backend, Common, Event, GatherBudget, GatherLimits, Options, Output, Planner, Role, Session,
+    Slot, Step,
 };
 use shardgate_shard_map::ShardId;
 use shardgate_wire::frontend::put;
@@ -322,6 +323,11 @@ fn options() -> Options {
             backend_prepared_max: 500,
             default_role: Role::Auto,
             gid_prefix: "shardgate:t:".to_owned(),
+            gather: GatherLimits {
+                rows: 1000,
+                bytes: 1 << 20,
+                budget: Arc::new(GatherBudget::new(1 << 21)),
+            },
         }),
     }
 }
