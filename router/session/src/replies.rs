@@ -33,6 +33,7 @@ impl Session {
                 }
             };
             if matches!(frame.tag, b'D' | b'd') && self.rows_are_the_clients(slot) {
+                self.query_begins(slot);
                 if self.pass_rows(slot, input, out) {
                     continue;
                 }
@@ -142,6 +143,7 @@ impl Session {
         let body = bytes.get(5..).unwrap_or_default();
         match frame.tag {
             b'N' => {
+                self.query_begins(slot);
                 if self.head_is_the_clients(slot) || self.is_home_of_several(slot) {
                     self.forward(bytes, out);
                 }
@@ -190,6 +192,7 @@ impl Session {
                 if frame.tag == b't' {
                     self.remember_shape(slot, None, bytes);
                 }
+                self.query_begins(slot);
                 self.forward(bytes, out);
                 if frame.tag == b'G' {
                     self.end_if_gone(out);
@@ -210,6 +213,20 @@ impl Session {
                     out,
                 );
             }
+        }
+    }
+
+    /// The server has begun to carry out a Query, so that a pin that was made for it has its reason. Only a Query whose
+    /// first reply is an error of its syntax has run no part.
+    fn query_begins(&mut self, slot: Slot) {
+        if let Some(place) = self.place_mut(slot)
+            && place
+                .backend
+                .as_ref()
+                .and_then(|backend| backend.owed.head())
+                .is_some_and(|entry| entry.kind == Kind::Query && entry.origin == Origin::Client)
+        {
+            place.pin_pending = false;
         }
     }
 
@@ -326,7 +343,9 @@ impl Session {
             place.pin_pending &= !matches!(entry.kind, Kind::Execute { .. });
             if let Some(status) = status {
                 place.status = status;
-                if std::mem::take(&mut place.pin_pending) {
+                // The end of a query of the router's own before the client's message says nothing about that.
+                let of_client = entry.kind == Kind::Sync || entry.origin == Origin::Client;
+                if of_client && std::mem::take(&mut place.pin_pending) {
                     place.pinned = None;
                 }
             }
@@ -453,6 +472,10 @@ impl Session {
     fn query_failed(&mut self, slot: Slot, entry: &Entry, bytes: &[u8], out: &mut Output) {
         match &entry.origin {
             Origin::Client => {
+                let body = bytes.get(5..).unwrap_or_default();
+                if !ErrorFields::parse(body).is_ok_and(|fields| fields.is_of_sent_syntax()) {
+                    self.query_begins(slot);
+                }
                 self.deeds.failed = true;
                 self.counts.errors_relayed += 1;
                 self.forward(bytes, out);

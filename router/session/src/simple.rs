@@ -351,14 +351,16 @@ impl Session {
         out: &mut Output,
     ) {
         self.open(slot, out);
+        if let Some(place) = self.place_mut(slot) {
+            place.pin_pending = false;
+        }
+        // A pin that is made here is undone if the server cannot even read the text: see `query_begins`.
         for (_, planned) in statements {
             self.note(slot, planned, out);
         }
         if let Some((place, buffer)) = self.reach(slot, out) {
             buffer.extend_from_slice(frame);
             place.push(Entry::client(Kind::Query));
-            // A Query may have run a part before it fails.
-            place.pin_pending = false;
             place.unnamed = None;
             place.unsynced = false;
         }

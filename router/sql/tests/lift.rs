@@ -21,6 +21,13 @@ fn check(text: &str, expect: Option<&[&str]>) {
 }
 
 #[test]
+fn a_comment_that_opens_another_by_its_last_character_is_left_alone() {
+    check("SELECT a FROM t /*/*/ */ */ WHERE id = 5", None);
+    check("SELECT a FROM t /*/*/ WHERE id = 5", None);
+    check("SELECT a FROM t /*/ x */ WHERE id = 5", Some(&["5"]));
+}
+
+#[test]
 fn plain_constants_are_lifted() {
     check("SELECT * FROM t WHERE id = 5", Some(&["5"]));
     check("select a from t where id=5;", Some(&["5"]));

@@ -40,3 +40,52 @@ pub fn all(running: &Running) -> Result<()> {
     }
     Ok(())
 }
+
+/// A lock that code has taken behind messages of the router's own (a setting, a BEGIN) goes with its client.
+pub fn locks(running: &Running) -> Result<()> {
+    let connect = || RawClient::connect(running.router.port, "postgres", running.database());
+    connect().run(&[
+        "Q create function lock_78() returns void language plpgsql as $$ begin perform pg_advisory_lock(78); end $$",
+    ]);
+    let question =
+        "Q select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()";
+    let expected = connect().run(&[question]);
+    let execute = ["P |select lock_78()|", "B |", "E |0", "S"];
+    for before in [
+        None,
+        Some("Q set application_name = 'locks'"),
+        Some("Q begin"),
+    ] {
+        let mut client = connect();
+        if let Some(before) = before {
+            client.run_alone(before);
+        }
+        // Another one's connection, which has other settings.
+        connect().run(&["Q set application_name = 'other'", "Q select 1", "X"]);
+        client.run(&execute);
+        client.run(&["Q commit", "X"]);
+        let got = connect().run(&[question]);
+        ensure!(got == expected, "behind {before:?}: {got:?}");
+    }
+    Ok(())
+}
+
+/// A typing error costs the client no connection.
+pub fn typing_errors(running: &Running) -> Result<()> {
+    let connect = || RawClient::connect(running.router.port, "postgres", running.database());
+    let mut client = connect();
+    for text in [
+        "Q selec",
+        "Q begin; selec",
+        "Q select 1 from where",
+        "Q set x",
+    ] {
+        client.run_alone(text);
+        let got = connect().run(&["Q create table if not exists typed (id int)"]);
+        ensure!(
+            got.iter().any(|reply| reply.starts_with("C ")),
+            "behind {text}: {got:?}"
+        );
+    }
+    Ok(())
+}

@@ -42,7 +42,10 @@ async fn nothing_of_a_client_is_seen_by_the_next() -> Result<()> {
 
 #[test]
 fn what_a_client_leaves_behind_that_goes_at_once_is_not_the_next_ones() -> Result<()> {
-    left::all(&pool_of_one())
+    let running = pool_of_one();
+    left::all(&running)?;
+    left::locks(&running)?;
+    left::typing_errors(&running)
 }
 
 #[test]

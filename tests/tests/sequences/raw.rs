@@ -98,6 +98,25 @@ impl RawClient {
         replies
     }
 
+    /// Sends one Query and reads its replies, with nothing behind it.
+    #[allow(
+        dead_code,
+        reason = "one of the two test programs that use this file needs it"
+    )]
+    pub fn run_alone(&mut self, query: &str) -> Vec<Reply> {
+        self.stream
+            .write_all(&encode(query))
+            .expect("the server reads");
+        let mut replies = Vec::new();
+        while let Some((tag, body)) = self.message() {
+            replies.push(describe(tag, &body));
+            if tag == b'Z' {
+                break;
+            }
+        }
+        replies
+    }
+
     fn message(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if self.buffer.len() >= 5 {

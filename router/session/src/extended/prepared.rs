@@ -40,8 +40,10 @@ impl Session {
                 .of(statement.id),
         };
         let max = self.options.common.backend_prepared_max;
+        // A failed block refuses the settings too, which would be no error of the client's; it refuses the statement anyway.
         let differs = !statement.planned.facts.literal_free
-            && statement.settings != self.settings.parse_hash();
+            && statement.settings != self.settings.parse_hash()
+            && !self.block_is_lost();
         let in_force = if differs {
             self.settings.in_force()
         } else {

@@ -1,4 +1,5 @@
-//! What ends at a bad moment: a client behind its SET, a server while a cancel request is under way.
+//! What ends at a bad moment: a client behind its SET, a server while a cancel request is under way, a pin before its
+//! reason has begun.
 
 use super::*;
 
@@ -118,4 +119,80 @@ fn a_copy_whose_end_will_never_come_is_given_up() {
     script.done(slot, "COPY 1", TxStatus::Idle);
     script.expect_release(slot, true);
     assert!(matches!(script.step(), Step::Close));
+}
+
+/// A session whose every statement pins, and which is told nothing more.
+fn pinning(startup: &[(&str, &str)]) -> Script {
+    let mut script = Script::begin(startup);
+    script.query("set shardgate.pin = on");
+    script.client();
+    script
+}
+
+#[test]
+fn a_pin_outlasts_what_the_router_runs_before_the_statement() {
+    let mut script = pinning(&[("work_mem", "9MB")]);
+    script.say(|b| {
+        put::parse(b, b"", b"select id from notes", &[]);
+        put::bind_text(b, b"", b"", &[]);
+        put::execute(b, b"", 0);
+        put::sync(b);
+    });
+    let slot = script.expect_checkout(HOME, Wanted::Replica);
+    script.attach(slot);
+    assert!(
+        script.sent(slot).starts_with("QP"),
+        "the setting comes first"
+    );
+    script.done(slot, "SELECT 1", TxStatus::Idle);
+    script.server(slot, |b| {
+        reply::parse_complete(b);
+        reply::bind_complete(b);
+        reply::command_complete(b, "SELECT 0");
+        reply::ready(b, TxStatus::Idle);
+    });
+    assert_eq!(script.client(), "12CZI");
+    assert!(matches!(script.step(), Step::Settled { .. }));
+    script.expect_no_steps();
+}
+
+#[test]
+fn a_query_that_the_server_cannot_read_leaves_no_pin() {
+    let check = |error: &[u8], begun: bool, stays: bool| {
+        let mut script = pinning(&[("work_mem", "9MB")]);
+        script.query("select id from notes");
+        let slot = script.expect_checkout(HOME, Wanted::Replica);
+        script.attach(slot);
+        script.done(slot, "SELECT 1", TxStatus::Idle);
+        script.server(slot, |b| {
+            if begun {
+                reply::command_complete(b, "SELECT 0");
+            }
+            let length = u32::try_from(error.len() + 4).unwrap();
+            b.extend_from_slice(b"E");
+            b.extend_from_slice(&length.to_be_bytes());
+            b.extend_from_slice(error);
+            reply::ready(b, TxStatus::Idle);
+        });
+        while matches!(script.steps.first(), Some(Step::Settled { .. })) {
+            script.step();
+        }
+        let error = error.escape_ascii();
+        assert_eq!(script.steps.is_empty(), stays, "{error}, begun: {begun}");
+    };
+    let syntax = b"SERROR\0VERROR\0C42601\0Msyntax\0P1\0\0";
+    check(syntax, false, false);
+    check(syntax, true, true);
+    check(b"SERROR\0VERROR\0C22012\0Mdivision\0\0", false, true);
+    // The text of a function.
+    check(
+        b"SERROR\0VERROR\0C42601\0Msyntax\0p1\0qselec\0WPL/pgSQL\0\0",
+        false,
+        true,
+    );
+    check(
+        b"SERROR\0VERROR\0C42601\0Msyntax\0P1\0WPL/pgSQL\0\0",
+        false,
+        true,
+    );
 }

@@ -197,3 +197,47 @@ fn a_flush_sends_what_the_router_answers_behind_a_server() {
     });
     assert_eq!(script.client(), "1tn3");
 }
+
+#[test]
+fn a_failed_block_is_not_told_the_settings_of_an_old_parse() {
+    let mut script = Script::begin(&[]);
+    script.say(|b| {
+        put::parse(b, b"p", b"select 'x' from users where id = 5", &[]);
+        put::sync(b);
+    });
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(slot);
+    script.server(slot, |b| {
+        reply::parse_complete(b);
+        reply::ready(b, TxStatus::Idle);
+    });
+    script.expect_release(slot, true);
+    script.query("begin");
+    script.query("select 1 from users where id = 5");
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(slot);
+    script.server(slot, |b| {
+        reply::command_complete(b, "BEGIN");
+        reply::ready(b, TxStatus::InTransaction);
+    });
+    script.done(slot, "SELECT 1", TxStatus::InTransaction);
+    script.query("set local timezone = 'UTC'");
+    script.done(slot, "SET", TxStatus::InTransaction);
+    script.server(slot, |b| {
+        reply::data_row(b, &[Some(b"s"), Some(b"timezone"), Some(b"UTC")]);
+        reply::command_complete(b, "SELECT 1");
+        reply::ready(b, TxStatus::InTransaction);
+    });
+    script.query("select 1 from users where id = 5");
+    script.server(slot, |b| {
+        reply::error(b, &PgError::error("22012", "division by zero"));
+        reply::ready(b, TxStatus::Failed);
+    });
+    script.sent(slot);
+    script.say(|b| {
+        put::bind_text(b, b"", b"p", &[]);
+        put::execute(b, b"", 0);
+        put::sync(b);
+    });
+    assert_eq!(script.sent(slot), "PBES", "only what the client said");
+}

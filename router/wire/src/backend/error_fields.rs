@@ -17,6 +17,8 @@ pub struct ErrorFields<'a> {
     detail: Option<&'a [u8]>,
     hint: Option<&'a [u8]>,
     position: Option<&'a [u8]>,
+    internal_query: Option<&'a [u8]>,
+    context: Option<&'a [u8]>,
     schema: Option<&'a [u8]>,
     table: Option<&'a [u8]>,
     column: Option<&'a [u8]>,
@@ -41,6 +43,8 @@ impl<'a> ErrorFields<'a> {
                 b'D' => &mut fields.detail,
                 b'H' => &mut fields.hint,
                 b'P' => &mut fields.position,
+                b'q' => &mut fields.internal_query,
+                b'W' => &mut fields.context,
                 b's' => &mut fields.schema,
                 b't' => &mut fields.table,
                 b'c' => &mut fields.column,
@@ -62,6 +66,15 @@ impl<'a> ErrorFields<'a> {
     /// The server ends the connection with it: V, or S where there is no V, is FATAL or PANIC.
     pub fn is_fatal(&self) -> bool {
         matches!(self.severity_v.or(self.severity), Some(b"FATAL" | b"PANIC"))
+    }
+
+    /// A syntax error in the very text that was sent: it has a place there, and no code stands between (`context`,
+    /// `internal_query`), as there is when the text of a function is meant.
+    pub fn is_of_sent_syntax(&self) -> bool {
+        self.sqlstate == Some(b"42601")
+            && self.position.is_some()
+            && self.internal_query.is_none()
+            && self.context.is_none()
     }
 
     /// As sent; None when missing or not UTF-8.
