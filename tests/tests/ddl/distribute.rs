@@ -279,7 +279,9 @@ pub async fn after_a_restart(running: &mut Running) -> Result<()> {
         .query_one("SELECT v FROM made_0_simple WHERE k = $1", &[&7i64])
         .await?;
     ensure!(row.get::<_, String>(0) == "v7", "another row");
-    let unbound = router.query("SELECT * FROM made_0_simple", &[]).await;
+    let unbound = router
+        .query("SELECT * FROM made_0_simple FOR UPDATE", &[])
+        .await;
     ensure!(unbound.is_err(), "the table is taken for a home table");
     Ok(())
 }

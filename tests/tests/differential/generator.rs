@@ -79,9 +79,9 @@ const TABLES: &[Table] = &[
 
 /// A relation in scope: its columns, qualified.
 #[derive(Clone)]
-struct Scope {
-    numbers: Vec<String>,
-    texts: Vec<String>,
+pub struct Scope {
+    pub numbers: Vec<String>,
+    pub texts: Vec<String>,
     /// Qualified key column, with whether it is a number.
     key: Option<(String, bool)>,
 }
@@ -151,7 +151,7 @@ impl Generator {
         }
     }
 
-    fn alias(&mut self) -> String {
+    pub fn alias(&mut self) -> String {
         self.aliases += 1;
         format!("a{}", self.aliases)
     }
@@ -190,7 +190,7 @@ impl Generator {
     }
 
     /// A subquery with the one column `x`.
-    fn derived(&mut self, depth: usize) -> String {
+    pub fn derived(&mut self, depth: usize) -> String {
         let (from, scopes) = self.from(depth);
         let column = self.pick_number(&scopes);
         let filter = self.filter(&scopes, &[], depth);
@@ -204,7 +204,7 @@ impl Generator {
         }
     }
 
-    fn from(&mut self, depth: usize) -> (String, Vec<Scope>) {
+    pub fn from(&mut self, depth: usize) -> (String, Vec<Scope>) {
         let (mut text, scope) = self.pick_item(depth);
         let mut scopes = vec![scope];
         while scopes.len() < 3 && self.random.chance(35) {
@@ -245,12 +245,12 @@ impl Generator {
         }
     }
 
-    fn pick_number(&mut self, scopes: &[Scope]) -> String {
+    pub fn pick_number(&mut self, scopes: &[Scope]) -> String {
         let scope = self.random.pick(scopes).clone();
         self.random.pick(&scope.numbers).clone()
     }
 
-    fn filter(&mut self, scopes: &[Scope], outer: &[Scope], depth: usize) -> String {
+    pub fn filter(&mut self, scopes: &[Scope], outer: &[Scope], depth: usize) -> String {
         if self.random.chance(8) {
             return String::new();
         }
@@ -283,7 +283,7 @@ impl Generator {
         format!(" WHERE {}", parts.join(glue))
     }
 
-    fn predicate(&mut self, scopes: &[Scope], outer: &[Scope], depth: usize) -> String {
+    pub fn predicate(&mut self, scopes: &[Scope], outer: &[Scope], depth: usize) -> String {
         let scope = if !outer.is_empty() && self.random.chance(20) {
             self.random.pick(outer).clone()
         } else {
@@ -385,7 +385,7 @@ impl Generator {
         format!("SELECT 1 FROM {from}{filter}")
     }
 
-    fn select(&mut self, depth: usize, outer: &[Scope], one_column: bool) -> String {
+    pub fn select(&mut self, depth: usize, outer: &[Scope], one_column: bool) -> String {
         let (from, scopes) = self.from(depth);
         let filter = self.filter(&scopes, outer, depth);
         if one_column {

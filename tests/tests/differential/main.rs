@@ -1,9 +1,11 @@
 //! The same statements on one plain Postgres and through the router: equal answers, or a refusal; never another answer.
 //!
-//! `SEED=n` repeats a run, `N=n` sets how many statements are made.
+//! `SEED=n` repeats a run, `N=n` sets how many statements are made. Reads are asked by simple queries, and by the extended
+//! protocol with results in binary.
 
 mod generator;
 mod schema;
+mod wide;
 
 use generator::Generator;
 use shardgate_tests::Running;
@@ -27,7 +29,16 @@ async fn connect(url: &str) -> Client {
     client
 }
 
+/// Rows in an order of their own.
 async fn ask(client: &Client, sql: &str) -> Answer {
+    let mut answer = ask_in_order(client, sql).await;
+    if let Answer::Rows(rows, _) = &mut answer {
+        rows.sort();
+    }
+    answer
+}
+
+async fn ask_in_order(client: &Client, sql: &str) -> Answer {
     match client.simple_query(sql).await {
         Ok(messages) => {
             let mut rows = Vec::new();
@@ -45,7 +56,6 @@ async fn ask(client: &Client, sql: &str) -> Answer {
                     _ => {}
                 }
             }
-            rows.sort();
             Answer::Rows(rows, count)
         }
         Err(error) => match error.as_db_error() {
@@ -174,7 +184,8 @@ async fn plain_contents(plain: &Client, table: &str) -> Vec<String> {
     rows
 }
 
-async fn run(shards: u16) {
+/// SEED and N.
+fn asked() -> (u64, u64) {
     let seed: u64 = std::env::var("SEED")
         .ok()
         .and_then(|text| text.parse().ok())
@@ -188,6 +199,11 @@ async fn run(shards: u16) {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(1500);
+    (seed, count)
+}
+
+async fn run(shards: u16) {
+    let (seed, count) = asked();
     println!("SEED={seed} N={count} shards={shards}");
     let running = Running::start(shards, 0);
     let (plain, router) = prepare(&running).await;
@@ -267,6 +283,71 @@ async fn run(shards: u16) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_shards_answer_as_one_postgres() {
     run(2).await;
+}
+
+async fn run_wide(shards: u16) {
+    let (seed, count) = asked();
+    println!("SEED={seed} N={count} shards={shards}");
+    let running = Running::start(shards, 0);
+    let (plain, router) = prepare(&running).await;
+    let mut totals: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut gathered = 0;
+    for number in 0..count {
+        let seed = seed.wrapping_add(number);
+        let mut generator = Generator::new(seed);
+        let wide::Wide {
+            shape,
+            sql,
+            ordered,
+        } = wide::wide(&mut generator);
+        let got = ask_in_order(&router, &sql).await;
+        let expected = ask_in_order(&plain, &sql).await;
+        let (mut got, mut expected) = (got, expected);
+        for answer in [&mut got, &mut expected] {
+            if let Answer::Rows(rows, _) = answer
+                && !ordered
+            {
+                rows.sort();
+            }
+        }
+        assert_eq!(got, expected, "SEED={seed} N=1 ({shape}): {sql}");
+        assert_eq!(
+            ask_binary(&router, &sql).await,
+            ask_binary(&plain, &sql).await,
+            "in binary, SEED={seed} N=1 ({shape}): {sql}"
+        );
+        let kind = match got {
+            Answer::Rows(..) => "answered",
+            Answer::Failed(_) => "failed alike",
+            Answer::Refused(_) => "refused",
+        };
+        *totals.entry((shape, kind)).or_default() += 1;
+        if number % 10 == 0
+            && let Answer::Rows(lines, _) =
+                ask_in_order(&router, &format!("EXPLAIN (ROUTE) {sql}")).await
+        {
+            gathered += u64::from(lines.concat().contains(&Some("Route: gather".to_owned())));
+        }
+    }
+    println!(
+        "{totals:#?}\n{gathered} of {} are gathered for",
+        count.div_ceil(10)
+    );
+    assert!(
+        gathered * 20 > count.div_ceil(10) * 10 || count < 100,
+        "only {gathered} of {} are gathered for",
+        count.div_ceil(10)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wide_reads_of_two_shards_answer_as_one_postgres() {
+    run_wide(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wide_reads_of_four_shards_answer_as_one_postgres() {
+    run_wide(4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
