@@ -97,8 +97,9 @@ impl Session {
         }
         if let Some(slot) = self.batch.slot
             && self.place(slot).is_some()
+            && self.portals.is_empty()
         {
-            // Nothing was executed there, so it need not be held while the shards are waited for.
+            // Nothing was bound or executed there, so it need not be held while the shards are waited for.
             self.drain(slot, out);
             return Ok(Ready::Later);
         }

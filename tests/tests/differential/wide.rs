@@ -11,6 +11,9 @@ pub struct Wide {
     pub ordered: bool,
 }
 
+/// Makes the text, and says whether its rows have one order only.
+type Make = fn(&mut Generator) -> (String, bool);
+
 /// Tables with an integer column that every one of them can be joined by.
 const JOINED: &[(&str, &str)] = &[
     ("users", "id"),
@@ -21,7 +24,7 @@ const JOINED: &[(&str, &str)] = &[
 ];
 
 pub fn wide(generator: &mut Generator) -> Wide {
-    let make: [(&'static str, fn(&mut Generator) -> (String, bool)); 13] = [
+    let make: [(&'static str, Make); 13] = [
         ("windows", windows),
         ("grouping sets", grouping_sets),
         ("distinct on", distinct_on),

@@ -9,6 +9,9 @@ use shardgate_wire::frontend::put;
 const INT8: u32 = 20;
 const TEXT: u32 = 25;
 
+/// A text, the types that are declared, and the parameters.
+type Case<'a> = (&'a str, &'a [u32], &'a [Option<&'a str>]);
+
 /// What both say to the same messages, rows in any order.
 async fn alike(clients: (&mut Raw, &mut Raw), bytes: &BytesMut, what: &str) -> Vec<String> {
     let (router, plain) = clients;
@@ -41,9 +44,7 @@ async fn parameters() {
     in_time(async {
         let world = World::start(2, |builder| builder).await;
         let (mut router, mut plain) = world.both().await;
-        // The text, the declared types, and the values.
-        type Case = (&'static str, &'static [u32], &'static [Option<&'static str>]);
-        let cases: &[Case] = &[
+        let cases: &[Case<'_>] = &[
             (
                 "SELECT id, name FROM users WHERE name = $1",
                 &[],

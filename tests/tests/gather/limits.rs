@@ -197,6 +197,36 @@ async fn cancel() {
     .await;
 }
 
+/// All rows have come, and home runs the statement over them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel_at_home() {
+    in_time(async {
+        let world = World::start(2, |b| b).await;
+        let mut router = world.router().await;
+        let mut watcher = Raw::connect(world.home_port(), "app", "postgres").await;
+        send(&mut router, "SELECT pg_sleep(50), id FROM users").await;
+        loop {
+            let answer = watcher
+                .query("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+                .await;
+            if answer.contains(&"D '1'".to_owned()) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut out = BytesMut::new();
+        put::cancel(&mut out, router.pid, &router.secret);
+        let port = world.running.router.port;
+        let mut stream = TcpStream::connect(("127.0.0.1", port))
+            .await
+            .expect("connects");
+        stream.write_all(&out).await.expect("sent");
+        has(&router.answer().await, &["C=57014", "Z I"]);
+        still_answers(&mut router).await;
+    })
+    .await;
+}
+
 /// A connection of the gathering is killed: an error of the statement, and the session goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed() {

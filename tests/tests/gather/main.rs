@@ -4,6 +4,7 @@
 mod extended;
 mod limits;
 mod raw;
+mod sessions;
 mod shapes;
 mod world;
 
@@ -11,7 +12,7 @@ use shapes::{ANSWERED, ORDERED};
 use std::time::Duration;
 use world::World;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// Tests must not hang.
 async fn in_time(test: impl Future<Output = ()>) {
