@@ -145,6 +145,20 @@ pub struct Refusal {
 }
 
 impl Compiled {
+    /// Whether some execution may be answered by gathering: `decide` says which.
+    pub fn may_gather(&self) -> bool {
+        match &self.route {
+            Route::Gather(..) => true,
+            Route::Keyed(keyed) => keyed.gather.is_some(),
+            Route::Home
+            | Route::Any
+            | Route::One(_)
+            | Route::AllShards
+            | Route::Call(_)
+            | Route::Refused(_) => false,
+        }
+    }
+
     /// Where this execution goes.
     pub fn decide(&self, params: &[Param<'_>], snapshot: &Snapshot) -> Decision {
         match &self.route {

@@ -195,7 +195,7 @@ fn every_setting_can_be_written() {
     assert_eq!(c.replicas.probe_interval, Duration::from_millis(100));
     assert_eq!(c.admin.users, ["ann", "bob"]);
     // Whatever can be read can be shown, and no password is.
-    assert_eq!(c.settings.len(), 41);
+    assert_eq!(c.settings.len(), 42);
     let shown = format!("{:?} {c:?}", c.settings);
     assert!(!shown.contains("p w"), "{shown}");
 }

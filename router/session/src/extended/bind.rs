@@ -144,10 +144,14 @@ impl Session {
         }
         self.refuse_second(bind.portal)?;
         self.check_own(&planned, false)?;
-        if let Some(gather) = self.to_gather(&planned, doer, &params_of(bind)) {
+        let aimed = self.take_aimed();
+        if aimed.is_none()
+            && planned.compiled.may_gather()
+            && let Some(gather) = self.to_gather(&planned, doer, &params_of(bind))
+        {
             return self.bind_gathered(bind, &planned, &gather, out);
         }
-        let aim = match self.take_aimed() {
+        let aim = match aimed {
             Some(aimed) => aimed.aim,
             None => self.aim_bind(&planned, doer, bind, rest)?,
         };
