@@ -1,0 +1,148 @@
+//! DDL on all shards: prepared, decided and committed, or taken back, whatever is lost on the way.
+
+use super::*;
+
+#[test]
+fn ddl_on_all_shards_is_prepared_decided_and_committed() {
+    let mut script = Script::begin(&[]);
+    script.query("create index on users (name)");
+    let home = script.expect_checkout(HOME, Wanted::Primary);
+    let second = script.expect_checkout(SECOND, Wanted::Primary);
+    script.attach(home);
+    script.attach(second);
+    assert_eq!(script.sent(home), "QQ");
+    assert_eq!(script.sent(second), "");
+    script.done(home, "BEGIN", TxStatus::InTransaction);
+    script.done(home, "CREATE INDEX", TxStatus::InTransaction);
+    assert_eq!(script.sent(second), "QQ");
+    script.done(second, "BEGIN", TxStatus::InTransaction);
+    script.done(second, "CREATE INDEX", TxStatus::InTransaction);
+    assert_eq!(script.sent(second), "Q");
+    script.done(second, "PREPARE TRANSACTION", TxStatus::Idle);
+    assert_eq!(script.sent(home), "QQQ");
+    script.done(home, "SET", TxStatus::InTransaction);
+    script.done(home, "SELECT 1", TxStatus::InTransaction);
+    script.done(home, "COMMIT", TxStatus::Idle);
+    assert!(script.sent_queries(second)[0].starts_with("COMMIT PREPARED"));
+    script.done(second, "COMMIT PREPARED", TxStatus::Idle);
+    assert!(matches!(script.step(), Step::Refresh));
+    assert_eq!(script.client(), "");
+    script.event(Event::Refreshed(Ok(snapshot())));
+    assert_eq!(script.client(), "CZI");
+}
+
+#[test]
+fn ddl_that_fails_on_one_shard_is_rolled_back_on_the_other() {
+    let mut script = Script::begin(&[]);
+    script.query("create index on users (name)");
+    let home = script.expect_checkout(HOME, Wanted::Primary);
+    let second = script.expect_checkout(SECOND, Wanted::Primary);
+    script.attach(home);
+    script.attach(second);
+    script.done(home, "BEGIN", TxStatus::InTransaction);
+    script.done(home, "CREATE INDEX", TxStatus::InTransaction);
+    script.done(second, "BEGIN", TxStatus::InTransaction);
+    script.sent(home);
+    script.sent(second);
+    script.server(second, |b| {
+        reply::error(b, &PgError::error("42P07", "relation already exists"));
+        reply::ready(b, TxStatus::Failed);
+    });
+    assert_eq!(script.sent_queries(home), ["ROLLBACK"]);
+    assert_eq!(script.sent_queries(second), ["ROLLBACK"]);
+    script.done(home, "ROLLBACK", TxStatus::Idle);
+    script.done(second, "ROLLBACK", TxStatus::Idle);
+    assert_eq!(script.client(), "NE(42P07)ZI");
+}
+
+/// DDL up to the answer of PREPARE TRANSACTION. The slots of home and of the second shard.
+fn prepared_ddl(script: &mut Script) -> (Slot, Slot) {
+    script.query("create index on users (name)");
+    let home = script.expect_checkout(HOME, Wanted::Primary);
+    let second = script.expect_checkout(SECOND, Wanted::Primary);
+    script.attach(home);
+    script.attach(second);
+    for slot in [home, second] {
+        script.done(slot, "BEGIN", TxStatus::InTransaction);
+        script.done(slot, "CREATE INDEX", TxStatus::InTransaction);
+    }
+    script.sent(home);
+    script.sent(second);
+    (home, second)
+}
+
+#[test]
+fn a_shard_that_is_lost_after_the_decision_is_resolved_before_the_client_is_told() {
+    for (outcome, told) in [
+        (Ok(true), "CZI"),
+        (Ok(false), "E(40000)ZI"),
+        (Err(PgError::error("08006", "no answer")), "E(08007)ZI"),
+    ] {
+        let mut script = Script::begin(&[]);
+        let (home, second) = prepared_ddl(&mut script);
+        script.done(second, "PREPARE TRANSACTION", TxStatus::Idle);
+        script.done(home, "SET", TxStatus::InTransaction);
+        script.done(home, "SELECT 1", TxStatus::InTransaction);
+        script.done(home, "COMMIT", TxStatus::Idle);
+        script.event(Event::BackendLost { slot: second });
+        script.expect_release(second, false);
+        assert!(matches!(script.step(), Step::Resolve { gid } if gid.starts_with("shardgate:t:")));
+        assert_eq!(script.client(), "");
+        let committed = matches!(outcome, Ok(true));
+        script.event(Event::Resolved(outcome));
+        if committed {
+            assert!(matches!(script.step(), Step::Refresh));
+            script.event(Event::Refreshed(Ok(snapshot())));
+        }
+        assert_eq!(script.client(), told);
+        script.expect_release(home, true);
+    }
+}
+
+#[test]
+fn a_shard_that_is_lost_while_it_prepares_is_resolved_after_home_has_rolled_back() {
+    let mut script = Script::begin(&[]);
+    let (home, second) = prepared_ddl(&mut script);
+    script.server(second, |b| {
+        let error = PgError::error(
+            "57P01",
+            "terminating connection due to administrator command",
+        );
+        reply::error(b, &error.fatal());
+    });
+    script.expect_release(second, false);
+    assert_eq!(script.sent_queries(home), ["ROLLBACK"]);
+    script.expect_no_steps();
+    script.done(home, "ROLLBACK", TxStatus::Idle);
+    assert!(matches!(script.step(), Step::Resolve { .. }));
+    script.event(Event::Resolved(Ok(false)));
+    assert_eq!(script.client(), "E(08006)ZI");
+    script.expect_release(home, true);
+}
+
+#[test]
+fn home_that_is_lost_while_it_decides_leaves_the_others_prepared() {
+    let mut script = Script::begin(&[]);
+    let (home, second) = prepared_ddl(&mut script);
+    script.done(second, "PREPARE TRANSACTION", TxStatus::Idle);
+    assert_eq!(script.sent(home), "QQQ");
+    script.event(Event::BackendLost { slot: home });
+    script.expect_release(home, false);
+    assert_eq!(script.sent(second), "", "it may be decided");
+    assert!(matches!(script.step(), Step::Resolve { .. }));
+    script.event(Event::Resolved(Ok(true)));
+    assert!(matches!(script.step(), Step::Refresh));
+    script.event(Event::Refreshed(Ok(snapshot())));
+    assert_eq!(script.client(), "CZI");
+}
+
+#[test]
+fn a_session_that_ends_in_the_middle_of_ddl_has_it_resolved() {
+    let mut script = Script::begin(&[]);
+    let (home, second) = prepared_ddl(&mut script);
+    script.event(Event::Terminate(PgError::error("57P01", "killed")));
+    assert!(matches!(script.step(), Step::Resolve { .. }));
+    script.expect_release(home, false);
+    script.expect_release(second, false);
+    assert!(matches!(script.step(), Step::Close));
+}
