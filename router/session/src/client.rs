@@ -1,7 +1,7 @@
 //! The client's messages.
 
 use crate::api::{Output, Slot};
-use crate::owed::{Entry, Kind};
+use crate::owed::{Entry, Kind, Purpose};
 use crate::route::Reach;
 use crate::session::{Batch, Phase, Session, Wait};
 use crate::transaction::Transaction;
@@ -122,8 +122,8 @@ impl Session {
                 let ends = tag != b'd';
                 if let Some((place, buffer)) = self.reach(slot, out) {
                     buffer.extend_from_slice(bytes);
-                    if ends && let Some(backend) = place.backend.as_mut() {
-                        backend.owed.copy_in = false;
+                    if ends {
+                        place.stop_copy();
                     }
                 }
             }
@@ -132,16 +132,40 @@ impl Session {
                 self.client_gone = true;
                 self.end(out);
             }
-            other => {
-                let error = PgError::error(
-                    "08P01",
-                    format!("unexpected message type 0x{other:02X} during COPY from stdin"),
-                )
-                .fatal();
-                self.fatal(&error, out);
+            b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' | b'F' => {
+                self.ask_of_copy(tag, slot, out);
+                return Flow::Later;
+            }
+            // A server ends the connection over it, whether the COPY still runs or not.
+            _ => {
+                if let Some((place, buffer)) = self.reach(slot, out) {
+                    buffer.extend_from_slice(bytes);
+                    place.stop_copy();
+                    place.push(Entry::client(Kind::Provoked));
+                }
             }
         }
         Flow::Consumed
+    }
+
+    /// The client goes on although it has not ended its data: it is wrong, or the server has found the data wrong and is
+    /// not reading them any more. The server says which, asked by a message of the same type without a body: in a COPY it
+    /// looks at the type alone, and ends the connection; else the message can only fail. The client's own message waits.
+    fn ask_of_copy(&mut self, tag: u8, slot: Slot, out: &mut Output) {
+        let Some((place, buffer)) = self.reach(slot, out) else {
+            return;
+        };
+        put::empty(buffer, tag);
+        place.stop_copy();
+        match tag {
+            // They end in ReadyForQuery without a Sync.
+            b'Q' | b'F' => place.push(Entry::router(Kind::Query, Purpose::Parse)),
+            _ => {
+                place.push(Entry::router(Kind::Close, Purpose::Poison));
+                put::sync(buffer);
+                place.push(Entry::router(Kind::Sync, Purpose::Parse));
+            }
+        }
     }
 
     /// Says an error at its place in the order of replies. What a server has begun for the client fails there too.
@@ -259,6 +283,7 @@ impl Session {
             Transaction::None | Transaction::Virtual(_) => self.transaction.status(),
         };
         self.batch = Batch::default();
+        self.statements.settle();
         self.wait = Wait::Nothing;
         self.gather_share = None;
         self.tell_own_params(out);

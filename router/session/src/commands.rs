@@ -270,6 +270,7 @@ pub(crate) fn note_deeds(planned: &Planned, deeds: &mut Deeds, in_block: bool) {
     for set in &traits.sets {
         touch(deeds, set.name.clone(), set.local && in_block);
     }
+    deeds.queried |= matches!(planned.facts.statement, Statement::Query(_));
     let Statement::Command(command) = &planned.facts.statement else {
         deeds.wrote |= !traits.read_only;
         return;

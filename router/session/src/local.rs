@@ -8,6 +8,7 @@ use crate::planner::Planned;
 use crate::route::bad_role;
 use crate::session::{Session, Wait, block_failed};
 use crate::settings::{Role, canonical_name};
+use crate::statements::Change;
 use crate::transaction::{Transaction, Virtual};
 use bytes::{Bytes, BytesMut};
 use shardgate_plan::snapshot::Snapshot;
@@ -30,6 +31,15 @@ pub(crate) struct LocalResult {
     pub rows: Vec<String>,
     pub tag: String,
     pub warning: Option<(&'static str, String)>,
+    /// What is undone if a server skips the message.
+    pub change: Option<Change>,
+}
+
+impl LocalResult {
+    fn changing(mut self, change: Change) -> LocalResult {
+        self.change = Some(change);
+        self
+    }
 }
 
 /// Work that the server crate (or several backends) carries out for a statement.
@@ -41,8 +51,14 @@ pub(crate) struct Waiting {
     pub simple: bool,
 }
 
-/// Whether the router can answer at once.
+/// Whether the router can answer at once, and take it back if the server turns out to have skipped it.
 pub(crate) fn is_instant(planned: &Planned) -> bool {
+    if let Statement::Command(
+        Command::DiscardAll | Command::Set { .. } | Command::Reset(_) | Command::ResetAll,
+    ) = &planned.facts.statement
+    {
+        return false;
+    }
     match &planned.compiled.route {
         Route::Call(call) => call.function == CallName::BackendPid,
         Route::AllShards => matches!(planned.facts.statement, Statement::Explain { .. }),
@@ -61,6 +77,7 @@ fn tag(text: &str) -> LocalResult {
         rows: Vec::new(),
         tag: text.to_string(),
         warning: None,
+        change: None,
     }
 }
 
@@ -70,6 +87,7 @@ fn rows(column: &str, ty: u32, rows: Vec<String>, tag: String) -> LocalResult {
         rows,
         tag,
         warning: None,
+        change: None,
     }
 }
 
@@ -167,12 +185,12 @@ impl Session {
                 Ok(tag("DISCARD ALL"))
             }
             Command::Deallocate(None) => {
-                self.statements.clear();
-                Ok(tag("DEALLOCATE ALL"))
+                let change = self.statements.close_all();
+                Ok(tag("DEALLOCATE ALL").changing(change))
             }
-            Command::Deallocate(Some(name)) => match self.statements.remove(name.as_bytes()) {
-                Some(_) => Ok(tag("DEALLOCATE")),
-                None => Err(PgError::error(
+            Command::Deallocate(Some(name)) => match self.statements.close(name.as_bytes()) {
+                (change, true) => Ok(tag("DEALLOCATE").changing(change)),
+                (_, false) => Err(PgError::error(
                     "26000",
                     format!("prepared statement \"{name}\" does not exist"),
                 )),
@@ -485,7 +503,7 @@ impl Session {
             }
         }
         reply::command_complete(&mut bytes, &result.tag);
-        self.reply(bytes.freeze(), out);
+        self.reply_changing(bytes.freeze(), result.change, out);
     }
 
     /// What Describe says of a local statement.

@@ -4,6 +4,7 @@
 //! server skip everything up to the next Sync, a Query included. So every message that was sent has an entry, and every
 //! message that comes must be allowed by the entry at the head. What is not allowed is doubt, and doubt closes the backend.
 
+use crate::statements::Change;
 use bytes::Bytes;
 use shardgate_wire::backend::TxStatus;
 use std::collections::VecDeque;
@@ -63,6 +64,8 @@ pub(crate) struct Entry {
     /// The client's statement that the entry speaks of: its name, and its id, since the name may be another's by now.
     pub name: Option<Bytes>,
     pub statement: Option<u64>,
+    /// What the client's message has changed already, which is undone if the server skips it.
+    pub change: Option<Change>,
     /// An error of it counts characters in the text over gathered rows.
     pub gathered: bool,
     /// DescribeStatement: ParameterDescription has come.
@@ -77,6 +80,7 @@ impl Entry {
             number: None,
             name: None,
             statement: None,
+            change: None,
             gathered: false,
             described: false,
         }
@@ -89,6 +93,7 @@ impl Entry {
             number: None,
             name: None,
             statement: None,
+            change: None,
             gathered: false,
             described: false,
         }
@@ -106,6 +111,11 @@ impl Entry {
 
     pub fn named(mut self, name: Bytes) -> Entry {
         self.name = Some(name);
+        self
+    }
+
+    pub fn changing(mut self, change: Option<Change>) -> Entry {
+        self.change = change;
         self
     }
 
@@ -150,9 +160,9 @@ impl Entry {
 #[derive(Debug)]
 enum Item {
     Reply(Entry),
-    /// A reply that the router makes itself; its turn is behind what stands before it. With the name of the statement
-    /// that it says to be parsed, if it does.
-    Made(Bytes, Option<Bytes>),
+    /// A reply that the router makes itself; its turn is behind what stands before it. With what is undone if it is
+    /// skipped.
+    Made(Bytes, Option<Change>),
 }
 
 #[derive(Debug, Default)]
@@ -183,11 +193,11 @@ impl Owed {
     }
 
     /// Queues a made reply; returns it back when nothing stands before it.
-    pub fn push_made(&mut self, bytes: Bytes, parsed: Option<Bytes>) -> Option<Bytes> {
+    pub fn push_made(&mut self, bytes: Bytes, change: Option<Change>) -> Option<Bytes> {
         if self.queue.is_empty() {
             return Some(bytes);
         }
-        self.queue.push_back(Item::Made(bytes, parsed));
+        self.queue.push_back(Item::Made(bytes, change));
         None
     }
 
@@ -285,10 +295,10 @@ impl Owed {
             }
             match self.queue.pop_front() {
                 Some(Item::Reply(entry)) => skipped.push(entry),
-                Some(Item::Made(_, Some(name))) => {
-                    skipped.push(Entry::client(Kind::Parse).named(name))
+                Some(Item::Made(_, change)) if change.is_some() => {
+                    skipped.push(Entry::client(Kind::Parse).changing(change));
                 }
-                Some(Item::Made(_, None)) | None => {}
+                Some(Item::Made(..)) | None => {}
             }
         }
         Verdict::Error { entry, skipped }

@@ -2,6 +2,7 @@
 
 use crate::backend::Backend;
 use crate::owed::{Entry, Kind, Purpose};
+use crate::statements::Change;
 use bytes::{Bytes, BytesMut};
 use shardgate_shard_map::ShardId;
 use shardgate_wire::backend::TxStatus;
@@ -142,6 +143,13 @@ impl Place {
         }
     }
 
+    /// The server gets no more data of a COPY.
+    pub fn stop_copy(&mut self) {
+        if let Some(backend) = self.backend.as_mut() {
+            backend.owed.copy_in = false;
+        }
+    }
+
     pub fn push(&mut self, entry: Entry) {
         if let Some(backend) = self.backend.as_mut() {
             backend.owed.push(entry);
@@ -168,9 +176,9 @@ impl Place {
     }
 
     /// Puts a reply that the router makes behind the replies that are owed; gives it back if none is.
-    pub fn made(&mut self, bytes: Bytes, parsed: Option<Bytes>) -> Option<Bytes> {
+    pub fn made(&mut self, bytes: Bytes, change: Option<Change>) -> Option<Bytes> {
         match self.backend.as_mut() {
-            Some(backend) => backend.owed.push_made(bytes, parsed),
+            Some(backend) => backend.owed.push_made(bytes, change),
             None => Some(bytes),
         }
     }

@@ -27,8 +27,12 @@ pub(crate) enum Fault {
     Text,
     /// The router refuses a text that it cannot read; if a server cannot either, it says why.
     Unread(PgError),
+    /// The message as it is: no server can take it.
+    AsSent,
     /// The message names a statement that does not exist.
     NoStatement,
+    /// A Bind of a portal that exists already. `ours`: no server knows of it.
+    SecondPortal { ours: bool },
     /// The message would be right but for the name, or the number, of what it refers to: it fails where a statement with
     /// the client's own name stands.
     OfStatement(Statement),
@@ -191,6 +195,38 @@ impl Session {
         self.provoke(write, out)
     }
 
+    /// An Execute of a portal of the router's that was executed: it fails where a command with the same portal was.
+    pub(crate) fn provoke_finished(
+        &mut self,
+        portal: &[u8],
+        frame: &[u8],
+        out: &mut Output,
+    ) -> Flow {
+        let write = |place: &mut Place, buffer: &mut BytesMut| {
+            put_command(place, portal, buffer);
+            put::execute(buffer, portal, 0);
+            place.push(Entry::router(
+                Kind::Execute { limited: false },
+                Purpose::Parse,
+            ));
+            buffer.extend_from_slice(frame);
+        };
+        self.provoke(write, out)
+    }
+
+    /// A Bind of a portal that exists; on the server too if not `ours`.
+    pub(crate) fn provoke_second(&mut self, portal: &[u8], ours: bool, out: &mut Output) -> Flow {
+        let write = |place: &mut Place, buffer: &mut BytesMut| {
+            if ours {
+                put_command(place, portal, buffer);
+            } else {
+                put_command(place, b"", buffer);
+            }
+            put::bind_text(buffer, portal, b"", &[]);
+        };
+        self.provoke(write, out)
+    }
+
     /// Whether a server that is told the name can only know it from this session: it is none of the router's own, and no
     /// code has run on a connection of the session that could have prepared it there.
     pub(crate) fn may_send(&self, name: &[u8]) -> bool {
@@ -215,6 +251,15 @@ impl Session {
         }
         reach
     }
+}
+
+/// Binds a command that has no effect, since no server listens for a client.
+fn put_command(place: &mut Place, portal: &[u8], buffer: &mut BytesMut) {
+    put::parse(buffer, b"", b"UNLISTEN *", &[]);
+    put::bind_text(buffer, portal, b"", &[]);
+    place.push(Entry::router(Kind::Parse, Purpose::Parse));
+    place.push(Entry::router(Kind::Bind, Purpose::Parse));
+    place.unnamed = None;
 }
 
 pub(crate) fn no_statement(name: &[u8]) -> PgError {

@@ -305,6 +305,8 @@ impl Session {
             Purpose::ReadBack => {
                 if tag == b'D' {
                     self.read_row(body);
+                } else if tag == b'C' {
+                    self.read_tag();
                 }
             }
             Purpose::Gather => {
@@ -425,12 +427,9 @@ impl Session {
             place.pin_pending &= !matches!(entry.kind, Kind::Execute { .. });
         }
         self.verified = None;
-        for entry in skipped {
-            if let (Kind::Parse, Origin::Client, Some(name)) =
-                (entry.kind, &entry.origin, &entry.name)
-            {
-                self.statements.remove(name);
-            }
+        // The changes are in the order of the messages, and all behind the first one that was skipped were skipped too.
+        if let Some(change) = skipped.iter().find_map(|entry| entry.change) {
+            self.statements.undo(change);
         }
         match &entry.origin {
             Origin::Router(Purpose::Poison) => {}
@@ -459,7 +458,13 @@ impl Session {
                 {
                     // Only the client's own Parse failed it; a repeated one leaves the client's statement as it is.
                     if entry.origin == Origin::Client {
-                        self.statements.remove(name);
+                        if let Some(change) = entry.change {
+                            self.statements.undo(change);
+                        }
+                        // The unnamed one is gone before the new text is looked at.
+                        if name.is_empty() {
+                            self.statements.remove(name);
+                        }
                     }
                 }
                 if !self.batch.synced {

@@ -5,12 +5,12 @@ use crate::api::{Output, Slot, Step};
 use crate::commands::check_setting;
 use crate::owed::Purpose;
 use crate::session::{Batch, Session, Wait};
-use crate::settings::{canonical_name, quote_literal};
+use crate::settings::{canonical_name, quote_literal, quote_name};
 use crate::transaction::{Deeds, Prelude, Transaction};
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_wire::PgError;
 use shardgate_wire::backend::{TxStatus, data_row, put as reply};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -18,6 +18,9 @@ pub(crate) struct Settling {
     slot: Slot,
     status: TxStatus,
     stage: Stage,
+    /// What each SHOW of the question answers next, if it was asked so.
+    shown: VecDeque<Shown>,
+    all_shown: bool,
     /// What was read back so far.
     values: BTreeMap<String, String>,
     temporary: HashSet<String>,
@@ -36,6 +39,13 @@ enum Stage {
     Refresh,
     Refreshing,
     Finish,
+}
+
+/// An answer that has one of a setting's values, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shown {
+    One(String),
+    All,
 }
 
 /// Parameters that differ by server and are told to the client once, at login.
@@ -66,6 +76,11 @@ impl Session {
         if status == TxStatus::Idle {
             self.portals.clear();
         }
+        if status == TxStatus::Failed {
+            self.deeds.ever_failed = true;
+            // What was sent behind the error was not run.
+            self.deeds.queried = false;
+        }
         self.wait = Wait::Settle;
         // Before anything of the router's own runs there: that may change values back.
         self.tell_params(slot, out);
@@ -83,6 +98,8 @@ impl Session {
             slot,
             status,
             stage: Stage::Names,
+            shown: VecDeque::new(),
+            all_shown: false,
             values: BTreeMap::new(),
             temporary: HashSet::new(),
         });
@@ -197,15 +214,32 @@ impl Session {
             // A cancel request on its way could hit this query; it is sent when the request is done with.
             return None;
         }
-        let sql = self.reading_sql(idle);
+        let sql = if self.may_query(idle) {
+            self.reading_sql(idle)
+        } else {
+            self.showing_sql()
+        };
         let (place, buffer) = self.reach(settling.slot, out)?;
         place.query(&sql, Purpose::ReadBack, buffer);
         self.deeds.unread = false;
         Some(Stage::Reading)
     }
 
-    /// Rows of (kind, name, value): settings (s) and temporary relations (t).
-    fn reading_sql(&self, idle: bool) -> String {
+    /// A query takes the snapshot of the client's block, if it goes on there: from then on its isolation is settled, and
+    /// what others commit may not be seen.
+    fn may_query(&self, idle: bool) -> bool {
+        // A setting with a dot that was touched in vain does not exist, and SHOW of it would fail.
+        let unsure =
+            self.deeds.ever_failed && self.read_names(false).iter().any(|n| n.contains('.'));
+        idle || unsure
+            || self.deeds.queried
+            || self.deeds.anything
+            || self.deeds.prelude.is_some()
+            || self.deeds.looked.is_some()
+    }
+
+    /// The settings to be read.
+    fn read_names(&self, idle: bool) -> BTreeSet<&str> {
         let mut names: BTreeSet<&str> = self.deeds.touched.iter().map(String::as_str).collect();
         if !idle {
             names.extend(self.deeds.touched_locally.iter().map(String::as_str));
@@ -216,6 +250,41 @@ impl Session {
         if self.deeds.anything {
             names.extend(["role", "search_path"]);
         }
+        names
+    }
+
+    /// As `reading_sql`, without a snapshot. SHOW of a name that does not exist would fail, so where that cannot be ruled
+    /// out all are shown.
+    fn showing_sql(&mut self) -> String {
+        let mut names: Vec<String> = self
+            .read_names(false)
+            .into_iter()
+            .map(str::to_string)
+            .collect();
+        if names.is_empty() {
+            names.push("search_path".to_string());
+        }
+        let mut sql: Vec<String> = Vec::new();
+        let mut shown = VecDeque::new();
+        if self.deeds.ever_failed {
+            sql.push("SHOW ALL".to_string());
+            shown.push_back(Shown::All);
+            // The one that is not among all.
+            names.retain(|name| name == "role");
+        }
+        for name in names {
+            sql.push(format!("SHOW {}", quote_name(&name)));
+            shown.push_back(Shown::One(name));
+        }
+        if let Some(settling) = self.settling.as_mut() {
+            settling.shown = shown;
+        }
+        sql.join(";")
+    }
+
+    /// Rows of (kind, name, value): settings (s) and temporary relations (t).
+    fn reading_sql(&self, idle: bool) -> String {
+        let names = self.read_names(idle);
         let mut parts: Vec<String> = names
             .iter()
             .map(|name| {
@@ -252,8 +321,18 @@ impl Session {
                 .and_then(|bytes| std::str::from_utf8(bytes).ok())
                 .map(str::to_string)
         });
-        let (Some(kind), Some(name), Some(value)) = (fields.next(), fields.next(), fields.next())
-        else {
+        let shown = self
+            .settling
+            .as_ref()
+            .and_then(|s| s.shown.front().cloned());
+        let (kind, name, value) = match shown {
+            Some(Shown::One(name)) => {
+                (Some(Some("s".to_string())), Some(Some(name)), fields.next())
+            }
+            Some(Shown::All) => (Some(Some("s".to_string())), fields.next(), fields.next()),
+            None => (fields.next(), fields.next(), fields.next()),
+        };
+        let (Some(kind), Some(name), Some(value)) = (kind, name, value) else {
             return;
         };
         let (Some(kind), Some(name), Some(settling)) = (kind, name, self.settling.as_mut()) else {
@@ -263,6 +342,15 @@ impl Session {
             settling.temporary.insert(name);
         } else if let Some(value) = value {
             settling.values.insert(name.to_ascii_lowercase(), value);
+        }
+    }
+
+    /// One of the SHOWs is answered.
+    pub(crate) fn read_tag(&mut self) {
+        if let Some(settling) = self.settling.as_mut()
+            && settling.shown.pop_front() == Some(Shown::All)
+        {
+            settling.all_shown = true;
         }
     }
 
@@ -284,9 +372,18 @@ impl Session {
         let Some(settling) = self.settling.as_mut() else {
             return;
         };
-        let values = std::mem::take(&mut settling.values);
+        let mut values = std::mem::take(&mut settling.values);
         let temporary = std::mem::take(&mut settling.temporary);
         let (slot, idle) = (settling.slot, settling.status == TxStatus::Idle);
+        let all = std::mem::take(&mut settling.all_shown);
+        if all {
+            let names: HashSet<String> = self
+                .read_names(idle)
+                .into_iter()
+                .map(str::to_string)
+                .collect();
+            values.retain(|name, _| names.contains(name));
+        }
         if self.deeds.anything {
             self.settings.set_temporary(temporary);
         }
@@ -410,12 +507,16 @@ impl Session {
         }
         reply::ready(self.speak(out), status);
         self.batch = Batch::default();
+        self.statements.settle();
         self.wait = Wait::Nothing;
         self.gather_share = None;
         self.positions = None;
         self.verified = None;
         self.take_snapshot();
-        if server_idle {
+        if self.place(slot).is_some_and(|place| !place.owed_is_empty()) {
+            // What was asked behind the client's data.
+            self.wait = Wait::Drain(slot);
+        } else if server_idle {
             self.release(slot, out);
         }
         if self.transaction.is_none() {

@@ -138,6 +138,7 @@ impl Session {
             rows: Vec::new(),
             tag: String::new(),
             warning: None,
+            change: None,
         };
         self.working = Some(Waiting {
             result,

@@ -45,7 +45,12 @@ impl Session {
                 self.fail(&error, out);
                 Flow::Consumed
             }
-            Err(Fault::NoStatement | Fault::OfStatement(_)) => {
+            Err(
+                Fault::NoStatement
+                | Fault::OfStatement(_)
+                | Fault::SecondPortal { .. }
+                | Fault::AsSent,
+            ) => {
                 self.fail(&PgError::error("XX000", "a Query names no statement"), out);
                 Flow::Consumed
             }

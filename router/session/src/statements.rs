@@ -72,10 +72,17 @@ pub(crate) enum Portal {
     },
 }
 
+/// A change of the client's statements since its last Sync: all from it on can be taken back, if an error before it makes
+/// the server skip the message that asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Change(usize);
+
 #[derive(Debug, Default)]
 pub(crate) struct Statements {
     map: HashMap<Bytes, Statement, RandomState>,
     next: u64,
+    /// What each name stood for before it was changed, since the last Sync.
+    before: Vec<(Bytes, Option<Statement>)>,
 }
 
 impl Statements {
@@ -92,8 +99,49 @@ impl Statements {
         self.map.get_mut(name)
     }
 
-    pub fn insert(&mut self, statement: Statement) {
-        self.map.insert(statement.name.clone(), statement);
+    pub fn insert(&mut self, statement: Statement) -> Change {
+        let change = Change(self.before.len());
+        let name = statement.name.clone();
+        let before = self.map.insert(name.clone(), statement);
+        self.before.push((name, before));
+        change
+    }
+
+    /// As `remove`, by a message that may turn out to be skipped. The flag: whether there was one.
+    pub fn close(&mut self, name: &[u8]) -> (Change, bool) {
+        let change = Change(self.before.len());
+        let entry = self.map.remove_entry(name);
+        let existed = entry.is_some();
+        if let Some((name, statement)) = entry {
+            self.before.push((name, Some(statement)));
+        }
+        (change, existed)
+    }
+
+    /// As `close`, of all.
+    pub fn close_all(&mut self) -> Change {
+        let change = Change(self.before.len());
+        let all = self.map.drain();
+        self.before
+            .extend(all.map(|(name, statement)| (name, Some(statement))));
+        change
+    }
+
+    /// The change and all behind it never happened.
+    pub fn undo(&mut self, change: Change) {
+        while self.before.len() > change.0
+            && let Some((name, before)) = self.before.pop()
+        {
+            match before {
+                Some(statement) => self.map.insert(name, statement),
+                None => self.map.remove(&name),
+            };
+        }
+    }
+
+    /// All messages before have been answered.
+    pub fn settle(&mut self) {
+        self.before.clear();
     }
 
     pub fn remove(&mut self, name: &[u8]) -> Option<Statement> {

@@ -130,6 +130,10 @@ pub(crate) struct Deeds {
     pub ddl: bool,
     /// An error was passed to the client.
     pub failed: bool,
+    /// A query was run in the block: its snapshot is taken.
+    pub queried: bool,
+    /// The block has failed, and may live again by a savepoint: what was touched may not exist.
+    pub ever_failed: bool,
     /// Settings whose session value may have changed.
     pub touched: BTreeSet<String>,
     /// Settings whose value within the transaction may have changed.

@@ -31,13 +31,10 @@ struct Findings {
 impl Findings {
     fn compare(&mut self, name: &str, script: &[&str], expected: &[String], got: &[String]) {
         self.count += 1;
-        let reason = cases::OWN.iter().find(|(own, _)| *own == name);
-        let problem = match (expected == got, reason) {
-            (true, None) => return,
-            (true, Some(_)) => "is no exception any more\n".to_string(),
-            (false, Some(_)) if without_source(expected) == without_source(got) => return,
-            (false, Some(_) | None) => difference(expected, got),
-        };
+        if expected == got {
+            return;
+        }
+        let problem = difference(expected, got);
         self.wrong
             .push(format!("{name}\n  script:   {script:?}\n{problem}"));
     }
@@ -105,20 +102,6 @@ fn replies_of_a_distributed_table_are_those_of_a_plain_one() {
         findings.compare(name, script, &without_oids(&expected), &without_oids(&got));
     }
     findings.report();
-}
-
-/// Errors and notices without file, line and routine.
-fn without_source(replies: &[String]) -> Vec<String> {
-    let keep = |field: &&str| !field.starts_with(['F', 'L', 'R']);
-    let strip = |reply: &String| match reply.starts_with("E ") || reply.starts_with("N ") {
-        true => reply
-            .split(" | ")
-            .filter(keep)
-            .collect::<Vec<_>>()
-            .join(" | "),
-        false => reply.clone(),
-    };
-    replies.iter().map(strip).collect()
 }
 
 /// RowDescriptions name the table by an oid that each database gives anew: it follows the column's name and its NUL.

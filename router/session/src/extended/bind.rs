@@ -37,7 +37,7 @@ impl Session {
             return Flow::Consumed;
         }
         let bound = match self.check_bind(body, &head) {
-            Ok(bind) => self.try_bind(&bind, rest, out).map_err(Fault::Ours),
+            Ok(bind) => self.try_bind(&bind, rest, out),
             Err(fault) => Err(fault),
         };
         match bound {
@@ -45,6 +45,8 @@ impl Session {
             Err(Fault::NoStatement | Fault::Text) => {
                 self.provoke_unknown(head.statement, frame, out)
             }
+            Err(Fault::SecondPortal { ours }) => self.provoke_second(head.portal, ours, out),
+            Err(Fault::AsSent) => self.provoke_by(frame, out),
             Err(Fault::OfStatement(statement)) => self.provoke_with(&statement, frame, out),
             Err(Fault::Malformed(error)) => self.bind_fails(&error.to_error(), out),
             Err(Fault::Ours(error) | Fault::Unread(error)) => self.bind_fails(&error, out),
@@ -99,34 +101,28 @@ impl Session {
         }
     }
 
-    fn try_bind(
-        &mut self,
-        bind: &Bind<'_>,
-        rest: &[u8],
-        out: &mut Output,
-    ) -> Result<Flow, PgError> {
+    fn try_bind(&mut self, bind: &Bind<'_>, rest: &[u8], out: &mut Output) -> Result<Flow, Fault> {
         let planned = self
             .current_plan(bind.statement)
             .ok_or_else(|| no_statement(bind.statement))?;
         let doer = self.doer_in_pipeline(&planned)?;
         if self.batch.path_changed && doer == Doer::Planned && self.snapshot.shards.len() > 1 {
-            return Err(PgError::error(
+            let error = PgError::error(
                 "0A000",
                 "search_path or role was changed in the same pipeline",
-            )
-            .hint("Send Sync behind the SET."));
+            );
+            return Err(Fault::Ours(error.hint("Send Sync behind the SET.")));
         }
         if matches!(doer, Doer::Router | Doer::Reset) {
-            let params = bind
-                .params()
-                .map(|param| {
-                    param
-                        .value
-                        .map(|value| utf8(value).map(str::to_string))
-                        .transpose()
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            self.refuse_second(bind.portal)?;
+            // What it was parsed as, before its name stood for something, may still be held.
+            if !self.send_held(out) {
+                return Ok(Flow::Later);
+            }
+            let params = match planned.facts.params {
+                0 => Vec::new(),
+                1.. => texts_of(bind)?,
+            };
+            self.refuse_second(bind.portal, true)?;
             let text = self.statement_text(bind.statement);
             let portal = Portal::Local {
                 text,
@@ -140,16 +136,16 @@ impl Session {
             return Ok(Flow::Consumed);
         }
         if self.batch.schema_changed && doer == Doer::Planned && self.mentions_spread(&planned) {
-            return Err(crate::simple::schema_in_doubt());
+            return Err(Fault::Ours(crate::simple::schema_in_doubt()));
         }
-        self.refuse_second(bind.portal)?;
+        self.refuse_second(bind.portal, false)?;
         self.check_own(&planned, false)?;
         let aimed = self.take_aimed();
         if aimed.is_none()
             && planned.compiled.may_gather()
             && let Some(gather) = self.to_gather(&planned, doer, &params_of(bind))
         {
-            return self.bind_gathered(bind, &planned, &gather, out);
+            return Ok(self.bind_gathered(bind, &planned, &gather, out)?);
         }
         let aim = match aimed {
             Some(aimed) => aimed.aim,
@@ -161,7 +157,7 @@ impl Session {
                 self.aimed = Some(Aimed { planned, aim });
                 return Ok(Flow::Later);
             }
-            Reach::Failed(error) => return Err(error),
+            Reach::Failed(error) => return Err(Fault::Ours(error)),
         };
         if matches!(doer, Doer::Prelude | Doer::Look) {
             let text = self.statement_text(bind.statement);
@@ -195,15 +191,12 @@ impl Session {
         Ok(aim)
     }
 
-    /// A server knows of its own portals only.
-    fn refuse_second(&self, portal: &[u8]) -> Result<(), PgError> {
-        match self.portals.get(portal) {
-            Some(Portal::Local { .. }) if !portal.is_empty() => {
-                let name = String::from_utf8_lossy(portal);
-                let message = format!("cursor \"{name}\" already exists");
-                Err(PgError::error("42P03", message))
-            }
-            Some(Portal::Local { .. } | Portal::Remote { .. }) | None => Ok(()),
+    /// A server knows of its own portals only. `locally`: it will be told of none.
+    fn refuse_second(&self, portal: &[u8], locally: bool) -> Result<(), Fault> {
+        match self.portals.get(portal).filter(|_| !portal.is_empty()) {
+            Some(Portal::Local { .. }) => Err(Fault::SecondPortal { ours: true }),
+            Some(Portal::Remote { .. }) if locally => Err(Fault::SecondPortal { ours: false }),
+            Some(Portal::Remote { .. }) | None => Ok(()),
         }
     }
 
@@ -215,6 +208,18 @@ impl Session {
             place.unsynced = true;
         }
     }
+}
+
+/// The values for a function of the router's.
+fn texts_of(bind: &Bind<'_>) -> Result<Vec<Option<String>>, PgError> {
+    bind.params()
+        .map(|param| {
+            param
+                .value
+                .map(|value| utf8(value).map(str::to_string))
+                .transpose()
+        })
+        .collect()
 }
 
 fn params_of<'a>(bind: &Bind<'a>) -> Vec<Param<'a>> {

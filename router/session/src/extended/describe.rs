@@ -36,11 +36,8 @@ impl Session {
         };
         match self.doer_in_pipeline(&planned) {
             Ok(Doer::Router | Doer::Reset) => {
-                let count = planned.facts.params;
-                self.made(
-                    |bytes| reply::parameter_description(bytes, &vec![25; usize::from(count)]),
-                    out,
-                );
+                let types = self.local_types(name, planned.facts.params);
+                self.made(|bytes| reply::parameter_description(bytes, &types), out);
                 self.put_local_shape(&planned, out);
             }
             Ok(Doer::Planned | Doer::Follow | Doer::Prelude | Doer::Look) => {
@@ -51,6 +48,19 @@ impl Session {
             Err(error) => self.fail(&error, out),
         }
         Flow::Consumed
+    }
+
+    /// The types of a local statement's parameters: as declared, else text.
+    fn local_types(&self, name: &[u8], used: u16) -> Vec<u32> {
+        const TEXT: u32 = 25;
+        let declared = self.statements.get(name).map(|statement| &statement.types);
+        let declared = declared.map_or(&[][..], |types| types);
+        let count = declared.len().max(usize::from(used));
+        let types = declared.iter().copied().chain(std::iter::repeat(0));
+        types
+            .take(count)
+            .map(|oid| if oid == 0 { TEXT } else { oid })
+            .collect()
     }
 
     fn describe_portal(&mut self, name: &[u8], frame: &[u8], out: &mut Output) -> Flow {

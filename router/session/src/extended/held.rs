@@ -4,6 +4,7 @@ use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind};
 use crate::route::{Aim, Reach};
 use crate::session::Session;
+use crate::statements::Change;
 use crate::transaction::{Prelude, Transaction};
 use bytes::{Bytes, BytesMut};
 use shardgate_wire::TxStatus;
@@ -12,14 +13,21 @@ use shardgate_wire::frontend::put;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Held {
-    Parse { statement: Bytes },
+    Parse { statement: Bytes, change: Change },
     Describe { statement: Bytes },
 }
 
 impl Held {
     pub fn statement(&self) -> &Bytes {
         match self {
-            Held::Parse { statement } | Held::Describe { statement } => statement,
+            Held::Parse { statement, .. } | Held::Describe { statement } => statement,
+        }
+    }
+
+    pub fn change(&self) -> Option<Change> {
+        match self {
+            Held::Parse { change, .. } => Some(*change),
+            Held::Describe { .. } => None,
         }
     }
 }
@@ -104,10 +112,12 @@ impl Session {
         }
         let epoch = self.snapshot.epoch.id;
         let known = |held: &Held| match held {
-            Held::Parse { statement } => self.statements.get(statement).is_some_and(|statement| {
-                self.planner
-                    .was_parsed(statement.key(epoch), self.current_role())
-            }),
+            Held::Parse { statement, .. } => {
+                self.statements.get(statement).is_some_and(|statement| {
+                    self.planner
+                        .was_parsed(statement.key(epoch), self.current_role())
+                })
+            }
             Held::Describe { .. } => false,
         };
         if !self.batch.held.iter().all(known) {
@@ -116,7 +126,7 @@ impl Session {
         for held in std::mem::take(&mut self.batch.held) {
             let mut bytes = BytesMut::new();
             reply::parse_complete(&mut bytes);
-            self.reply_parsed(bytes.freeze(), Some(held.statement().clone()), out);
+            self.reply_changing(bytes.freeze(), held.change(), out);
         }
         true
     }
@@ -125,7 +135,7 @@ impl Session {
     pub(crate) fn send_held_to(&mut self, slot: Slot, out: &mut Output) -> bool {
         for held in std::mem::take(&mut self.batch.held) {
             match &held {
-                Held::Parse { statement } => {
+                Held::Parse { statement, .. } => {
                     self.ensure_parsed(slot, statement, Some(&held), out);
                 }
                 Held::Describe { statement } => self.put_describe(slot, statement, out),
@@ -149,8 +159,8 @@ impl Session {
     /// Messages that are dropped up to the Sync: what was held of them never happened.
     pub(crate) fn skip_to_sync(&mut self) {
         for held in std::mem::take(&mut self.batch.held) {
-            if let Held::Parse { statement } = held {
-                self.statements.remove(&statement);
+            if let Some(change) = held.change() {
+                self.statements.undo(change);
             }
         }
         self.batch.skipping = true;

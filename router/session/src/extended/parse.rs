@@ -7,13 +7,16 @@ use crate::extended::held::Held;
 use crate::planner::{Planned, Texts};
 use crate::provoke::{self, Fault, no_statement};
 use crate::session::Session;
-use crate::statements::Statement;
+use crate::statements::{Change, Statement};
 use bytes::{Bytes, BytesMut};
 use shardgate_sql::facts::{Command, Statement as Facts};
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::Parse;
 use std::sync::Arc;
+
+/// The type of constants that have none yet, which a parameter cannot keep.
+const UNKNOWN: u32 = 705;
 
 impl Session {
     pub(crate) fn parse(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Flow {
@@ -27,21 +30,16 @@ impl Session {
             return Flow::Consumed;
         }
         match self.try_parse(&parse) {
-            Ok(held) => {
-                if held {
-                    self.batch.held.push(Held::Parse {
-                        statement: Bytes::copy_from_slice(parse.name),
-                    });
-                } else {
-                    let mut bytes = BytesMut::new();
-                    reply::parse_complete(&mut bytes);
-                    self.reply_parsed(
-                        bytes.freeze(),
-                        Some(Bytes::copy_from_slice(parse.name)),
-                        out,
-                    );
-                }
+            Ok((true, change)) => self.batch.held.push(Held::Parse {
+                statement: Bytes::copy_from_slice(parse.name),
+                change,
+            }),
+            Ok((false, change)) => {
+                let mut bytes = BytesMut::new();
+                reply::parse_complete(&mut bytes);
+                self.reply_changing(bytes.freeze(), Some(change), out);
             }
+            Err(Fault::AsSent) => return self.provoke_by(frame, out),
             Err(Fault::Text) => return self.provoke_text(parse.sql, out),
             Err(Fault::Unread(refusal)) => return self.ask_of_text(parse.sql, &refusal, out),
             Err(Fault::OfStatement(statement)) => {
@@ -49,13 +47,15 @@ impl Session {
             }
             Err(Fault::Ours(error)) => self.fail(&error, out),
             Err(Fault::Malformed(error)) => self.fail(&error.to_error(), out),
-            Err(Fault::NoStatement) => self.fail(&no_statement(parse.name), out),
+            Err(Fault::NoStatement | Fault::SecondPortal { .. }) => {
+                self.fail(&no_statement(parse.name), out)
+            }
         }
         Flow::Consumed
     }
 
-    /// Ok(true): a server has to parse it.
-    fn try_parse(&mut self, parse: &Parse<'_>) -> Result<bool, Fault> {
+    /// Ok(true, ..): a server has to parse it.
+    fn try_parse(&mut self, parse: &Parse<'_>) -> Result<(bool, Change), Fault> {
         let text = self.sql_text(parse.sql)?;
         let lost = self.block_is_lost();
         if !parse.name.is_empty() {
@@ -105,6 +105,13 @@ impl Session {
                 | Facts::Command(_) => Fault::Ours(error),
             });
         }
+        if matches!(doer, Doer::Router | Doer::Reset)
+            && let Facts::Command(_) = &planned.facts.statement
+            && types.iter().any(|oid| matches!(*oid, 0 | UNKNOWN))
+        {
+            // Nothing in a command says what type a parameter has.
+            return Err(Fault::AsSent);
+        }
         let statement = Statement {
             id: self.statements.next_id(),
             name: Bytes::copy_from_slice(parse.name),
@@ -117,8 +124,8 @@ impl Session {
             confirmed: None,
             told: None,
         };
-        self.statements.insert(statement);
-        Ok(!matches!(doer, Doer::Router | Doer::Reset))
+        let change = self.statements.insert(statement);
+        Ok((!matches!(doer, Doer::Router | Doer::Reset), change))
     }
 
     /// A server that has the new text under the name says so; if the text is wrong, it says that.

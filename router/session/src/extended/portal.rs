@@ -6,6 +6,7 @@ use crate::owed::{Entry, Kind};
 use crate::planner::Planned;
 use crate::session::{Session, Wait};
 use crate::statements::Portal;
+use bytes::BytesMut;
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::{Close, Execute, put};
@@ -34,10 +35,7 @@ impl Session {
                 done,
             }) => {
                 if done {
-                    let name = String::from_utf8_lossy(execute.portal);
-                    let message = format!("portal \"{name}\" cannot be run");
-                    self.fail(&PgError::error("55000", message), out);
-                    return Flow::Consumed;
+                    return self.provoke_finished(execute.portal, frame, out);
                 }
                 self.execute_locally(execute.portal, &text, &planned, &params, out)
             }
@@ -125,8 +123,10 @@ impl Session {
             return Flow::Consumed;
         }
         if close.kind == b'S' {
-            self.statements.remove(close.name);
-            self.made(reply::close_complete, out);
+            let (change, _) = self.statements.close(close.name);
+            let mut bytes = BytesMut::new();
+            reply::close_complete(&mut bytes);
+            self.reply_changing(bytes.freeze(), Some(change), out);
             return Flow::Consumed;
         }
         let local = matches!(self.portals.remove(close.name), Some(Portal::Local { .. }));

@@ -32,9 +32,10 @@ impl Session {
         let statement = self.statements.get(name)?.clone();
         let epoch = self.snapshot.epoch.id;
         let origin = |kind: Kind| match held {
-            Some(_) => Entry::client(kind)
+            Some(held) => Entry::client(kind)
                 .named(statement.name.clone())
-                .of(statement.id),
+                .of(statement.id)
+                .changing(held.change()),
             None => Entry::router(kind, Purpose::Parse)
                 .named(statement.name.clone())
                 .of(statement.id),
@@ -84,14 +85,11 @@ impl Session {
         let key = statement.key(epoch);
         let backend = place.backend.as_mut()?;
         if let Some(number) = backend.prepared.get(&key).copied().filter(|_| !must_send) {
-            if held.is_some() {
+            if let Some(held) = held {
                 // The server has the very same statement: it would say the same again.
                 let mut bytes = BytesMut::new();
                 reply::parse_complete(&mut bytes);
-                if let Some(bytes) = backend
-                    .owed
-                    .push_made(bytes.freeze(), Some(statement.name.clone()))
-                {
+                if let Some(bytes) = backend.owed.push_made(bytes.freeze(), held.change()) {
                     self.say_made(&bytes, out);
                 }
             }

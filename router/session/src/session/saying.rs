@@ -3,6 +3,7 @@
 
 use crate::api::Output;
 use crate::session::Session;
+use crate::statements::Change;
 use bytes::{Bytes, BytesMut};
 
 /// Postgres's own buffer of what is not flushed yet, in bytes.
@@ -44,14 +45,19 @@ impl Session {
 
     /// Sends a made reply of the router at its place in the order of replies.
     pub(crate) fn reply(&mut self, bytes: Bytes, out: &mut Output) {
-        self.reply_parsed(bytes, None, out);
+        self.reply_changing(bytes, None, out);
     }
 
-    /// As `reply`, of a Parse of the named statement: if an error before it makes the client's messages be skipped, the
-    /// statement does not exist.
-    pub(crate) fn reply_parsed(&mut self, bytes: Bytes, parsed: Option<Bytes>, out: &mut Output) {
+    /// As `reply`, of a message that has changed the client's statements: if an error before it makes the client's
+    /// messages be skipped, that is undone.
+    pub(crate) fn reply_changing(
+        &mut self,
+        bytes: Bytes,
+        change: Option<Change>,
+        out: &mut Output,
+    ) {
         let rest = match self.batch.slot.and_then(|slot| self.place_mut(slot)) {
-            Some(place) => place.made(bytes, parsed),
+            Some(place) => place.made(bytes, change),
             None => Some(bytes),
         };
         if let Some(bytes) = rest {

@@ -114,6 +114,11 @@ pub fn close(buf: &mut BytesMut, kind: u8, name: &[u8]) {
     });
 }
 
+/// A message without a body, whatever its type needs.
+pub fn empty(buf: &mut BytesMut, tag: u8) {
+    frame(buf, tag, |_| {});
+}
+
 pub fn sync(buf: &mut BytesMut) {
     frame(buf, b'S', |_| {});
 }
