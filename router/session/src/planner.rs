@@ -31,7 +31,7 @@ pub struct Planned {
 pub struct Planner {
     cache: Cache<PlanKey, Entry, ByText, RandomState>,
     /// What home's primary told clients at their login, by all that it depends on.
-    welcomes: Cache<Login, Arc<BTreeMap<String, String>>>,
+    welcomes: Cache<Login, Welcome>,
     /// Statements that a server has parsed without an error, for a role.
     parsed: Cache<(Key, Box<str>), (), ByKey, RandomState>,
 }
@@ -164,6 +164,15 @@ pub(crate) struct Login {
     pub epoch: [u8; 16],
 }
 
+/// What a server said to such a login.
+#[derive(Clone, Debug)]
+pub(crate) struct Welcome {
+    /// The parameters of ParameterStatus.
+    pub told: Arc<BTreeMap<String, String>>,
+    /// `default_transaction_isolation`, which is none of them.
+    pub isolation: Option<String>,
+}
+
 /// Logins that are remembered.
 const LOGINS_MAX: usize = 256;
 
@@ -200,12 +209,12 @@ impl Planner {
     }
 
     /// What a client with the same start-up was told under this epoch.
-    pub(crate) fn welcome(&self, login: &Login) -> Option<Arc<BTreeMap<String, String>>> {
+    pub(crate) fn welcome(&self, login: &Login) -> Option<Welcome> {
         self.welcomes.get(login)
     }
 
-    pub(crate) fn note_welcome(&self, login: Login, told: Arc<BTreeMap<String, String>>) {
-        self.welcomes.insert(login, told);
+    pub(crate) fn note_welcome(&self, login: Login, welcome: Welcome) {
+        self.welcomes.insert(login, welcome);
     }
 
     /// A server has parsed the statement for the role.

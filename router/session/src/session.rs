@@ -124,6 +124,8 @@ pub struct Session {
     pub(crate) told: Arc<BTreeMap<String, String>>,
     /// Those of its login, before it changed any.
     pub(crate) greeted: Arc<BTreeMap<String, String>>,
+    /// The default isolation that home has said at the login, until the client is greeted.
+    pub(crate) isolation: Option<String>,
     /// All values are to be compared at the next ReadyForQuery.
     pub(crate) compare_params: bool,
     pub(crate) checkout_error: Option<PgError>,
@@ -207,6 +209,7 @@ impl Session {
             verified: None,
             told: Arc::default(),
             greeted: Arc::default(),
+            isolation: None,
             compare_params: false,
             checkout_error: None,
             aimed: None,

@@ -4,7 +4,7 @@
 use crate::api::{Output, Slot, Step};
 use crate::commands::check_setting;
 use crate::owed::Purpose;
-use crate::session::{Batch, Session, Wait};
+use crate::session::{Batch, Phase, Session, Wait};
 use crate::settings::{canonical_name, quote_literal, quote_name};
 use crate::transaction::{Deeds, Prelude, Transaction};
 use shardgate_plan::snapshot::Snapshot;
@@ -315,6 +315,10 @@ impl Session {
 
     /// One row of the answer.
     pub(crate) fn read_row(&mut self, body: &[u8]) {
+        if self.phase == Phase::Starting {
+            self.take_isolation(body);
+            return;
+        }
         let Ok(row) = data_row(body) else { return };
         let mut fields = row.map(|field| {
             field

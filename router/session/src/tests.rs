@@ -166,15 +166,26 @@ impl Script {
         let slot = script.expect_checkout(HOME, Wanted::Primary);
         script.attach(slot);
         if !startup.is_empty() {
-            assert_eq!(script.sent(slot), "Q");
-            script.server(slot, |b| {
-                reply::command_complete(b, "SELECT 1");
-                reply::ready(b, TxStatus::Idle);
-            });
+            script.done(slot, "SELECT 1", TxStatus::Idle);
         }
+        let asked = if startup.is_empty() { "Q" } else { "QQ" };
+        assert_eq!(script.sent(slot), asked);
+        let level = startup
+            .iter()
+            .find(|(name, _)| *name == "default_transaction_isolation")
+            .map_or("read committed", |(_, level)| level);
+        script.answer_isolation(slot, level);
         assert!(script.client().ends_with("KZI"), "ready at last");
         script.expect_release(slot, true);
         script
+    }
+
+    fn answer_isolation(&mut self, slot: Slot, level: &str) {
+        self.server(slot, |b| {
+            reply::data_row(b, &[Some(level.as_bytes())]);
+            reply::command_complete(b, "SHOW");
+            reply::ready(b, TxStatus::Idle);
+        });
     }
 
     fn unstarted(startup: &[(&str, &str)]) -> Script {
@@ -359,6 +370,8 @@ fn login_tells_parameters_key_and_ready() {
     let mut script = Script::unstarted(&[]);
     let slot = script.expect_checkout(HOME, Wanted::Primary);
     script.attach(slot);
+    assert_eq!(script.client(), "");
+    script.answer_isolation(slot, "read committed");
     assert_eq!(script.client(), "SKZI");
 }
 
@@ -815,11 +828,21 @@ fn a_second_login_of_the_same_kind_needs_no_server() {
     let mut first = start(&[]);
     let slot = first.expect_checkout(HOME, Wanted::Primary);
     first.attach(slot);
+    first.answer_isolation(slot, "repeatable read");
     assert_eq!(first.client(), "SKZI");
     let mut second = start(&[]);
     second.expect_no_steps();
     assert!(second.out.steps.is_empty());
     assert_eq!(second.client(), "SKZI");
+    let isolation = |script: &Script| {
+        let value = script
+            .session
+            .settings
+            .value("default_transaction_isolation");
+        value.map(str::to_string)
+    };
+    assert_eq!(isolation(&first).as_deref(), Some("repeatable read"));
+    assert_eq!(isolation(&second), isolation(&first));
     // Other settings are tried before they are believed.
     let mut third = start(&[("work_mem", "5MB")]);
     third.expect_checkout(HOME, Wanted::Primary);

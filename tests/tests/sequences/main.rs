@@ -2,6 +2,7 @@
 
 mod cases;
 mod raw;
+mod snapshots;
 
 use raw::RawClient;
 use shardgate_tests::Running;

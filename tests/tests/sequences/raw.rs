@@ -117,6 +117,27 @@ impl RawClient {
         replies
     }
 
+    /// Sends the script in one write and reads until so many ReadyForQuery have come, or the connection ends.
+    #[allow(
+        dead_code,
+        reason = "one of the two test programs that use this file needs it"
+    )]
+    pub fn run_to(&mut self, script: &[&str], ready: usize) -> Vec<Reply> {
+        let bytes: Vec<u8> = script.iter().flat_map(|line| encode(line)).collect();
+        self.stream.write_all(&bytes).expect("the server reads");
+        let mut replies = Vec::new();
+        let mut seen = 0;
+        while seen < ready {
+            let Some((tag, body)) = self.message() else {
+                replies.push("EOF".to_string());
+                break;
+            };
+            seen += usize::from(tag == b'Z');
+            replies.push(describe(tag, &body));
+        }
+        replies
+    }
+
     fn message(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if self.buffer.len() >= 5 {

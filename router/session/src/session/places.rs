@@ -92,11 +92,8 @@ impl Session {
         }
         if self.phase == Phase::Starting {
             self.prepare_place(slot, out);
-            if self.place(slot).is_some_and(Place::owed_is_empty) {
-                self.finish_start(slot, out);
-            } else {
-                self.wait = Wait::Drain(slot);
-            }
+            self.ask_isolation(slot, out);
+            self.wait = Wait::Drain(slot);
         } else if self.several.is_some() {
             self.several_attached(slot, out);
         } else if self.gathering.is_some() {

@@ -1,11 +1,12 @@
 //! The session's beginning: the start-up settings are tried on home, and the client is told who it talks to.
 
 use crate::api::{Output, Slot, Wanted};
-use crate::planner::Login;
+use crate::owed::Purpose;
+use crate::planner::{Login, Welcome};
 use crate::session::{Phase, Session, Wait};
 use crate::settings::canonical_name;
 use shardgate_wire::PgError;
-use shardgate_wire::backend::{TxStatus, put};
+use shardgate_wire::backend::{TxStatus, data_row, put};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ impl Session {
             return;
         }
         // A client whose like was served before needs no connection until it says something.
-        if let Some(told) = self.planner.welcome(&self.login()) {
-            self.greet(told, out);
+        if let Some(welcome) = self.planner.welcome(&self.login()) {
+            self.greet(welcome, out);
             return;
         }
         let slot = self.new_place(self.snapshot.home, Wanted::Primary, out);
@@ -46,12 +47,35 @@ impl Session {
         Ok(())
     }
 
+    /// What a block's isolation is if nothing says it: a server reports no change of it, and roles and databases can have
+    /// it set.
+    pub(super) fn ask_isolation(&mut self, slot: Slot, out: &mut Output) {
+        if let Some((place, buffer)) = self.reach(slot, out) {
+            place.query(
+                "SHOW default_transaction_isolation",
+                Purpose::ReadBack,
+                buffer,
+            );
+        }
+    }
+
+    /// The answer.
+    pub(crate) fn take_isolation(&mut self, body: &[u8]) {
+        let field = data_row(body).ok().and_then(|mut row| row.next().flatten());
+        let level = field.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        self.isolation = level.map(str::to_string);
+    }
+
     /// Tells the client who it talks to. The start-up settings are in force on the slot's backend.
     pub(crate) fn finish_start(&mut self, slot: Slot, out: &mut Output) {
         let backend = self.place(slot).and_then(|place| place.backend.as_ref());
         let told = Arc::new(backend.map_or_else(BTreeMap::new, |backend| backend.params.clone()));
-        self.planner.note_welcome(self.login(), told.clone());
-        self.greet(told, out);
+        let welcome = Welcome {
+            told,
+            isolation: self.isolation.take(),
+        };
+        self.planner.note_welcome(self.login(), welcome.clone());
+        self.greet(welcome, out);
         self.release(slot, out);
         self.end_if_gone(out);
     }
@@ -65,8 +89,22 @@ impl Session {
         }
     }
 
+    /// Where the default is not Postgres's own, it is as if the client had asked for it at its start: what the session does
+    /// depends on it, and the session keeps it, as with Postgres, when the role's is changed.
+    fn keep_isolation(&mut self, level: Option<String>) {
+        const NAME: &str = "default_transaction_isolation";
+        let Some(level) = level else { return };
+        if level == "read committed" && !self.settings.startup.contains_key(NAME) {
+            return;
+        }
+        Arc::make_mut(&mut self.settings.startup).insert(NAME.to_string(), level.clone());
+        self.settings.wanted_mut().insert(NAME.to_string(), level);
+    }
+
     /// ParameterStatus, BackendKeyData and the first ReadyForQuery.
-    fn greet(&mut self, told: Arc<BTreeMap<String, String>>, out: &mut Output) {
+    fn greet(&mut self, welcome: Welcome, out: &mut Output) {
+        let Welcome { told, isolation } = welcome;
+        self.keep_isolation(isolation);
         // What RESET goes back to is what became of the start-up values: `ISO` alone would keep another day order.
         for (name, value) in told.as_ref() {
             let name = canonical_name(name);
