@@ -178,7 +178,7 @@ impl Session {
                 self.reset_all(out);
                 self.settings.wanted_mut().remove("role");
                 self.settings.changed();
-                self.statements.clear();
+                self.statements.close_all();
                 self.portals.clear();
                 self.settings.set_temporary(HashSet::new());
                 self.close_pinned(out);
@@ -265,6 +265,7 @@ impl Session {
                 return Ok(result);
             }
         };
+        self.portals.clear();
         self.settings.overlay.clear();
         self.settings.changed();
         // The client was told of values that are no longer in force.

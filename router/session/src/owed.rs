@@ -66,6 +66,8 @@ pub(crate) struct Entry {
     pub statement: Option<u64>,
     /// What the client's message has changed already, which is undone if the server skips it.
     pub change: Option<Change>,
+    /// It is the Execute for which the connection was pinned.
+    pub pins: bool,
     /// An error of it counts characters in the text over gathered rows.
     pub gathered: bool,
     /// DescribeStatement: ParameterDescription has come.
@@ -81,6 +83,7 @@ impl Entry {
             name: None,
             statement: None,
             change: None,
+            pins: false,
             gathered: false,
             described: false,
         }
@@ -94,6 +97,7 @@ impl Entry {
             name: None,
             statement: None,
             change: None,
+            pins: false,
             gathered: false,
             described: false,
         }
@@ -116,6 +120,11 @@ impl Entry {
 
     pub fn changing(mut self, change: Option<Change>) -> Entry {
         self.change = change;
+        self
+    }
+
+    pub fn pinning(mut self, pins: bool) -> Entry {
+        self.pins = pins;
         self
     }
 

@@ -26,9 +26,9 @@ pub(crate) struct Place {
     pub prepared: bool,
     /// Id of the client's statement that is the backend's unnamed one.
     pub unnamed: Option<u64>,
-    /// A statement that stands under the client's own name, for an error that names it. It is closed before the client's
-    /// next message.
-    pub borrowed: Option<Bytes>,
+    /// A statement (S) or portal (P) that stands under the client's own name, for an error that names it. It is closed
+    /// before the client's next message.
+    pub borrowed: Option<(u8, Bytes)>,
     /// What `currval` and `lastval` answer here was drawn by this session: all else was discarded before.
     pub own_sequences: bool,
     /// Bytes of a row that are still to be passed on.
@@ -156,12 +156,12 @@ impl Place {
         }
     }
 
-    /// Closes the statement that stands under a client's name. True: an answer follows.
+    /// Closes what stands under a client's name. True: an answer follows.
     pub fn close_borrowed(&mut self, out: &mut BytesMut) -> bool {
-        let Some(name) = self.borrowed.take() else {
+        let Some((kind, name)) = self.borrowed.take() else {
             return false;
         };
-        put::close(out, b'S', &name);
+        put::close(out, kind, &name);
         put::sync(out);
         self.push(Entry::router(Kind::Close, Purpose::Finish));
         self.push(Entry::router(Kind::Sync, Purpose::Finish));

@@ -31,7 +31,7 @@ pub(crate) enum Fault {
     AsSent,
     /// The message names a statement that does not exist.
     NoStatement,
-    /// A Bind of a portal that exists already. `ours`: no server knows of it.
+    /// A Bind of a portal that exists already, which no server may know of if it is `ours`.
     SecondPortal { ours: bool },
     /// The message would be right but for the name, or the number, of what it refers to: it fails where a statement with
     /// the client's own name stands.
@@ -188,7 +188,7 @@ impl Session {
             if statement.name.is_empty() {
                 place.unnamed = None;
             } else {
-                place.borrowed = Some(statement.name.clone());
+                place.borrowed = Some((b'S', statement.name.clone()));
             }
             buffer.extend_from_slice(frame);
         };
@@ -203,7 +203,8 @@ impl Session {
         out: &mut Output,
     ) -> Flow {
         let write = |place: &mut Place, buffer: &mut BytesMut| {
-            put_command(place, portal, buffer);
+            // No server listens for a client, so it has no effect.
+            put_command(place, "UNLISTEN *", portal, buffer);
             put::execute(buffer, portal, 0);
             place.push(Entry::router(
                 Kind::Execute { limited: false },
@@ -214,15 +215,15 @@ impl Session {
         self.provoke(write, out)
     }
 
-    /// A Bind of a portal that exists; on the server too if not `ours`.
+    /// A Bind of a portal that exists. If the server knows it too (not `ours`), the first of the two fails.
     pub(crate) fn provoke_second(&mut self, portal: &[u8], ours: bool, out: &mut Output) -> Flow {
         let write = |place: &mut Place, buffer: &mut BytesMut| {
-            if ours {
-                put_command(place, portal, buffer);
-            } else {
-                put_command(place, b"", buffer);
-            }
+            // A block that has failed takes it too.
+            put_command(place, "ROLLBACK", portal, buffer);
             put::bind_text(buffer, portal, b"", &[]);
+            if ours {
+                place.borrowed = Some((b'P', Bytes::copy_from_slice(portal)));
+            }
         };
         self.provoke(write, out)
     }
@@ -253,9 +254,9 @@ impl Session {
     }
 }
 
-/// Binds a command that has no effect, since no server listens for a client.
-fn put_command(place: &mut Place, portal: &[u8], buffer: &mut BytesMut) {
-    put::parse(buffer, b"", b"UNLISTEN *", &[]);
+/// Binds a command.
+fn put_command(place: &mut Place, command: &str, portal: &[u8], buffer: &mut BytesMut) {
+    put::parse(buffer, b"", command.as_bytes(), &[]);
     put::bind_text(buffer, portal, b"", &[]);
     place.push(Entry::router(Kind::Parse, Purpose::Parse));
     place.push(Entry::router(Kind::Bind, Purpose::Parse));

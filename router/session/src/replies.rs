@@ -342,7 +342,7 @@ impl Session {
         out: &mut Output,
     ) {
         if let Some(place) = self.place_mut(slot) {
-            place.pin_pending &= !matches!(entry.kind, Kind::Execute { .. });
+            place.pin_pending &= !entry.pins;
             if let Some(status) = status {
                 place.status = status;
                 // The end of a query of the router's own before the client's message says nothing about that.
@@ -353,7 +353,12 @@ impl Session {
             }
         }
         match (&entry.origin, status) {
-            (Origin::Client, Some(status)) => self.server_ready(slot, status, out),
+            (Origin::Client, Some(status)) => {
+                if entry.kind == Kind::Query {
+                    self.drop_unnamed_portal();
+                }
+                self.server_ready(slot, status, out);
+            }
             (Origin::Client, None) => {
                 // A Bind follows the Parse of an unnamed one, so that it does not help to know it.
                 if entry.kind == Kind::Parse
@@ -423,8 +428,12 @@ impl Session {
             place.own_sequences &= !skipped
                 .iter()
                 .any(|entry| entry.origin == Origin::Router(Purpose::Prelude));
-            place.unnamed = None;
-            place.pin_pending &= !matches!(entry.kind, Kind::Execute { .. });
+            // A Parse without a number is of the unnamed statement.
+            let parses = |entry: &Entry| entry.kind == Kind::Parse && entry.number.is_none();
+            if parses(entry) || skipped.iter().any(parses) {
+                place.unnamed = None;
+            }
+            place.pin_pending &= !entry.pins;
         }
         self.verified = None;
         // The changes are in the order of the messages, and all behind the first one that was skipped were skipped too.

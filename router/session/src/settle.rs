@@ -6,6 +6,7 @@ use crate::commands::check_setting;
 use crate::owed::Purpose;
 use crate::session::{Batch, Phase, Session, Wait};
 use crate::settings::{canonical_name, quote_literal, quote_name};
+use crate::statements::Portal;
 use crate::transaction::{Deeds, Prelude, Transaction};
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_wire::PgError;
@@ -234,8 +235,8 @@ impl Session {
         idle || unsure
             || self.deeds.queried
             || self.deeds.anything
-            || self.deeds.prelude.is_some()
-            || self.deeds.looked.is_some()
+            || (!self.portals_wait()
+                && (self.deeds.prelude.is_some() || self.deeds.looked.is_some()))
     }
 
     /// The settings to be read.
@@ -422,6 +423,14 @@ impl Session {
         }
     }
 
+    /// Something is bound on a server that may be run yet, or whose name is taken there.
+    fn portals_wait(&self) -> bool {
+        self.portals.iter().any(|(name, portal)| match portal {
+            Portal::Remote { ran, .. } => !ran || !name.is_empty(),
+            Portal::Local { .. } => false,
+        })
+    }
+
     /// A statement of the prelude was tried on home: the transaction is taken back to where it had no shard.
     fn undo_prelude(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
         let looked = self.deeds.looked.take().map(Prelude::none);
@@ -437,6 +446,10 @@ impl Session {
         {
             self.deeds.prelude = Some(prelude);
             return None;
+        }
+        if self.portals_wait() {
+            // It stands there, and may be run yet.
+            return Some(Stage::Refresh);
         }
         let lost = settling.status == TxStatus::Failed;
         if lost && (prelude.followed || !prelude.before.has_savepoints()) {

@@ -217,6 +217,7 @@ impl Session {
             }
             if let Some(result) = self.run_locally(text, planned, &[], out)? {
                 self.put_local_result(&result, true, out);
+                self.drop_unnamed_portal();
                 return Ok(self.sync_now(out));
             }
             if let Some(work) = self.working.as_mut() {
@@ -397,6 +398,13 @@ impl Session {
         {
             place.pinned = Some(reason);
             place.pin_pending = true;
+        }
+    }
+
+    /// A Query takes its place. One that fails before it is run does not.
+    pub(crate) fn drop_unnamed_portal(&mut self) {
+        if !self.portals.is_empty() && !self.deeds.failed {
+            self.portals.remove(&b""[..]);
         }
     }
 

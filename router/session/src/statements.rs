@@ -62,7 +62,7 @@ impl Statement {
 #[derive(Clone, Debug)]
 pub(crate) enum Portal {
     /// It stands on the backend of the slot; which statement it runs decides what its execution does.
-    Remote { planned: Arc<Planned> },
+    Remote { planned: Arc<Planned>, ran: bool },
     /// The router answers it.
     Local {
         text: Arc<str>,
@@ -118,10 +118,10 @@ impl Statements {
         (change, existed)
     }
 
-    /// As `close`, of all.
+    /// As `close`, of all that have a name: the unnamed one outlives DEALLOCATE ALL.
     pub fn close_all(&mut self) -> Change {
         let change = Change(self.before.len());
-        let all = self.map.drain();
+        let all = self.map.extract_if(|name, _| !name.is_empty());
         self.before
             .extend(all.map(|(name, statement)| (name, Some(statement))));
         change
@@ -153,9 +153,5 @@ impl Statements {
 
     pub fn len(&self) -> usize {
         self.map.len()
-    }
-
-    pub fn clear(&mut self) {
-        self.map.clear();
     }
 }

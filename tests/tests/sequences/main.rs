@@ -1,6 +1,7 @@
 //! The same messages to Postgres and through the router, from the same state: the replies must be equal.
 
 mod cases;
+mod random;
 mod raw;
 mod snapshots;
 
@@ -52,6 +53,17 @@ impl Findings {
     }
 }
 
+/// Makes the tables, by a client that then sees to the state that every case finds.
+fn prepare(port: u16, database: &str) -> RawClient {
+    let mut direct = RawClient::connect(port, "postgres", database);
+    direct.run(&["Q create table seq_t (id int8 primary key, v text)"]);
+    direct.run(&[
+        "Q create table seq_d (id int8, t int8 references seq_t deferrable initially deferred)",
+    ]);
+    direct.run(&["Q create table seq_i (id bigserial, v text); create sequence seq_s"]);
+    direct
+}
+
 /// `CASE=name` runs one case alone.
 fn chosen(name: &str) -> bool {
     std::env::var("CASE").map_or(true, |only| only == name)
@@ -62,12 +74,7 @@ fn replies_are_those_of_postgres() {
     let running = Running::start(2, 0);
     let home = &running.cluster.shards[0].primary;
     let database = running.database();
-    let mut direct = RawClient::connect(home.port, "postgres", database);
-    direct.run(&["Q create table seq_t (id int8 primary key, v text)"]);
-    direct.run(&[
-        "Q create table seq_d (id int8, t int8 references seq_t deferrable initially deferred)",
-    ]);
-    direct.run(&["Q create table seq_i (id bigserial, v text); create sequence seq_s"]);
+    let mut direct = prepare(home.port, database);
     let mut findings = Findings::default();
     for (name, script) in cases::all().filter(|(name, _)| chosen(name)) {
         direct.run(&[&format!("Q {RESET}")]);

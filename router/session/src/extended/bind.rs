@@ -171,7 +171,10 @@ impl Session {
         self.put_bind(slot, bind, out);
         self.portals.insert(
             Bytes::copy_from_slice(bind.portal),
-            Portal::Remote { planned },
+            Portal::Remote {
+                planned,
+                ran: false,
+            },
         );
         Ok(Flow::Consumed)
     }

@@ -4,12 +4,36 @@ use crate::api::Output;
 use crate::client::Flow;
 use crate::commands::Doer;
 use crate::extended::held::Held;
-use crate::owed::Kind;
+use crate::owed::{Entry, Kind};
+use crate::planner::Planned;
 use crate::session::Session;
 use crate::statements::Portal;
 use bytes::Bytes;
+use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::Describe;
+
+/// A command whose result has no rows, whatever becomes of it.
+fn gives_nothing(planned: &Planned) -> bool {
+    matches!(
+        planned.facts.statement,
+        Statement::Command(
+            Command::Begin(_)
+                | Command::Commit { .. }
+                | Command::Rollback { .. }
+                | Command::Savepoint(_)
+                | Command::ReleaseSavepoint(_)
+                | Command::RollbackTo(_)
+                | Command::SetTransaction { .. }
+                | Command::Set { .. }
+                | Command::Reset(_)
+                | Command::ResetAll
+                | Command::DiscardAll
+                | Command::Deallocate(_)
+                | Command::Unlisten(_)
+        )
+    )
+}
 
 impl Session {
     pub(crate) fn describe_message(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Flow {
@@ -34,8 +58,19 @@ impl Session {
         let Some(planned) = self.current_plan(name) else {
             return self.provoke_unknown(name, frame, out);
         };
-        match self.doer_in_pipeline(&planned) {
+        let doer = match self.doer_in_pipeline(&planned) {
+            // A server that has the statement says as much, but it is not told of a statement in a block that has failed.
+            Ok(_) if self.block_is_lost() && gives_nothing(&planned) => Ok(Doer::Router),
+            doer => doer,
+        };
+        match doer {
             Ok(Doer::Router | Doer::Reset) => {
+                if !self.send_held(out) {
+                    return Flow::Later;
+                }
+                if self.batch.skipping {
+                    return Flow::Consumed;
+                }
                 let types = self.local_types(name, planned.facts.params);
                 self.made(|bytes| reply::parameter_description(bytes, &types), out);
                 self.put_local_shape(&planned, out);
@@ -75,7 +110,9 @@ impl Session {
                 self.put_local_shape(&planned, out);
                 Flow::Consumed
             }
-            Some(Portal::Remote { .. }) => self.forward_portal(frame, Kind::DescribePortal, out),
+            Some(Portal::Remote { .. }) => {
+                self.forward_portal(frame, Entry::client(Kind::DescribePortal), out)
+            }
             None => self.unknown_portal(name, frame, Kind::DescribePortal, out),
         }
     }

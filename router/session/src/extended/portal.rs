@@ -7,6 +7,7 @@ use crate::planner::Planned;
 use crate::session::{Session, Wait};
 use crate::statements::Portal;
 use bytes::BytesMut;
+use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::{Close, Execute, put};
@@ -39,16 +40,30 @@ impl Session {
                 }
                 self.execute_locally(execute.portal, &text, &planned, &params, out)
             }
-            Some(Portal::Remote { planned }) => {
+            Some(Portal::Remote { planned, .. }) => {
+                if let Some(Portal::Remote { ran, .. }) = self.portals.get_mut(execute.portal) {
+                    *ran = true;
+                }
+                let mut pins = false;
                 if let Some(slot) = self.batch.slot.or(self.joined_slot()) {
+                    let pinned = |session: &Session| {
+                        let place = session.place(slot);
+                        place.is_some_and(|place| place.pinned.is_some())
+                    };
+                    let before = pinned(self);
                     self.note(slot, &planned, out);
+                    pins = !before && pinned(self);
                 }
                 self.note_revival(&planned);
                 self.note_prelude_ran();
                 self.batch.path_changed |= crate::commands::changes_names(&planned);
                 self.batch.schema_changed |= crate::commands::changes_schema(&planned);
-                let flow = self.forward_portal(frame, kind, out);
+                let entry = Entry::client(kind).pinning(pins);
+                let flow = self.forward_portal(frame, entry, out);
                 self.batch.executed = true;
+                if ends_transaction(&planned) {
+                    self.portals.clear();
+                }
                 flow
             }
             None => {
@@ -155,7 +170,7 @@ impl Session {
         out: &mut Output,
     ) -> Flow {
         if self.joined_slot().is_some() {
-            return self.forward_portal(frame, kind, out);
+            return self.forward_portal(frame, Entry::client(kind), out);
         }
         if self.may_send(name) {
             return self.provoke_by(frame, out);
@@ -166,7 +181,7 @@ impl Session {
         Flow::Consumed
     }
 
-    pub(super) fn forward_portal(&mut self, frame: &[u8], kind: Kind, out: &mut Output) -> Flow {
+    pub(super) fn forward_portal(&mut self, frame: &[u8], entry: Entry, out: &mut Output) -> Flow {
         let Some(slot) = self.batch.slot.or(self.joined_slot()) else {
             // It ended with what it was bound in.
             return self.provoke_by(frame, out);
@@ -174,9 +189,17 @@ impl Session {
         self.use_slot(slot);
         if let Some((place, buffer)) = self.reach(slot, out) {
             buffer.extend_from_slice(frame);
-            place.push(Entry::client(kind));
+            place.push(entry);
             place.unsynced = true;
         }
         Flow::Consumed
     }
+}
+
+/// With it all portals are gone.
+fn ends_transaction(planned: &Planned) -> bool {
+    matches!(
+        planned.facts.statement,
+        Statement::Command(Command::Commit { .. } | Command::Rollback { .. })
+    )
 }

@@ -131,6 +131,7 @@ impl Session {
         }));
         let portal = Portal::Remote {
             planned: planned.clone(),
+            ran: false,
         };
         self.portals
             .insert(Bytes::copy_from_slice(bind.portal), portal);
