@@ -117,6 +117,7 @@ impl Session {
             .collect();
         shards.sort_by_key(|(id, _)| (*id != home, *id));
         let mut parts = Vec::with_capacity(shards.len());
+        let mut own = Vec::new();
         for (id, name) in shards {
             // Home describes the rows of every table, whether or not it has any.
             let asked = |table: &Gathered| id == home || table.shards.contains(&id);
@@ -126,16 +127,27 @@ impl Session {
             if tables.is_empty() {
                 continue;
             }
-            let slot = match self.new_place(id, Wanted::Primary, out) {
-                Ok(slot) => slot,
+            let (slot, attached) = match self.work_place(id) {
+                Ok(found) => found,
                 Err(error) => {
                     for part in &parts {
                         let part: &Part = part;
-                        self.close_place(part.slot, out);
+                        if !own.contains(&part.slot) {
+                            self.close_place(part.slot, out);
+                        }
                     }
                     return Err(error);
                 }
             };
+            if attached {
+                own.push(slot);
+            } else {
+                out.steps.push(Step::Checkout {
+                    slot,
+                    shard: id,
+                    wanted: Wanted::Primary,
+                });
+            }
             parts.push(Part {
                 slot,
                 name,
@@ -154,6 +166,9 @@ impl Session {
             error: None,
         }));
         self.wait = Wait::Gather;
+        for slot in own {
+            self.gather_attached(slot, out);
+        }
         Ok(())
     }
 
@@ -227,8 +242,7 @@ impl Session {
     /// Ends the gathering when every shard has answered and every connection was given back.
     pub(crate) fn gather_check(&mut self, _out: &mut Output) {
         let done = self.gathering.as_ref().is_some_and(|gathering| {
-            let over =
-                |part: &Part| part.state == PartState::Done && self.place(part.slot).is_none();
+            let over = |part: &Part| part.state == PartState::Done && self.is_given_back(part.slot);
             gathering.parts.iter().all(over)
         });
         if !done {

@@ -59,8 +59,13 @@ impl Place {
         }
     }
 
-    /// Nothing is owed, nothing half read, no transaction: the next client could have it.
+    /// The next client could have it.
     pub fn is_clean(&self) -> bool {
+        self.is_quiet() && self.pinned.is_none()
+    }
+
+    /// Nothing is owed, nothing half read, no transaction, no cancel request on its way.
+    pub fn is_quiet(&self) -> bool {
         self.backend
             .as_ref()
             .is_some_and(|backend| backend.owed.is_empty())
@@ -69,7 +74,6 @@ impl Place {
             && self.passing == 0
             && !self.cancel_pending
             && self.borrowed.is_none()
-            && self.pinned.is_none()
             && !self.fatal
     }
 

@@ -7,8 +7,9 @@ use crate::place::Place;
 use crate::planner::Planned;
 use crate::session::{Session, Wait};
 use crate::settings::Role;
+use crate::statements::Portal;
 use crate::transaction::{Transaction, Virtual, opening};
-use shardgate_plan::{Decision, Param};
+use shardgate_plan::{Decision, Param, Route};
 use shardgate_shard_map::ShardId;
 use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::frontend::put;
@@ -300,14 +301,23 @@ impl Session {
     }
 
     /// Before a BEGIN of which no server is told: what the pipeline has only prepared ends where it stands, for the
-    /// ReadyForQuery of that server would be one without a block. True: the end is awaited.
+    /// ReadyForQuery of that server would be one without a block. Before DDL on several shards it ends too, lest it holds a
+    /// connection while others are waited for. True: the end is awaited.
     pub(crate) fn drain_before_block(&mut self, planned: &Planned, out: &mut Output) -> bool {
         let begins = matches!(
             planned.facts.statement,
             Statement::Command(Command::Begin(_))
         );
+        let remote = |portal: &Portal| matches!(portal, Portal::Remote { .. });
+        let several = matches!(planned.compiled.route, Route::AllShards)
+            && !self.batch.executed
+            && !self.portals.values().any(remote);
         match self.batch.slot {
-            Some(slot) if begins && self.transaction.is_none() && self.place(slot).is_some() => {
+            Some(slot)
+                if (begins || several)
+                    && self.transaction.is_none()
+                    && self.place(slot).is_some() =>
+            {
                 self.drain(slot, out);
                 true
             }

@@ -16,6 +16,7 @@ use crate::planner::Planned;
 use crate::session::{Session, Wait, cancelled};
 use crate::settings::quote_literal;
 use bytes::Bytes;
+use shardgate_shard_map::ShardId;
 use shardgate_wire::{PgError, TxStatus};
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub(crate) struct Several {
     error: Option<PgError>,
     /// PREPARE was sent: from here on a lost shard may hold a prepared transaction.
     preparing: bool,
+    /// The client has asked for it to be cancelled: it is, unless it comes to be decided before.
+    cancelled: bool,
     /// The error as a server has sent it, and the member's index.
     said: Option<(usize, Bytes)>,
 }
@@ -37,6 +40,7 @@ pub(crate) struct Several {
 #[derive(Debug)]
 struct Member {
     slot: Slot,
+    shard: ShardId,
     name: String,
     /// Its own gid, quoted: two shards may be databases of one server, where gids are unique.
     gid: String,
@@ -94,6 +98,14 @@ impl Session {
                 .detail("The statement concerns every shard and is made atomic by a transaction of its own.")
                 .hint("Run it outside of a transaction."));
         }
+        if self.batch.slot.is_some() {
+            // Else what was only prepared there has been ended before.
+            return Err(PgError::error(
+                "0A000",
+                "DDL on several shards cannot run while a portal is bound in the same pipeline",
+            )
+            .hint("Send Sync before it."));
+        }
         self.serial += 1;
         let home = self.snapshot.home;
         let mut shards: Vec<_> = self
@@ -107,14 +119,23 @@ impl Session {
             "{}{}_{}",
             self.options.common.gid_prefix, self.options.pid, self.serial
         );
-        let mut members = Vec::new();
+        let mut members: Vec<Member> = Vec::new();
         for (id, name) in shards {
-            let slot = self.new_place(id, Wanted::Primary, out)?;
+            let (slot, attached) = match self.work_place(id) {
+                Ok(found) => found,
+                Err(error) => {
+                    for member in members.iter().filter(|member| !member.attached) {
+                        self.close_place(member.slot, out);
+                    }
+                    return Err(error);
+                }
+            };
             members.push(Member {
                 slot,
+                shard: id,
                 name,
                 gid: quote_literal(&format!("{gid}:{}", id.0)),
-                attached: false,
+                attached,
                 pending: 0,
                 tag: String::new(),
                 statement_tag: String::new(),
@@ -131,6 +152,7 @@ impl Session {
             members,
             error: None,
             preparing: false,
+            cancelled: false,
             said: None,
         });
         let result = LocalResult {
@@ -145,7 +167,30 @@ impl Session {
             simple: false,
         });
         self.wait = Wait::Work;
+        self.several_check_out(out);
         Ok(())
+    }
+
+    /// Asks for one connection after the other, in the order of the shards that all sessions have: so none waits for one
+    /// that another session holds while that waits for its own.
+    fn several_check_out(&mut self, out: &mut Output) {
+        let Some(several) = self.several.as_ref() else {
+            return;
+        };
+        match several.members.iter().find(|member| !member.attached) {
+            Some(member) => out.steps.push(Step::Checkout {
+                slot: member.slot,
+                shard: member.shard,
+                wanted: Wanted::Primary,
+            }),
+            None => {
+                let slots: Vec<Slot> = several.members.iter().map(|member| member.slot).collect();
+                for slot in slots {
+                    self.prepare_place(slot, out);
+                }
+                self.several_next(out);
+            }
+        }
     }
 
     /// All answers of the stage are in: what comes next.
@@ -154,6 +199,14 @@ impl Session {
             return;
         };
         let text = several.text.clone();
+        let undecided = matches!(
+            several.stage,
+            Stage::Attaching | Stage::Home | Stage::Others | Stage::Preparing | Stage::Alone(_)
+        );
+        let ran = several.ran_everywhere();
+        if several.cancelled && undecided && !ran {
+            several.error.get_or_insert_with(cancelled);
+        }
         match several.stage {
             Stage::Attaching | Stage::Home | Stage::Others | Stage::Preparing | Stage::Alone(_)
                 if several.error.is_some() =>
@@ -343,6 +396,11 @@ impl Several {
                 member.statement_tag = member.tag.clone();
             }
         }
+    }
+
+    /// Without a transaction the last shard has run it: nothing is left to be cancelled.
+    fn ran_everywhere(&self) -> bool {
+        matches!(self.stage, Stage::Alone(index) if index + 1 == self.members.len())
     }
 
     /// The one tag of all shards.

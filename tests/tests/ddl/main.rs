@@ -9,6 +9,7 @@ mod kills;
 mod losses;
 mod nowhere;
 mod reasons;
+mod small_pool;
 mod two_routers;
 mod values;
 
@@ -61,6 +62,21 @@ async fn values_that_ddl_stores_are_alike_on_shards_that_differ() -> Result<()> 
     let work = async {
         let running = Running::start(2, 0);
         values::alike(&running).await
+    };
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_sessions_that_share_few_connections() -> Result<()> {
+    let work = async {
+        let running = Running::start_with(2, 0, |builder| builder.pool_size(1));
+        small_pool::prepare(&running).await?;
+        small_pool::pinned(&running).await?;
+        small_pool::at_once(&running).await?;
+        small_pool::cancelled(&running).await?;
+        small_pool::cancelled_while_it_waits(&running).await
     };
     tokio::time::timeout(DEADLINE, work)
         .await

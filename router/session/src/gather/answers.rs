@@ -119,10 +119,11 @@ impl Session {
 
     /// The connection to a shard has ended. False: no rows come from the slot.
     pub(crate) fn gather_lost(&mut self, slot: Slot, why: &str, out: &mut Output) -> bool {
+        let over = self.is_given_back(slot);
         let Some(part) = self.gathering.as_mut().and_then(|g| g.part(slot)) else {
             return false;
         };
-        if part.state == PartState::Done && self.place(slot).is_none() {
+        if part.state == PartState::Done && over {
             return false;
         }
         let Some(part) = self.gathering.as_mut().and_then(|g| g.part(slot)) else {

@@ -11,6 +11,7 @@ impl Session {
         self.place(slot).is_some_and(|place| {
             place.cancel_pending
                 && (self.gather_runs(slot)
+                    || self.several_runs(slot)
                     || place
                         .backend
                         .as_ref()
@@ -32,8 +33,9 @@ impl Session {
                 }
             }
             Wait::Gather => self.gather_stop(cancelled(), out),
-            // From the first PREPARE on no signal is sent, and the work before ReadyForQuery is short.
-            Wait::Checkout(_) | Wait::Settle | Wait::Work => {}
+            Wait::Work => self.several_cancel(out),
+            // The work before ReadyForQuery is short.
+            Wait::Checkout(_) | Wait::Settle => {}
         }
     }
 
@@ -57,7 +59,9 @@ impl Session {
         let used = matches!(self.wait, Wait::Reply(s) | Wait::Drain(s) if s == slot)
             || self.wait == Wait::Settle
             || self.batch.slot == Some(slot);
-        if self.settling.is_some() {
+        if self.several.is_some() {
+            self.several_answered(out);
+        } else if self.settling.is_some() {
             self.settle_on(out);
         } else if !used && self.transaction.is_none() {
             self.release(slot, out);

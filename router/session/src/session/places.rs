@@ -43,6 +43,48 @@ impl Session {
         Some((place, out.backends.get_mut(index)?))
     }
 
+    /// A place on the shard's primary for work outside of a transaction: the session's own connection, where it is pinned
+    /// to one, since a pool that is small may have no other. The flag: it is attached already, else it is to be asked for.
+    ///
+    /// # Errors
+    /// Too many places, or its own connection cannot be used yet.
+    pub(crate) fn work_place(&mut self, shard: ShardId) -> Result<(Slot, bool), PgError> {
+        let own = |place: &Place| {
+            place.shard == shard && place.pinned.is_some() && !place.is_standby() && !place.fatal
+        };
+        let found = self
+            .places
+            .iter()
+            .position(|place| place.as_ref().is_some_and(own));
+        let Some(slot) = found.and_then(|index| u8::try_from(index).ok()).map(Slot) else {
+            return Ok((self.free_place(shard)?, false));
+        };
+        if self.place(slot).is_some_and(Place::is_quiet) {
+            return Ok((slot, true));
+        }
+        Err(
+            PgError::error("55006", "the session's own connection is still in use")
+                .detail("The session is pinned to it, and a cancel request is on its way there.")
+                .hint("Try again."),
+        )
+    }
+
+    /// Nothing of such work is left in the place.
+    pub(crate) fn is_given_back(&self, slot: Slot) -> bool {
+        self.place(slot)
+            .is_none_or(|place| place.pinned.is_some() && place.is_quiet())
+    }
+
+    /// Ends work in a place: it goes back to the pool, stays if it is pinned, and is closed if it is in doubt.
+    pub(crate) fn leave_place(&mut self, slot: Slot, out: &mut Output) {
+        match self.place_mut(slot) {
+            Some(place) if place.is_quiet() && place.pinned.is_some() => place.prepared = false,
+            Some(place) if place.is_quiet() => self.release(slot, out),
+            Some(_) => self.close_place(slot, out),
+            None => {}
+        }
+    }
+
     /// Asks for a backend in a free slot.
     pub(crate) fn new_place(
         &mut self,
@@ -50,6 +92,17 @@ impl Session {
         wanted: Wanted,
         out: &mut Output,
     ) -> Result<Slot, PgError> {
+        let slot = self.free_place(shard)?;
+        out.steps.push(Step::Checkout {
+            slot,
+            shard,
+            wanted,
+        });
+        Ok(slot)
+    }
+
+    /// A slot for a backend of the shard, which is to be asked for.
+    fn free_place(&mut self, shard: ShardId) -> Result<Slot, PgError> {
         let index = match self.places.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
@@ -70,11 +123,6 @@ impl Session {
         if let Some(entry) = self.places.get_mut(index) {
             *entry = Some(Place::new(shard));
         }
-        out.steps.push(Step::Checkout {
-            slot,
-            shard,
-            wanted,
-        });
         Ok(slot)
     }
 

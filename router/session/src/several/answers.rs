@@ -1,23 +1,21 @@
 //! What the shards say to a statement that runs on all of them, and what is made of a shard that says nothing any more.
 
-use super::{Session, Stage};
+use super::{Member, Session, Stage};
 use crate::api::{Output, Slot, Step};
+use crate::session::cancelled;
 use bytes::Bytes;
 use shardgate_wire::backend::ErrorFields;
 use shardgate_wire::{PgError, TxStatus};
 
 impl Session {
     pub(crate) fn several_attached(&mut self, slot: Slot, out: &mut Output) {
-        self.prepare_place(slot, out);
         let Some(several) = self.several.as_mut() else {
             return;
         };
         if let Some(member) = several.member(slot) {
             member.attached = true;
         }
-        if several.members.iter().all(|member| member.attached) {
-            self.several_next(out);
-        }
+        self.several_check_out(out);
     }
 
     /// A shard cannot be reached: nothing has begun anywhere.
@@ -73,7 +71,52 @@ impl Session {
                 out.steps.push(Step::Edge { edge: behind, slot });
             }
         }
+        self.several_signal(out);
         self.several_answered(out);
+    }
+
+    /// The client asks for a cancel. Up to the decision nothing has to come of the statement; but no server is signalled
+    /// from the first PREPARE on, for that is the answer that all wait for.
+    pub(crate) fn several_cancel(&mut self, out: &mut Output) {
+        let Some(several) = self.several.as_mut() else {
+            return;
+        };
+        several.cancelled = true;
+        if several.stage == Stage::Attaching {
+            self.several_end(Err(cancelled()), out);
+        } else {
+            self.several_signal(out);
+        }
+    }
+
+    /// Whether the slot's shard is at the statement itself: BEGIN, if there is one, has been answered. If that were hit, the
+    /// statement behind it would run without a transaction.
+    pub(crate) fn several_runs(&self, slot: Slot) -> bool {
+        self.several.as_ref().is_some_and(|several| {
+            let at_statement =
+                matches!(several.stage, Stage::Home | Stage::Others | Stage::Alone(_));
+            let runs = |member: &Member| member.slot == slot && member.pending == 1;
+            at_statement && several.members.iter().any(runs)
+        })
+    }
+
+    /// Calls off what runs, if that was asked for.
+    fn several_signal(&mut self, out: &mut Output) {
+        let slots: Vec<Slot> = match &self.several {
+            Some(several) if several.cancelled => {
+                several.members.iter().map(|member| member.slot).collect()
+            }
+            Some(_) | None => return,
+        };
+        for slot in slots {
+            if self.several_runs(slot)
+                && let Some(place) = self.place_mut(slot)
+                && !place.cancel_pending
+            {
+                place.cancel_pending = true;
+                out.steps.push(Step::Cancel { slot });
+            }
+        }
     }
 
     /// The connection to a shard has ended. False: no statement on several shards uses the slot.
@@ -114,10 +157,15 @@ impl Session {
         true
     }
 
-    fn several_answered(&mut self, out: &mut Output) {
+    /// A server that a cancel request is on its way to is sent nothing: it would hit that.
+    pub(crate) fn several_answered(&mut self, out: &mut Output) {
         let done = self.several.as_ref().is_some_and(|several| {
+            let signalled =
+                |member: &Member| self.place(member.slot).is_some_and(|p| p.cancel_pending);
             several.stage != Stage::Attaching
+                && !matches!(several.stage, Stage::Resolving | Stage::Refreshing)
                 && several.members.iter().all(|member| member.pending == 0)
+                && !several.members.iter().any(signalled)
         });
         if done {
             self.several_next(out);

@@ -2,7 +2,6 @@
 
 use super::{Session, Several, Stage};
 use crate::api::{Edge, Output, Step};
-use crate::place::Place;
 use crate::session::Wait;
 use shardgate_wire::{PgError, TxStatus};
 
@@ -109,11 +108,7 @@ impl Session {
                     wrote: true,
                 });
             }
-            if self.place(member.slot).is_some_and(Place::is_clean) {
-                self.release(member.slot, out);
-            } else {
-                self.close_place(member.slot, out);
-            }
+            self.leave_place(member.slot, out);
         }
         if let Some(work) = self.working.as_mut() {
             // A difference was found before anything was prepared; what ran alone on each shard is done anyway.

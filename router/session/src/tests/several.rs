@@ -7,8 +7,8 @@ fn ddl_on_all_shards_is_prepared_decided_and_committed() {
     let mut script = Script::begin(&[]);
     script.query("create index on users (name)");
     let home = script.expect_checkout(HOME, Wanted::Primary);
-    let second = script.expect_checkout(SECOND, Wanted::Primary);
     script.attach(home);
+    let second = script.expect_checkout(SECOND, Wanted::Primary);
     script.attach(second);
     assert_eq!(script.sent(home), "QQ");
     assert_eq!(script.sent(second), "");
@@ -36,8 +36,8 @@ fn ddl_that_fails_on_one_shard_is_rolled_back_on_the_other() {
     let mut script = Script::begin(&[]);
     script.query("create index on users (name)");
     let home = script.expect_checkout(HOME, Wanted::Primary);
-    let second = script.expect_checkout(SECOND, Wanted::Primary);
     script.attach(home);
+    let second = script.expect_checkout(SECOND, Wanted::Primary);
     script.attach(second);
     script.done(home, "BEGIN", TxStatus::InTransaction);
     script.done(home, "CREATE INDEX", TxStatus::InTransaction);
@@ -59,8 +59,8 @@ fn ddl_that_fails_on_one_shard_is_rolled_back_on_the_other() {
 fn prepared_ddl(script: &mut Script) -> (Slot, Slot) {
     script.query("create index on users (name)");
     let home = script.expect_checkout(HOME, Wanted::Primary);
-    let second = script.expect_checkout(SECOND, Wanted::Primary);
     script.attach(home);
+    let second = script.expect_checkout(SECOND, Wanted::Primary);
     script.attach(second);
     for slot in [home, second] {
         script.done(slot, "BEGIN", TxStatus::InTransaction);
@@ -145,4 +145,128 @@ fn a_session_that_ends_in_the_middle_of_ddl_has_it_resolved() {
     script.expect_release(home, false);
     script.expect_release(second, false);
     assert!(matches!(script.step(), Step::Close));
+}
+
+/// A session that is pinned to home, with nothing under way.
+fn pinned() -> (Script, Slot) {
+    let mut script = Script::begin(&[]);
+    script.query("set shardgate.pin = on");
+    script.query("update notes set name = 'x'");
+    let home = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(home);
+    script.done(home, "UPDATE 0", TxStatus::Idle);
+    script.sent(home);
+    assert!(script.client().ends_with("CZI"));
+    while !script.steps.is_empty() {
+        assert!(matches!(script.step(), Step::Settled { .. }));
+    }
+    (script, home)
+}
+
+#[test]
+fn a_pinned_session_runs_ddl_on_its_own_connection() {
+    let (mut script, home) = pinned();
+    script.query("create index on users (name)");
+    let second = script.expect_checkout(SECOND, Wanted::Primary);
+    script.attach(second);
+    assert_eq!(script.sent(home), "QQ");
+    for slot in [home, second] {
+        script.done(slot, "BEGIN", TxStatus::InTransaction);
+        script.done(slot, "CREATE INDEX", TxStatus::InTransaction);
+    }
+    script.done(second, "PREPARE TRANSACTION", TxStatus::Idle);
+    script.done(home, "SET", TxStatus::InTransaction);
+    script.done(home, "SELECT 1", TxStatus::InTransaction);
+    script.done(home, "COMMIT", TxStatus::Idle);
+    script.done(second, "COMMIT PREPARED", TxStatus::Idle);
+    assert!(matches!(script.step(), Step::Refresh));
+    script.event(Event::Refreshed(Ok(snapshot())));
+    assert_eq!(script.client(), "CZI");
+    script.expect_release(second, true);
+    script.expect_no_steps();
+    script.query("select 1 from notes");
+    assert_eq!(
+        script.sent_queries(home).last().map(String::as_str),
+        Some("select 1 from notes")
+    );
+}
+
+#[test]
+fn ddl_is_called_off_where_it_runs_and_not_where_it_begins() {
+    let mut script = Script::begin(&[]);
+    script.query("create index on users (name)");
+    let home = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(home);
+    let second = script.expect_checkout(SECOND, Wanted::Primary);
+    script.attach(second);
+    script.event(Event::CancelRequested);
+    script.expect_no_steps();
+    assert!(
+        !script.session.cancel_is_wanted(home),
+        "BEGIN is not answered"
+    );
+    script.done(home, "BEGIN", TxStatus::InTransaction);
+    assert!(matches!(script.step(), Step::Cancel { slot } if slot == home));
+    assert!(script.session.cancel_is_wanted(home));
+    script.sent(home);
+    script.server(home, |b| {
+        reply::error(
+            b,
+            &PgError::error("57014", "canceling statement due to user request"),
+        );
+        reply::ready(b, TxStatus::Failed);
+    });
+    assert_eq!(
+        script.sent(home),
+        "",
+        "the request may not have arrived yet"
+    );
+    script.event(Event::CancelDone {
+        slot: home,
+        sent: true,
+    });
+    assert_eq!(script.sent_queries(home), ["ROLLBACK"]);
+    script.done(home, "ROLLBACK", TxStatus::Idle);
+    assert_eq!(script.client(), "E(57014)ZI");
+    assert_eq!(script.sent(second), "");
+}
+
+#[test]
+fn ddl_that_is_called_off_while_it_prepares_is_not_signalled_and_not_decided() {
+    let mut script = Script::begin(&[]);
+    let (home, second) = prepared_ddl(&mut script);
+    script.event(Event::CancelRequested);
+    script.expect_no_steps();
+    script.done(second, "PREPARE TRANSACTION", TxStatus::Idle);
+    assert_eq!(script.sent_queries(home), ["ROLLBACK"]);
+    assert!(script.sent_queries(second)[0].starts_with("ROLLBACK PREPARED"));
+    script.done(home, "ROLLBACK", TxStatus::Idle);
+    script.done(second, "ROLLBACK PREPARED", TxStatus::Idle);
+    assert_eq!(script.client(), "E(57014)ZI");
+}
+
+#[test]
+fn ddl_that_is_decided_is_not_called_off() {
+    let mut script = Script::begin(&[]);
+    let (home, second) = prepared_ddl(&mut script);
+    script.done(second, "PREPARE TRANSACTION", TxStatus::Idle);
+    script.event(Event::CancelRequested);
+    script.done(home, "SET", TxStatus::InTransaction);
+    script.done(home, "SELECT 1", TxStatus::InTransaction);
+    script.done(home, "COMMIT", TxStatus::Idle);
+    script.done(second, "COMMIT PREPARED", TxStatus::Idle);
+    assert!(matches!(script.step(), Step::Refresh));
+}
+
+#[test]
+fn ddl_that_waits_for_a_connection_is_called_off() {
+    let mut script = Script::begin(&[]);
+    script.query("create index on users (name)");
+    let home = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(home);
+    script.expect_checkout(SECOND, Wanted::Primary);
+    script.event(Event::CancelRequested);
+    assert_eq!(script.client(), "E(57014)ZI");
+    script.expect_release(home, true);
+    assert!(matches!(script.step(), Step::AbandonCheckout { .. }));
 }
