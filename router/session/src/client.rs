@@ -10,6 +10,7 @@ use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frame::{Frame, peek};
 use shardgate_wire::frontend::put;
+use std::sync::Arc;
 
 /// What became of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,9 @@ impl Session {
             }
             return Flow::Consumed;
         }
+        if matches!(frame.tag, b'Q' | b'P' | b'B') && !self.catch_up(out) {
+            return Flow::Later;
+        }
         match frame.tag {
             b'Q' => self.query(body, bytes, out),
             b'P' => self.parse(body, bytes, out),
@@ -113,6 +117,27 @@ impl Session {
                 Flow::Consumed
             }
         }
+    }
+
+    /// Before a message is planned, in a pipeline or after a wait for a connection too: by the newest snapshot, for the
+    /// client may know that a change of the schema is done, and rows may be elsewhere by now. False: what was sent before
+    /// has to be answered first, since that is noted as of the snapshot that it was sent under.
+    fn catch_up(&mut self, out: &mut Output) -> bool {
+        if Arc::ptr_eq(&self.snapshot, &self.newest) {
+            return true;
+        }
+        if let Some(slot) = self.batch.slot
+            && self.place(slot).is_some_and(|place| !place.owed_is_empty())
+        {
+            if let Some((_, buffer)) = self.reach(slot, out) {
+                put::flush(buffer);
+            }
+            self.wait = Wait::Drain(slot);
+            return false;
+        }
+        self.verified = None;
+        self.snapshot = self.newest.clone();
+        true
     }
 
     /// During COPY FROM STDIN.

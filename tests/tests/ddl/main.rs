@@ -12,6 +12,7 @@ mod reasons;
 mod small_pool;
 mod two_routers;
 mod values;
+mod window;
 
 use anyhow::{Context, Result, ensure};
 use shardgate_tests::{Running, Session};
@@ -77,6 +78,19 @@ async fn changes_of_sessions_that_share_few_connections() -> Result<()> {
         small_pool::at_once(&running).await?;
         small_pool::cancelled(&running).await?;
         small_pool::cancelled_while_it_waits(&running).await
+    };
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_that_are_under_way_during_a_change() -> Result<()> {
+    let work = async {
+        window::behind_a_full_pool(&Running::start_with(2, 0, |b| b.pool_size(1))).await?;
+        let running = Running::start(2, 0);
+        window::behind_a_lock(&running).await?;
+        window::behind_a_function(&running).await
     };
     tokio::time::timeout(DEADLINE, work)
         .await

@@ -7,7 +7,7 @@ use shardgate_tests::{Running, Session};
 use std::time::{Duration, Instant};
 use tokio_postgres::{Error, NoTls};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn in_time<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(PATIENCE, work)

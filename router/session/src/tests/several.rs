@@ -270,3 +270,59 @@ fn ddl_that_waits_for_a_connection_is_called_off() {
     script.expect_release(home, true);
     assert!(matches!(script.step(), Step::AbandonCheckout { .. }));
 }
+
+/// As `snapshot`, by a later epoch in which `notes` is distributed as `users` is.
+fn later_snapshot() -> Arc<Snapshot> {
+    let mut later = snapshot().as_ref().clone();
+    later.epoch.number = 2;
+    later.epoch.id = [2; 16];
+    let tables = later.relations.get_mut("public").expect("its schema");
+    let users = tables["users"].placement.clone();
+    let mut notes = tables["notes"].as_ref().clone();
+    notes.placement = users;
+    tables.insert("notes".to_string(), Arc::new(notes));
+    Arc::new(later)
+}
+
+#[test]
+fn a_change_of_the_schema_counts_in_the_middle_of_a_pipeline() {
+    let mut script = Script::begin(&[]);
+    let send = |script: &mut Script, sql: &[u8]| {
+        script.say(|b| {
+            put::parse(b, b"", sql, &[]);
+            put::bind_text(b, b"", b"", &[]);
+            put::execute(b, b"", 0);
+            put::flush(b);
+        });
+    };
+    send(&mut script, b"update users set name = 'x' where id = 5");
+    let slot = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(slot);
+    assert_eq!(script.sent(slot), "PBEH");
+    script.event(Event::Snapshot(later_snapshot()));
+    send(&mut script, b"update notes set name = 'x' where id = 500");
+    assert_eq!(script.sent(slot), "H", "the answer is awaited");
+    script.server(slot, |b| {
+        reply::parse_complete(b);
+        reply::bind_complete(b);
+        reply::command_complete(b, "UPDATE 1");
+    });
+    assert_eq!(script.client(), "12CE(0A000)", "it is another shard's");
+}
+
+#[test]
+fn a_change_of_the_schema_counts_after_a_wait_for_a_connection() {
+    let mut script = Script::begin(&[]);
+    script.query("update notes set name = 'x' where id = 500");
+    let home = script.expect_checkout(HOME, Wanted::Primary);
+    script.event(Event::Snapshot(later_snapshot()));
+    script.attach(home);
+    let second = script.expect_checkout(SECOND, Wanted::Primary);
+    assert_eq!(script.sent(home), "");
+    script.attach(second);
+    assert_eq!(script.sent(second), "Q");
+    script.done(second, "UPDATE 1", TxStatus::Idle);
+    assert_eq!(script.client(), "CZI");
+    script.expect_release(second, true);
+    script.expect_release(home, true);
+}
