@@ -32,6 +32,8 @@ pub struct Planner {
     cache: Cache<PlanKey, Entry, ByText, RandomState>,
     /// What home's primary told clients at their login, by all that it depends on.
     welcomes: Cache<Login, Arc<BTreeMap<String, String>>>,
+    /// Start-up settings of sessions, so that those which are alike share one map.
+    startups: Cache<Arc<BTreeMap<String, String>>, Arc<BTreeMap<String, String>>>,
     /// Statements that a server has parsed without an error, for a role.
     parsed: Cache<(Key, Box<str>), (), ByKey, RandomState>,
 }
@@ -189,6 +191,7 @@ impl Planner {
                 DefaultLifecycle::default(),
             ),
             welcomes: Cache::new(LOGINS_MAX),
+            startups: Cache::new(LOGINS_MAX),
             parsed: Cache::with(
                 entries,
                 (cache_bytes / 8).max(1 << 18),
@@ -206,6 +209,18 @@ impl Planner {
 
     pub(crate) fn note_welcome(&self, login: Login, told: Arc<BTreeMap<String, String>>) {
         self.welcomes.insert(login, told);
+    }
+
+    /// The map with the same settings that other sessions have already; else this one from now on.
+    pub(crate) fn shared_settings(
+        &self,
+        settings: &Arc<BTreeMap<String, String>>,
+    ) -> Arc<BTreeMap<String, String>> {
+        if let Some(known) = self.startups.get(settings) {
+            return known;
+        }
+        self.startups.insert(settings.clone(), settings.clone());
+        settings.clone()
     }
 
     /// A server has parsed the statement for the role.

@@ -279,7 +279,7 @@ impl Session {
         }
         let serializable = self
             .settings
-            .value("default_transaction_isolation")
+            .default_isolation()
             .is_some_and(|level| level.eq_ignore_ascii_case("serializable"));
         // A standby has no serializable transactions.
         if aim.replica_safe && !serializable && (!in_block || self.transaction.may_use_replica()) {

@@ -412,7 +412,7 @@ impl Session {
     /// As of the transaction, whose isolation may be the session's default.
     pub(crate) fn has_old_snapshot(&self) -> bool {
         self.transaction
-            .has_old_snapshot(self.settings.value("default_transaction_isolation"))
+            .has_old_snapshot(self.settings.default_isolation())
     }
 
     /// To be called when the statement is sent, or taken to be: behind the end of a failed block, or behind ROLLBACK TO in
