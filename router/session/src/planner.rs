@@ -5,13 +5,13 @@ use foldhash::fast::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 use shardgate_plan::snapshot::Snapshot;
-use shardgate_plan::{Compiled, Context, Decision, Param, Route, compile, compile_text};
+use shardgate_plan::{Compiled, Context, Decision, Param, Route, Traits, compile, compile_text};
 use shardgate_sql::SqlError;
-use shardgate_sql::facts::Facts;
+use shardgate_sql::facts::{Facts, Statement};
 use shardgate_sql::lift::{TextShape, analyze_lifted, lift};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,6 +24,45 @@ pub struct Planned {
     pub epoch: [u8; 16],
     /// Where the statement stands in the text that was planned: without the blanks and semicolons around it.
     pub piece: Range<usize>,
+    /// A query of which a session has nothing to note but that it has run, whatever its state: it goes where the plan says,
+    /// it is proven to write nothing and to leave nothing behind, and no other client's things show in it.
+    pub quiet: bool,
+}
+
+impl Planned {
+    fn new(facts: Facts, compiled: Compiled, epoch: [u8; 16], piece: Range<usize>) -> Planned {
+        let Traits {
+            replica_safe: _,
+            read_only,
+            taints,
+            needs_pin,
+            draws,
+            shows_statements,
+            sets,
+            temporary,
+            ddl,
+            no_transaction: _,
+        } = &compiled.traits;
+        let leaves_nothing = *read_only
+            && taints.is_none()
+            && needs_pin.is_none()
+            && !draws
+            && shows_statements.is_none()
+            && sets.is_empty()
+            && !temporary
+            && !ddl;
+        let is_planned = match &compiled.route {
+            Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => true,
+            Route::AllShards | Route::Gather(..) | Route::Call(_) | Route::Refused(_) => false,
+        };
+        Planned {
+            quiet: matches!(facts.statement, Statement::Query(_)) && leaves_nothing && is_planned,
+            facts,
+            compiled,
+            epoch,
+            piece,
+        }
+    }
 }
 
 /// The shared cache of planned statements. It is bounded by the bytes of the texts (times a factor for what hangs on
@@ -33,9 +72,11 @@ pub struct Planner {
     /// What home's primary told clients at their login, by all that it depends on.
     welcomes: Cache<Login, Arc<BTreeMap<String, String>>>,
     /// Start-up settings of sessions, so that those which are alike share one map.
-    startups: Cache<Arc<BTreeMap<String, String>>, Arc<BTreeMap<String, String>>>,
+    startups: Cache<StartUp, StartUp>,
     /// Statements that a server has parsed without an error, for a role.
     parsed: Cache<(Key, Box<str>), (), ByKey, RandomState>,
+    /// Of the digests of statements; chosen at random, so that nobody can make up texts that have the same.
+    digests: RandomState,
 }
 
 impl std::fmt::Debug for Planner {
@@ -166,6 +207,9 @@ pub(crate) struct Login {
     pub epoch: [u8; 16],
 }
 
+/// Start-up settings that sessions share.
+type StartUp = Arc<BTreeMap<String, String>>;
+
 /// Logins that are remembered.
 const LOGINS_MAX: usize = 256;
 
@@ -199,6 +243,7 @@ impl Planner {
                 RandomState::default(),
                 DefaultLifecycle::default(),
             ),
+            digests: RandomState::default(),
         }
     }
 
@@ -211,11 +256,13 @@ impl Planner {
         self.welcomes.insert(login, told);
     }
 
+    /// A hash of a statement, the same for all sessions.
+    pub(crate) fn digest(&self, text: &str, types: &[u32]) -> u64 {
+        self.digests.hash_one((text, types))
+    }
+
     /// The map with the same settings that other sessions have already; else this one from now on.
-    pub(crate) fn shared_settings(
-        &self,
-        settings: &Arc<BTreeMap<String, String>>,
-    ) -> Arc<BTreeMap<String, String>> {
+    pub(crate) fn shared_settings(&self, settings: &StartUp) -> StartUp {
         if let Some(known) = self.startups.get(settings) {
             return known;
         }
@@ -303,12 +350,8 @@ fn plan_shape(
         ..context.clone()
     };
     // Without the text: rows are gathered by the text of each statement, never by that of another one of its shape.
-    let planned = Planned {
-        compiled: compile(&facts, snapshot, &context),
-        facts,
-        epoch: snapshot.epoch.id,
-        piece: 0..text.len(),
-    };
+    let compiled_shape = compile(&facts, snapshot, &context);
+    let planned = Planned::new(facts, compiled_shape, snapshot.epoch.id, 0..text.len());
     match &planned.compiled.route {
         Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => {}
         Route::AllShards | Route::Gather(..) | Route::Call(_) | Route::Refused(_) => return None,
@@ -374,10 +417,5 @@ fn compiled(
     snapshot: &Snapshot,
 ) -> Planned {
     let compiled = compile_text(&facts, statement, snapshot, context);
-    Planned {
-        facts,
-        compiled,
-        epoch: snapshot.epoch.id,
-        piece,
-    }
+    Planned::new(facts, compiled, snapshot.epoch.id, piece)
 }

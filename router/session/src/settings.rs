@@ -186,6 +186,11 @@ impl Settings {
         self.in_force.clone()
     }
 
+    /// The very map of `in_force`.
+    pub fn are_in_force(&self, settings: &Arc<BTreeMap<String, String>>) -> bool {
+        Arc::ptr_eq(&self.in_force, settings)
+    }
+
     pub fn search_path(&self) -> Option<&[String]> {
         self.search_path.as_deref()
     }

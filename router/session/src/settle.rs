@@ -323,7 +323,8 @@ impl Session {
 
     /// A statement of the prelude was tried on home: the transaction is taken back to where it had no shard.
     fn undo_prelude(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
-        let looked = self.deeds.looked.take().map(Prelude::none);
+        let looked = self.deeds.looked.take();
+        let looked = looked.map(|block| Box::new(Prelude::none(*block)));
         let Some(prelude) = self.deeds.prelude.take().or(looked) else {
             return Some(Stage::Refresh);
         };

@@ -123,7 +123,7 @@ impl Session {
                 lost: false,
             });
         }
-        self.several = Some(Several {
+        self.several = Some(Box::new(Several {
             text: text.to_string(),
             gid,
             atomic: !planned.compiled.traits.no_transaction,
@@ -132,17 +132,17 @@ impl Session {
             error: None,
             preparing: false,
             said: None,
-        });
+        }));
         let result = LocalResult {
             column: None,
             rows: Vec::new(),
             tag: String::new(),
             warning: None,
         };
-        self.working = Some(Waiting {
+        self.working = Some(Box::new(Waiting {
             result,
             simple: false,
-        });
+        }));
         self.wait = Wait::Work;
         Ok(())
     }

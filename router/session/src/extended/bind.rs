@@ -11,8 +11,7 @@ use crate::route::{Aim, Aimed, Reach};
 use crate::session::Session;
 use crate::simple::utf8;
 use crate::statements::Portal;
-use bytes::Bytes;
-use shardgate_plan::Param;
+use shardgate_plan::{Decision, Param};
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::{Bind, BindHead, put};
@@ -134,8 +133,7 @@ impl Session {
                 params,
                 done: false,
             };
-            self.portals
-                .insert(Bytes::copy_from_slice(bind.portal), portal);
+            self.portals.insert(bind.portal, portal);
             self.made(reply::bind_complete, out);
             return Ok(Flow::Consumed);
         }
@@ -144,16 +142,17 @@ impl Session {
         }
         self.refuse_second(bind.portal)?;
         self.check_own(&planned, false)?;
-        let aimed = self.take_aimed();
-        if aimed.is_none()
-            && planned.compiled.may_gather()
-            && let Some(gather) = self.to_gather(&planned, doer, &params_of(bind))
-        {
-            return self.bind_gathered(bind, &planned, &gather, out);
-        }
-        let aim = match aimed {
+        let aim = match self.take_aimed() {
             Some(aimed) => aimed.aim,
-            None => self.aim_bind(&planned, doer, bind, rest)?,
+            None => {
+                let decision = planned.compiled.decide(&params_of(bind), &self.snapshot);
+                if let Decision::Gather(gather, _) = &decision
+                    && self.may_gather(&planned, doer)
+                {
+                    return self.bind_gathered(bind, &planned, gather, out);
+                }
+                self.aim_bind(&planned, doer, decision, rest)?
+            }
         };
         let slot = match self.find(aim, out) {
             Reach::Ready(slot) => slot,
@@ -173,10 +172,7 @@ impl Session {
             return Ok(Flow::Later);
         }
         self.put_bind(slot, bind, out);
-        self.portals.insert(
-            Bytes::copy_from_slice(bind.portal),
-            Portal::Remote { planned },
-        );
+        self.portals.insert(bind.portal, Portal::Remote { planned });
         Ok(Flow::Consumed)
     }
 
@@ -184,10 +180,10 @@ impl Session {
         &self,
         planned: &Planned,
         doer: Doer,
-        bind: &Bind<'_>,
+        decision: Decision,
         rest: &[u8],
     ) -> Result<Aim, PgError> {
-        let mut aim = self.aim(planned, doer, &params_of(bind))?;
+        let mut aim = self.aim_as(planned, doer, || decision)?;
         if self.transaction.is_none() && !executes_and_syncs(rest) {
             // More may follow in the same implicit transaction, so the server must be one that can do anything.
             aim.replica_safe = false;

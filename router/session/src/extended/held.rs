@@ -4,7 +4,7 @@ use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind};
 use crate::route::{Aim, Reach};
 use crate::session::Session;
-use crate::transaction::{Prelude, Transaction};
+use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use shardgate_wire::TxStatus;
 use shardgate_wire::backend::put as reply;
@@ -60,14 +60,14 @@ impl Session {
         let looked = match &self.transaction {
             // A Parse takes the snapshot of such a block.
             Transaction::Virtual(_) if self.has_old_snapshot() => None,
-            Transaction::Virtual(block) => Some(block.clone()),
+            Transaction::Virtual(block) => Some(Box::new(block.clone())),
             Transaction::None | Transaction::Joined { .. } => self.deeds.looked.take(),
         };
         let prelude = self.deeds.prelude.take();
         let found = self.find(aim, out);
-        self.deeds.prelude = prelude.map(|prelude| Prelude {
-            followed: true,
-            ..prelude
+        self.deeds.prelude = prelude.map(|mut prelude| {
+            prelude.followed = true;
+            prelude
         });
         match found {
             Reach::Ready(slot) => {

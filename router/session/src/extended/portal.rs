@@ -45,10 +45,12 @@ impl Session {
                 if let Some(slot) = self.batch.slot.or(self.joined_slot()) {
                     self.note(slot, &planned, out);
                 }
-                self.note_revival(&planned);
                 self.note_prelude_ran();
-                self.batch.path_changed |= crate::commands::changes_names(&planned);
-                self.batch.schema_changed |= crate::commands::changes_schema(&planned);
+                if !planned.quiet {
+                    self.note_revival(&planned);
+                    self.batch.path_changed |= crate::commands::changes_names(&planned);
+                    self.batch.schema_changed |= crate::commands::changes_schema(&planned);
+                }
                 let flow = self.forward_portal(frame, kind, out);
                 self.batch.executed = true;
                 flow
