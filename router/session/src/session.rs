@@ -90,6 +90,18 @@ pub(crate) struct Batch {
     pub schema_changed: bool,
 }
 
+impl Batch {
+    /// A new one begins. The list's memory is kept, for the next one has as many.
+    pub fn begin_anew(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        held.clear();
+        *self = Batch {
+            held,
+            ..Batch::default()
+        };
+    }
+}
+
 /// One client's session. See `api` for how it is driven.
 #[derive(Debug)]
 pub struct Session {

@@ -4,7 +4,7 @@
 use crate::api::{Output, Slot, Step};
 use crate::commands::check_setting;
 use crate::owed::Purpose;
-use crate::session::{Batch, Session, Wait};
+use crate::session::{Session, Wait};
 use crate::settings::{canonical_name, quote_literal};
 use crate::transaction::{Deeds, Prelude, Transaction};
 use shardgate_plan::snapshot::Snapshot;
@@ -410,7 +410,7 @@ impl Session {
             self.deeds.rolled_back_to = false;
         }
         reply::ready(self.speak(out), status);
-        self.batch = Batch::default();
+        self.batch.begin_anew();
         self.wait = Wait::Nothing;
         self.gather_share = None;
         self.positions = None;

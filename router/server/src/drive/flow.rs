@@ -18,7 +18,7 @@ const DROPPED_BYTES_MAX: usize = 64 * 1024;
 
 impl Drive {
     /// Not read from: a client whose messages wait, and one whose messages a backend does not take.
-    fn wants_client(&self) -> bool {
+    pub(super) fn wants_client(&self) -> bool {
         if self.state.input_ended || self.state.closing || !self.session.wants_client_bytes() {
             return false;
         }
@@ -59,6 +59,10 @@ impl Drive {
                 true
             }
             Poll::Ready(Ok(count)) => {
+                if !self.inbox.full {
+                    // Nothing more is there, so all that is left to do is to be woken when there is.
+                    self.quiet = stream.poll_read_ready(context).is_pending();
+                }
                 self.shared.metrics.client_bytes_received.add(count as u64);
                 self.clock.heard = self.now();
                 self.look_for_snapshot();

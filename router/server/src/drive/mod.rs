@@ -190,7 +190,7 @@ impl Drive {
             if self.is_over() {
                 return Poll::Ready(());
             }
-            if !busy {
+            if !busy || self.is_settled() {
                 self.rest();
                 if self.state.moving.is_some() {
                     return Poll::Ready(());
@@ -224,6 +224,21 @@ impl Drive {
     /// When this turn began: near enough to now for all that is due by time.
     fn now(&mut self) -> Instant {
         *self.clock.turn.get_or_insert_with(Instant::now)
+    }
+
+    /// Another round would find nothing to do: every socket that is read from has been found empty in this turn, and all
+    /// that was to be written is written.
+    fn is_settled(&self) -> bool {
+        let place_is = |(place, buffer): (&Place, &BytesMut)| match place {
+            Place::Empty | Place::Queued { .. } => true,
+            Place::Finding(..) => false,
+            Place::Attached(attached) => attached.quiet && buffer.is_empty(),
+        };
+        self.out.client.is_empty()
+            && self.events.is_empty()
+            && self.places.len() <= self.out.backends.len()
+            && self.places.iter().zip(&self.out.backends).all(place_is)
+            && (self.quiet || !self.wants_client())
     }
 
     fn is_over(&self) -> bool {

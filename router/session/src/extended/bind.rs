@@ -11,10 +11,11 @@ use crate::route::{Aim, Aimed, Reach};
 use crate::session::Session;
 use crate::simple::utf8;
 use crate::statements::Portal;
-use shardgate_plan::{Decision, Param};
+use shardgate_plan::{Decision, Param, Route};
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::{Bind, BindHead, put};
+use std::sync::Arc;
 
 impl Session {
     /// `rest`: what the client has sent behind it.
@@ -25,6 +26,14 @@ impl Session {
         rest: &[u8],
         out: &mut Output,
     ) -> Flow {
+        if self.aimed.as_ref().is_some_and(|aimed| aimed.planned.quiet)
+            && let Some(aimed) = self.take_aimed()
+            && let Ok(bind) = Bind::parse(body)
+        {
+            // It was looked at before it had to wait, and nothing that it said can be another now.
+            let sent = self.send_bind(&bind, aimed, out);
+            return sent.unwrap_or_else(|error| self.bind_fails(&error, out));
+        }
         let Ok(head) = BindHead::parse(body) else {
             return self.provoke_by(frame, out);
         };
@@ -145,7 +154,12 @@ impl Session {
         let aim = match self.take_aimed() {
             Some(aimed) => aimed.aim,
             None => {
-                let decision = planned.compiled.decide(&params_of(bind), &self.snapshot);
+                let decision = if let Route::Keyed(keyed) = &planned.compiled.route {
+                    keyed.decide(&params_of(bind), &self.snapshot)
+                } else {
+                    // Nothing else looks at the values.
+                    planned.compiled.decide(&[], &self.snapshot)
+                };
                 if let Decision::Gather(gather, _) = &decision
                     && self.may_gather(&planned, doer)
                 {
@@ -154,18 +168,45 @@ impl Session {
                 self.aim_bind(&planned, doer, decision, rest)?
             }
         };
-        let slot = match self.find(aim, out) {
-            Reach::Ready(slot) => slot,
-            Reach::Later => {
-                self.aimed = Some(Aimed { planned, aim });
-                return Ok(Flow::Later);
-            }
-            Reach::Failed(error) => return Err(error),
-        };
         if matches!(doer, Doer::Prelude | Doer::Look) {
+            let slot = match self.find(aim, out) {
+                Reach::Ready(slot) => slot,
+                Reach::Later => {
+                    self.aimed = Some(Aimed { planned, aim });
+                    return Ok(Flow::Later);
+                }
+                Reach::Failed(error) => return Err(error),
+            };
             let text = self.statement_text(bind.statement);
             self.keep_prelude(&text, &planned, doer)?;
+            return self.send_bind_to(slot, bind, planned, out);
         }
+        self.send_bind(bind, Aimed { planned, aim }, out)
+    }
+
+    fn send_bind(
+        &mut self,
+        bind: &Bind<'_>,
+        aimed: Aimed,
+        out: &mut Output,
+    ) -> Result<Flow, PgError> {
+        match self.find(aimed.aim, out) {
+            Reach::Ready(slot) => self.send_bind_to(slot, bind, aimed.planned, out),
+            Reach::Later => {
+                self.aimed = Some(aimed);
+                Ok(Flow::Later)
+            }
+            Reach::Failed(error) => Err(error),
+        }
+    }
+
+    fn send_bind_to(
+        &mut self,
+        slot: Slot,
+        bind: &Bind<'_>,
+        planned: Arc<Planned>,
+        out: &mut Output,
+    ) -> Result<Flow, PgError> {
         self.open(slot, out);
         self.use_slot(slot);
         if !self.send_held_to(slot, out) || !self.confirm(slot, bind.statement, out)? {

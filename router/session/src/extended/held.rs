@@ -123,7 +123,11 @@ impl Session {
 
     /// Sends what was held to this backend.
     pub(crate) fn send_held_to(&mut self, slot: Slot, out: &mut Output) -> bool {
-        for held in std::mem::take(&mut self.batch.held) {
+        if self.batch.held.is_empty() {
+            return true;
+        }
+        let mut all = std::mem::take(&mut self.batch.held);
+        for held in all.drain(..) {
             match &held {
                 Held::Parse { statement } => {
                     self.ensure_parsed(slot, statement, Some(&held), out);
@@ -131,6 +135,7 @@ impl Session {
                 Held::Describe { statement } => self.put_describe(slot, statement, out),
             }
         }
+        self.batch.held = all;
         true
     }
 
