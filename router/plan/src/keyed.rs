@@ -5,7 +5,6 @@ use crate::gather::Gather;
 use crate::keyset::{KeySet, Part, Trouble, within};
 use crate::snapshot::{DistributionId, Snapshot};
 use shardgate_shard_map::{Key, Method, RouteError, ShardId, ShardMap};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The proof of a statement: every occurrence of a distributed relation with the keys that can matter to it.
@@ -56,8 +55,16 @@ impl Keyed {
     }
 
     fn one_shard(&self, params: &[Param<'_>], snapshot: &Snapshot) -> Decision {
-        let mut shards: BTreeMap<ShardId, &Bound> = BTreeMap::new();
+        let mut shards = Lowest::default();
         for bound in &self.bound {
+            if let Some(key) = bound.set.one_key(params)
+                && let Some(distribution) = snapshot.distributions.get(&bound.distribution)
+            {
+                if let Err(refusal) = bound.place_key(&key, &distribution.map, &mut shards) {
+                    return Decision::Refused(refusal);
+                }
+                continue;
+            }
             let parts = match bound.set.evaluate(params) {
                 Ok(Some(parts)) => parts,
                 Ok(None) => return Decision::Refused(bound.unplaceable()),
@@ -74,13 +81,10 @@ impl Keyed {
                 }
             }
         }
-        let mut found = shards.iter();
-        match (found.next(), found.next()) {
+        match (shards.first, shards.second) {
             (None, _) => Decision::Shard(snapshot.home),
-            (Some((shard, _)), None) => self.with_home(*shard, snapshot),
-            (Some((first, a)), Some((second, b))) => {
-                Decision::Refused(several(snapshot, (*first, a), (*second, b)))
-            }
+            (Some((shard, _)), None) => self.with_home(shard, snapshot),
+            (Some(one), Some(other)) => Decision::Refused(several(snapshot, one, other)),
         }
     }
 
@@ -105,31 +109,64 @@ impl Keyed {
     }
 }
 
+/// The two lowest of the shards that were added, each with the relation that has named it first.
+#[derive(Default)]
+struct Lowest<'a> {
+    first: Option<(ShardId, &'a Bound)>,
+    second: Option<(ShardId, &'a Bound)>,
+}
+
+impl<'a> Lowest<'a> {
+    fn add(&mut self, shard: ShardId, bound: &'a Bound) {
+        match self.first {
+            None => self.first = Some((shard, bound)),
+            Some((first, _)) if shard == first => {}
+            Some((first, _)) if shard < first => {
+                self.second = self.first.replace((shard, bound));
+            }
+            Some(_) => {
+                if self.second.is_none_or(|(second, _)| shard < second) {
+                    self.second = Some((shard, bound));
+                }
+            }
+        }
+    }
+}
+
 impl Bound {
+    /// Adds the shard of one key.
+    fn place_key<'a>(
+        &'a self,
+        key: &Key,
+        map: &ShardMap,
+        shards: &mut Lowest<'a>,
+    ) -> Result<(), Refusal> {
+        match map.route(key) {
+            Ok(shard) => shards.add(shard, self),
+            Err(RouteError::NoShard(_)) if self.role == Role::Existing => {}
+            Err(RouteError::NoShard(_)) => return Err(self.unowned(key)),
+            Err(RouteError::WrongType { .. } | RouteError::Incomplete) => {
+                return Err(self.unplaceable());
+            }
+        }
+        Ok(())
+    }
+
     /// Adds the shards of one part of the set.
     fn place<'a>(
         &'a self,
         part: &Part,
         map: &ShardMap,
-        shards: &mut BTreeMap<ShardId, &'a Bound>,
+        shards: &mut Lowest<'a>,
     ) -> Result<(), Refusal> {
         match part {
-            Part::Point(key) => match map.route(key) {
-                Ok(shard) => {
-                    shards.entry(shard).or_insert(self);
-                }
-                Err(RouteError::NoShard(_)) if self.role == Role::Existing => {}
-                Err(RouteError::NoShard(_)) => return Err(self.unowned(key)),
-                Err(RouteError::WrongType { .. } | RouteError::Incomplete) => {
-                    return Err(self.unplaceable());
-                }
-            },
+            Part::Point(key) => self.place_key(key, map, shards)?,
             Part::Between(low, high) => {
                 let Some(owners) = owners_between(map, low.as_ref(), high.as_ref()) else {
                     return Err(self.unplaceable());
                 };
                 for shard in owners {
-                    shards.entry(shard).or_insert(self);
+                    shards.add(shard, self);
                 }
             }
         }

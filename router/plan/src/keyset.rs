@@ -113,6 +113,24 @@ impl KeySet {
         }
     }
 
+    /// The only key, where the set is that of one parameter and its value is a key: as `evaluate` finds it, without lists.
+    pub(crate) fn one_key(&self, params: &[Param<'_>]) -> Option<Key> {
+        let KeySet::Items(items) = self else {
+            return None;
+        };
+        let [Item::Param(item)] = items.as_slice() else {
+            return None;
+        };
+        let param = params.get(usize::from(item.number).wrapping_sub(1))?;
+        if item.array {
+            return None;
+        }
+        match item.parse(param.value?, param.binary) {
+            Parsed::Key(key) => Some(key),
+            Parsed::Fails | Parsed::Unknown => None,
+        }
+    }
+
     /// The set without parameters whose type is not certain; None: every key.
     pub(crate) fn settle(
         self: &Arc<KeySet>,

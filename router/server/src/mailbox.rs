@@ -5,7 +5,6 @@
 //! who sent it, so a connection in a letter is never forgotten.
 
 use crate::backend::Link;
-use futures_util::task::AtomicWaker;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_wire::PgError;
 use std::collections::VecDeque;
@@ -83,7 +82,8 @@ pub struct Mailbox {
     signals: AtomicU32,
     wants_tick: AtomicBool,
     post: Mutex<Post>,
-    waker: AtomicWaker,
+    /// The client's task. It stays when it is woken, so that it need not be put here anew for each statement.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Mailbox {
@@ -92,10 +92,16 @@ impl Mailbox {
         self.post.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Raises signals and wakes the client's task.
     pub fn signal(&self, signals: Signals) {
-        self.signals.fetch_or(signals.0, Ordering::Release);
-        self.waker.wake();
+        self.signals.fetch_or(signals.0, Ordering::AcqRel);
+        if let Some(waker) = self.waker().as_ref() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Puts a letter in; gives it back when the client's task has ended.
@@ -111,9 +117,13 @@ impl Mailbox {
         Ok(())
     }
 
-    /// For the client's task: who is to be woken. To be called before `take`.
+    /// For the client's task: who is to be woken, until another one is registered. To be called before `take`.
     pub fn register(&self, waker: &Waker) {
-        self.waker.register(waker);
+        let mut known = self.waker();
+        match known.as_mut() {
+            Some(known) => known.clone_from(waker),
+            None => *known = Some(waker.clone()),
+        }
     }
 
     /// Takes the signals that were raised.
@@ -137,7 +147,10 @@ impl Mailbox {
     pub fn close(&self) -> VecDeque<Letter> {
         let mut post = self.post();
         post.closed = true;
-        std::mem::take(&mut post.letters)
+        let letters = std::mem::take(&mut post.letters);
+        drop(post);
+        *self.waker() = None;
+        letters
     }
 
     /// Whether the client's task is to be told of time that passes.

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use foldhash::fast::RandomState;
 use shardgate_wire::frontend::put;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 /// The state of one backend, handed to a session with the connection and given back with it.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ pub struct Backend {
 /// Settings with their hash, which the pool compares at each check-out.
 #[derive(Debug, Default)]
 pub struct Applied {
-    settings: BTreeMap<String, String>,
+    settings: Arc<BTreeMap<String, String>>,
     hash: u64,
 }
 
@@ -43,8 +44,25 @@ impl Applied {
         &self.settings
     }
 
+    /// Whether they are these; remembers the map, so that the next look at it is a glance.
+    pub(crate) fn are(&mut self, wanted: &Arc<BTreeMap<String, String>>) -> bool {
+        if Arc::ptr_eq(&self.settings, wanted) {
+            return true;
+        }
+        let same = self.settings == *wanted;
+        if same {
+            self.settings = wanted.clone();
+        }
+        same
+    }
+
+    pub(crate) fn set(&mut self, settings: &Arc<BTreeMap<String, String>>, hash: u64) {
+        self.settings = settings.clone();
+        self.hash = hash;
+    }
+
     pub(crate) fn change(&mut self, change: impl FnOnce(&mut BTreeMap<String, String>)) {
-        change(&mut self.settings);
+        change(Arc::make_mut(&mut self.settings));
         self.hash = crate::settings::hash(&self.settings);
     }
 }

@@ -3,7 +3,7 @@
 use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind, Purpose};
 use crate::route::Reach;
-use crate::session::{Batch, Phase, Session, Wait};
+use crate::session::{Phase, Session, Wait};
 use crate::transaction::Transaction;
 use bytes::{Buf, Bytes, BytesMut};
 use shardgate_wire::PgError;
@@ -44,7 +44,11 @@ impl Session {
                     self.aimed = None;
                     self.asked = false;
                     self.gathered = None;
-                    input.advance(frame.len);
+                    let mut done = frame.len;
+                    if frame.tag == b'B' {
+                        done += self.run_bound(input.get(done..).unwrap_or_default(), out);
+                    }
+                    input.advance(done);
                 }
                 Flow::Later => {
                     self.input_left = self.phase == Phase::Ready;
@@ -275,7 +279,7 @@ impl Session {
     }
 
     /// A Sync of the client's was sent.
-    fn await_sync(&mut self, slot: Slot) {
+    pub(crate) fn await_sync(&mut self, slot: Slot) {
         if let Some(place) = self.place_mut(slot) {
             place.unsynced = false;
             place.push(Entry::client(Kind::Sync));
@@ -307,7 +311,7 @@ impl Session {
                 .map_or(shardgate_wire::TxStatus::Failed, |place| place.status),
             Transaction::None | Transaction::Virtual(_) => self.transaction.status(),
         };
-        self.batch = Batch::default();
+        self.batch.begin_anew();
         self.statements.settle();
         self.wait = Wait::Nothing;
         self.gather_share = None;

@@ -416,10 +416,10 @@ impl Session {
             .hint("Call them outside of a transaction."));
         }
         let call = with_params(call, params)?;
-        self.working = Some(Waiting {
+        self.working = Some(Box::new(Waiting {
             result: rows(&column, VOID, vec![String::new()], "SELECT 1".to_string()),
             simple: false,
-        });
+        }));
         self.wait = Wait::Work;
         let role = self.current_role().to_string();
         let search_path = self.settings.search_path().map(<[String]>::to_vec);

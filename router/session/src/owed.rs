@@ -196,7 +196,55 @@ pub(crate) enum Verdict {
     Doubt,
 }
 
+/// What a message says that is passed on without another look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// A Query was begun, or an Execute is done: a pin that was made for it has its reason.
+    Run,
+    Other,
+}
+
 impl Owed {
+    /// As `judge`, for the messages in which the session has no part: replies to the client that end nothing but their own
+    /// entry. None, and nothing is changed: `judge` is to be asked.
+    pub fn pass(&mut self, tag: u8) -> Option<Passed> {
+        let Some(Item::Reply(head)) = self.queue.front() else {
+            return None;
+        };
+        if head.origin != Origin::Client || self.copy_in {
+            return None;
+        }
+        let (last, passed) = match head.kind {
+            Kind::Query => match tag {
+                b'T' | b'D' | b'C' | b'I' => (false, Passed::Run),
+                _ => return None,
+            },
+            Kind::Execute { .. } => match tag {
+                b'D' => (false, Passed::Other),
+                b'C' | b'I' => (true, Passed::Run),
+                _ => return None,
+            },
+            Kind::Bind if tag == b'2' => (true, Passed::Other),
+            Kind::Close if tag == b'3' => (true, Passed::Other),
+            Kind::DescribePortal if matches!(tag, b'T' | b'n') => (true, Passed::Other),
+            // That a named statement was parsed is remembered.
+            Kind::Parse if tag == b'1' && head.name.as_ref().is_none_or(Bytes::is_empty) => {
+                (true, Passed::Other)
+            }
+            Kind::Parse
+            | Kind::Bind
+            | Kind::Close
+            | Kind::DescribePortal
+            | Kind::DescribeStatement
+            | Kind::Sync
+            | Kind::Provoked => return None,
+        };
+        if last {
+            self.queue.pop_front();
+        }
+        Some(passed)
+    }
+
     pub fn push(&mut self, entry: Entry) {
         self.queue.push_back(Item::Reply(entry));
     }
@@ -362,6 +410,43 @@ mod tests {
             !run(&[Parse, Query], "EZ"),
             "the Query is skipped: its Z never comes"
         );
+    }
+
+    #[test]
+    fn what_is_passed_is_judged_alike() {
+        use Kind::*;
+        let all = [
+            Parse,
+            Bind,
+            DescribePortal,
+            DescribeStatement,
+            Execute { limited: false },
+            Execute { limited: true },
+            Close,
+            Sync,
+            Query,
+            Provoked,
+        ];
+        let mut passed = 0;
+        for kind in all {
+            for tag in 0..=255u8 {
+                let mut quick = owed(&[kind, Sync]);
+                let mut slow = owed(&[kind, Sync]);
+                if quick.pass(tag).is_none() {
+                    assert_eq!(quick.queue.len(), 2, "{kind:?} {tag}");
+                    continue;
+                }
+                passed += 1;
+                let rest = match slow.judge(tag, None) {
+                    Verdict::Part(Origin::Client) => 2,
+                    Verdict::Last(entry) if entry.origin == Origin::Client => 1,
+                    other => panic!("{kind:?} {tag}: {other:?}"),
+                };
+                assert_eq!((quick.queue.len(), slow.queue.len()), (rest, rest));
+                assert_eq!(quick.copy_in, slow.copy_in);
+            }
+        }
+        assert_eq!(passed, 15);
     }
 
     #[test]

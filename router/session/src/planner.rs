@@ -5,13 +5,13 @@ use foldhash::fast::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 use shardgate_plan::snapshot::Snapshot;
-use shardgate_plan::{Compiled, Context, Decision, Param, Route, compile, compile_text};
+use shardgate_plan::{Compiled, Context, Decision, Param, Route, Traits, compile, compile_text};
 use shardgate_sql::SqlError;
-use shardgate_sql::facts::Facts;
+use shardgate_sql::facts::{Facts, Statement};
 use shardgate_sql::lift::{TextShape, analyze_lifted, lift};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,6 +24,45 @@ pub struct Planned {
     pub epoch: [u8; 16],
     /// Where the statement stands in the text that was planned: without the blanks and semicolons around it.
     pub piece: Range<usize>,
+    /// A query of which a session has nothing to note but that it has run, whatever its state: it goes where the plan says,
+    /// it is proven to write nothing and to leave nothing behind, and no other client's things show in it.
+    pub quiet: bool,
+}
+
+impl Planned {
+    fn new(facts: Facts, compiled: Compiled, epoch: [u8; 16], piece: Range<usize>) -> Planned {
+        let Traits {
+            replica_safe: _,
+            read_only,
+            taints,
+            needs_pin,
+            draws,
+            shows_statements,
+            sets,
+            temporary,
+            ddl,
+            no_transaction: _,
+        } = &compiled.traits;
+        let leaves_nothing = *read_only
+            && taints.is_none()
+            && needs_pin.is_none()
+            && !draws
+            && shows_statements.is_none()
+            && sets.is_empty()
+            && !temporary
+            && !ddl;
+        let is_planned = match &compiled.route {
+            Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => true,
+            Route::AllShards | Route::Gather(..) | Route::Call(_) | Route::Refused(_) => false,
+        };
+        Planned {
+            quiet: matches!(facts.statement, Statement::Query(_)) && leaves_nothing && is_planned,
+            facts,
+            compiled,
+            epoch,
+            piece,
+        }
+    }
 }
 
 /// The shared cache of planned statements. It is bounded by the bytes of the texts (times a factor for what hangs on
@@ -32,8 +71,12 @@ pub struct Planner {
     cache: Cache<PlanKey, Entry, ByText, RandomState>,
     /// What home's primary told clients at their login, by all that it depends on.
     welcomes: Cache<Login, Welcome>,
+    /// Start-up settings of sessions, so that those which are alike share one map.
+    startups: Cache<StartUp, StartUp>,
     /// Statements that a server has parsed without an error, for a role.
     parsed: Cache<(Key, Box<str>), (), ByKey, RandomState>,
+    /// Of the digests of statements; chosen at random, so that nobody can make up texts that have the same.
+    digests: RandomState,
 }
 
 impl std::fmt::Debug for Planner {
@@ -173,6 +216,9 @@ pub(crate) struct Welcome {
     pub isolation: Option<String>,
 }
 
+/// Start-up settings that sessions share.
+type StartUp = Arc<BTreeMap<String, String>>;
+
 /// Logins that are remembered.
 const LOGINS_MAX: usize = 256;
 
@@ -198,6 +244,7 @@ impl Planner {
                 DefaultLifecycle::default(),
             ),
             welcomes: Cache::new(LOGINS_MAX),
+            startups: Cache::new(LOGINS_MAX),
             parsed: Cache::with(
                 entries,
                 (cache_bytes / 8).max(1 << 18),
@@ -205,6 +252,7 @@ impl Planner {
                 RandomState::default(),
                 DefaultLifecycle::default(),
             ),
+            digests: RandomState::default(),
         }
     }
 
@@ -215,6 +263,20 @@ impl Planner {
 
     pub(crate) fn note_welcome(&self, login: Login, welcome: Welcome) {
         self.welcomes.insert(login, welcome);
+    }
+
+    /// A hash of a statement, the same for all sessions.
+    pub(crate) fn digest(&self, text: &str, types: &[u32]) -> u64 {
+        self.digests.hash_one((text, types))
+    }
+
+    /// The map with the same settings that other sessions have already; else this one from now on.
+    pub(crate) fn shared_settings(&self, settings: &StartUp) -> StartUp {
+        if let Some(known) = self.startups.get(settings) {
+            return known;
+        }
+        self.startups.insert(settings.clone(), settings.clone());
+        settings.clone()
     }
 
     /// A server has parsed the statement for the role.
@@ -297,12 +359,8 @@ fn plan_shape(
         ..context.clone()
     };
     // Without the text: rows are gathered by the text of each statement, never by that of another one of its shape.
-    let planned = Planned {
-        compiled: compile(&facts, snapshot, &context),
-        facts,
-        epoch: snapshot.epoch.id,
-        piece: 0..text.len(),
-    };
+    let compiled_shape = compile(&facts, snapshot, &context);
+    let planned = Planned::new(facts, compiled_shape, snapshot.epoch.id, 0..text.len());
     match &planned.compiled.route {
         Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => {}
         Route::AllShards | Route::Gather(..) | Route::Call(_) | Route::Refused(_) => return None,
@@ -368,10 +426,5 @@ fn compiled(
     snapshot: &Snapshot,
 ) -> Planned {
     let compiled = compile_text(&facts, statement, snapshot, context);
-    Planned {
-        facts,
-        compiled,
-        epoch: snapshot.epoch.id,
-        piece,
-    }
+    Planned::new(facts, compiled, snapshot.epoch.id, piece)
 }

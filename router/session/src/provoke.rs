@@ -104,13 +104,14 @@ impl Session {
 
     /// The text of a Query or Parse.
     pub(crate) fn sql_text<'a>(&self, sql: &'a [u8]) -> Result<&'a str, Fault> {
-        let servers = self.told.get("server_encoding").map(String::as_str);
-        match utf8(sql) {
-            Ok(text) => Ok(text),
-            // A server with the same encoding says the same of it.
-            Err(_) if servers == Some("UTF8") => Err(Fault::Text),
-            Err(error) => Err(Fault::Ours(error)),
-        }
+        utf8(sql).map_err(|error| {
+            let servers = self.told.get("server_encoding").map(String::as_str);
+            match servers {
+                // A server with the same encoding says the same of it.
+                Some("UTF8") => Fault::Text,
+                Some(_) | None => Fault::Ours(error),
+            }
+        })
     }
 
     /// A frame that names a statement which does not exist.

@@ -1,7 +1,7 @@
 //! The servers' messages: each is judged by the queue of owed replies, and passed on, swallowed or counted.
 
 use crate::api::{Output, Slot};
-use crate::owed::{Entry, Kind, Origin, Purpose, Verdict};
+use crate::owed::{Entry, Kind, Origin, Passed, Purpose, Verdict};
 use crate::place::Place;
 use crate::session::{Phase, Session, Wait};
 use crate::transaction::Transaction;
@@ -23,6 +23,9 @@ impl Session {
             }
             if self.pass_on(slot, input, out) {
                 return;
+            }
+            if self.pass_plain(slot, input, out) {
+                continue;
             }
             let frame = match peek(input, &self.options.common.backend_limits) {
                 Ok(Some(frame)) => frame,
@@ -82,6 +85,38 @@ impl Session {
         self.say(input.get(..length).unwrap_or_default(), out);
         input.advance(length);
         more
+    }
+
+    /// Passes on, in one piece, the whole messages at the beginning of the input that mean nothing to the session but that
+    /// one more reply has come. False: there are none.
+    fn pass_plain(&mut self, slot: Slot, input: &mut BytesMut, out: &mut Output) -> bool {
+        let Some(place) = self
+            .places
+            .get_mut(usize::from(slot.0))
+            .and_then(Option::as_mut)
+        else {
+            return false;
+        };
+        let Some(backend) = place.backend.as_mut() else {
+            return false;
+        };
+        let mut end = 0;
+        while let Some(rest) = input.get(end..)
+            && let Ok(Some(frame)) = peek(rest, &self.options.common.backend_limits)
+            && rest.len() >= frame.len
+            && let Some(passed) = backend.owed.pass(frame.tag)
+        {
+            end += frame.len;
+            if passed == Passed::Run {
+                place.pin_pending = false;
+            }
+        }
+        if end == 0 {
+            return false;
+        }
+        self.say(input.get(..end).unwrap_or_default(), out);
+        input.advance(end);
+        true
     }
 
     fn rows_are_the_clients(&self, slot: Slot) -> bool {

@@ -232,6 +232,9 @@ impl Session {
     /// A RESET in a pipeline, which more may follow that fails.
     pub(crate) fn doer_in_pipeline(&self, planned: &Planned) -> Result<Doer, PgError> {
         let doer = self.doer(planned, self.batch.slot.is_some() && self.batch.executed)?;
+        if planned.quiet {
+            return Ok(doer);
+        }
         let resets = what(planned, &self.settings.startup).is_some();
         Ok(match doer {
             Doer::Router if resets => Doer::Reset,

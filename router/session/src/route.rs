@@ -68,12 +68,24 @@ impl Session {
         doer: Doer,
         params: &[Param<'_>],
     ) -> Result<Aim, PgError> {
+        self.aim_as(planned, doer, || {
+            planned.compiled.decide(params, &self.snapshot)
+        })
+    }
+
+    /// As `aim`; what the plan decides is asked for only if it matters.
+    pub(crate) fn aim_as(
+        &self,
+        planned: &Planned,
+        doer: Doer,
+        decide: impl FnOnce() -> Decision,
+    ) -> Result<Aim, PgError> {
         if self.block_is_lost() {
             // Whatever it is, the server says that the block has failed.
             return Ok(Aim::anywhere());
         }
-        let hint = planned.facts.hint.clone().unwrap_or_default();
-        let role = match hint.role.as_deref() {
+        let hint = planned.facts.hint.as_ref();
+        let role = match hint.and_then(|hint| hint.role.as_deref()) {
             None => self.settings.role,
             Some(text) => Role::parse(text).ok_or_else(|| bad_role(text))?,
         };
@@ -90,8 +102,9 @@ impl Session {
         if self.deeds.ddl && !self.transaction.is_none() && self.mentions_spread(planned) {
             return Err(crate::simple::schema_in_doubt());
         }
-        let decision = planned.compiled.decide(params, &self.snapshot);
-        if let Some(name) = hint.shard.as_ref().or(self.settings.shard.as_ref()) {
+        let decision = decide();
+        let by_hand = hint.and_then(|hint| hint.shard.as_ref());
+        if let Some(name) = by_hand.or(self.settings.shard.as_ref()) {
             let shard = self.shard_by_name(name)?;
             // By hand even what cannot be proven goes; only what is never let through stays out.
             if let Decision::Refused(refusal) = &decision
@@ -149,7 +162,7 @@ impl Session {
             if let Some(block) = self.deeds.looked.take()
                 && !self.suits(slot, aim)
             {
-                self.step_back(slot, block, out);
+                self.step_back(slot, *block, out);
                 return Reach::Later;
             }
             return self.joined(slot, aim);
@@ -280,7 +293,7 @@ impl Session {
         }
         let serializable = self
             .settings
-            .value("default_transaction_isolation")
+            .default_isolation()
             .is_some_and(|level| level.eq_ignore_ascii_case("serializable"));
         // A standby has no serializable transactions.
         if aim.replica_safe && !serializable && (!in_block || self.transaction.may_use_replica()) {
@@ -308,10 +321,10 @@ impl Session {
             planned.facts.statement,
             Statement::Command(Command::Begin(_))
         );
-        let remote = |portal: &Portal| matches!(portal, Portal::Remote { .. });
+        let remote = |_: &[u8], portal: &Portal| matches!(portal, Portal::Remote { .. });
         let several = matches!(planned.compiled.route, Route::AllShards)
             && !self.batch.executed
-            && !self.portals.values().any(remote);
+            && !self.portals.any(remote);
         match self.batch.slot {
             Some(slot)
                 if (begins || several)

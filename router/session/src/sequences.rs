@@ -15,7 +15,7 @@ impl Session {
     /// drawn from a sequence.
     pub(crate) fn check_own(&self, planned: &Planned, drawn: bool) -> Result<(), PgError> {
         let traits = &planned.compiled.traits;
-        if self.block_is_lost() {
+        if planned.quiet || self.block_is_lost() {
             return Ok(());
         }
         if let Some(view) = &traits.shows_statements {

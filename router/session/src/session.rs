@@ -12,7 +12,7 @@
 
 mod cancel;
 mod ending;
-mod places;
+pub(crate) mod places;
 mod saying;
 mod start;
 
@@ -30,16 +30,15 @@ use crate::route::Aimed;
 use crate::settings::{Settings, canonical_name};
 use crate::settle::Settling;
 use crate::several::Several;
-use crate::statements::{Portal, Shape, Statements};
+use crate::statements::{Named, Portal, Shape, Statements};
 use crate::transaction::{Deeds, Transaction};
-use bytes::{Bytes, BytesMut};
-use foldhash::fast::RandomState;
+use bytes::BytesMut;
 use shardgate_plan::Context;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
 use shardgate_sql::lift::TextShape;
 use shardgate_wire::PgError;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +90,18 @@ pub(crate) struct Batch {
     pub schema_changed: bool,
 }
 
+impl Batch {
+    /// A new one begins. The list's memory is kept, for the next one has as many.
+    pub fn begin_anew(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        held.clear();
+        *self = Batch {
+            held,
+            ..Batch::default()
+        };
+    }
+}
+
 /// One client's session. See `api` for how it is driven.
 #[derive(Debug)]
 pub struct Session {
@@ -105,12 +116,12 @@ pub struct Session {
     pub(crate) deeds: Deeds,
     pub(crate) settings: Settings,
     pub(crate) statements: Statements,
-    pub(crate) portals: HashMap<Bytes, Portal, RandomState>,
+    pub(crate) portals: Named<Portal>,
     pub(crate) batch: Batch,
     pub(crate) wait: Wait,
     pub(crate) settling: Option<Settling>,
-    pub(crate) working: Option<Waiting>,
-    pub(crate) several: Option<Several>,
+    pub(crate) working: Option<Box<Waiting>>,
+    pub(crate) several: Option<Box<Several>>,
     pub(crate) gathering: Option<Box<Gathering>>,
     /// The rows for the client's first message, or why there are none.
     pub(crate) gathered: Option<Box<Result<GatheredRows, PgError>>>,
@@ -196,7 +207,7 @@ impl Session {
             deeds: Deeds::default(),
             settings,
             statements: Statements::default(),
-            portals: HashMap::default(),
+            portals: Named::default(),
             batch: Batch::default(),
             wait: Wait::Nothing,
             settling: None,

@@ -61,6 +61,8 @@ pub(crate) struct Settings {
     /// SET ROLE.
     current_role: Option<String>,
     transform_null_equals: bool,
+    /// `default_transaction_isolation`, if the session has set it.
+    default_isolation: Option<String>,
     generation: u64,
 }
 
@@ -82,6 +84,7 @@ impl Settings {
             search_path: None,
             current_role: None,
             transform_null_equals: false,
+            default_isolation: None,
             generation: 0,
         };
         settings.changed();
@@ -107,6 +110,27 @@ impl Settings {
             Some(role) => Some(role.to_string()),
         };
         self.transform_null_equals = self.value("transform_null_equals") == Some("on");
+        self.default_isolation = self
+            .value("default_transaction_isolation")
+            .map(str::to_string);
+    }
+
+    /// Takes `map` for the start-up settings and for those in force, if they are equal to it: sessions that were begun
+    /// alike share one map, and are seen to be alike at a glance.
+    pub fn share(&mut self, map: &Arc<BTreeMap<String, String>>) {
+        if self.startup == *map {
+            self.startup = map.clone();
+        }
+        if self.wanted == *map {
+            self.wanted = map.clone();
+        }
+        if self.in_force == *map {
+            self.in_force = map.clone();
+        }
+    }
+
+    pub fn default_isolation(&self) -> Option<&str> {
+        self.default_isolation.as_deref()
     }
 
     /// Another one whenever what a text means in the session may have changed.
@@ -162,16 +186,21 @@ impl Settings {
         self.in_force.clone()
     }
 
+    /// The very map of `in_force`.
+    pub fn are_in_force(&self, settings: &Arc<BTreeMap<String, String>>) -> bool {
+        Arc::ptr_eq(&self.in_force, settings)
+    }
+
     pub fn search_path(&self) -> Option<&[String]> {
         self.search_path.as_deref()
     }
 
     /// SQL that turns the backend's settings into the client's, and notes it in the backend; None if nothing differs.
     pub fn prepare_backend(&self, backend: &mut Backend) -> Option<String> {
-        let applied = backend.applied.settings();
-        if *applied == *self.wanted {
+        if backend.applied.are(&self.wanted) {
             return None;
         }
+        let applied = backend.applied.settings();
         let resets: Vec<String> = applied
             .keys()
             .filter(|n| !self.wanted.contains_key(*n))
@@ -202,9 +231,7 @@ impl Settings {
                 backend.custom_names.insert(name.clone());
             }
         }
-        backend
-            .applied
-            .change(|settings| settings.clone_from(self.wanted.as_ref()));
+        backend.applied.set(&self.wanted, self.hash);
         Some(sql)
     }
 

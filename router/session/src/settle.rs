@@ -4,7 +4,7 @@
 use crate::api::{Output, Slot, Step};
 use crate::commands::check_setting;
 use crate::owed::Purpose;
-use crate::session::{Batch, Phase, Session, Wait};
+use crate::session::{Phase, Session, Wait};
 use crate::settings::{canonical_name, quote_literal, quote_name};
 use crate::statements::Portal;
 use crate::transaction::{Deeds, Prelude, Transaction};
@@ -425,7 +425,7 @@ impl Session {
 
     /// Something is bound on a server that may be run yet, or whose name is taken there.
     fn portals_wait(&self) -> bool {
-        self.portals.iter().any(|(name, portal)| match portal {
+        self.portals.any(|name, portal| match portal {
             Portal::Remote { ran, .. } => !ran || !name.is_empty(),
             Portal::Local { .. } => false,
         })
@@ -433,7 +433,8 @@ impl Session {
 
     /// A statement of the prelude was tried on home: the transaction is taken back to where it had no shard.
     fn undo_prelude(&mut self, settling: &Settling, out: &mut Output) -> Option<Stage> {
-        let looked = self.deeds.looked.take().map(Prelude::none);
+        let looked = self.deeds.looked.take();
+        let looked = looked.map(|block| Box::new(Prelude::none(*block)));
         let Some(prelude) = self.deeds.prelude.take().or(looked) else {
             return Some(Stage::Refresh);
         };
@@ -523,7 +524,7 @@ impl Session {
             self.deeds.rolled_back_to = false;
         }
         reply::ready(self.speak(out), status);
-        self.batch = Batch::default();
+        self.batch.begin_anew();
         self.statements.settle();
         self.wait = Wait::Nothing;
         self.gather_share = None;

@@ -144,7 +144,7 @@ impl Session {
                 lost: false,
             });
         }
-        self.several = Some(Several {
+        self.several = Some(Box::new(Several {
             text: text.to_string(),
             gid,
             atomic: !planned.compiled.traits.no_transaction,
@@ -154,7 +154,7 @@ impl Session {
             preparing: false,
             cancelled: false,
             said: None,
-        });
+        }));
         let result = LocalResult {
             column: None,
             rows: Vec::new(),
@@ -162,10 +162,10 @@ impl Session {
             warning: None,
             change: None,
         };
-        self.working = Some(Waiting {
+        self.working = Some(Box::new(Waiting {
             result,
             simple: false,
-        });
+        }));
         self.wait = Wait::Work;
         self.several_check_out(out);
         Ok(())

@@ -10,7 +10,9 @@ use crate::reset::reset_in_query;
 use crate::route::{Aim, Aimed, Reach};
 use crate::session::{Session, Wait};
 use crate::transaction::{PRELUDE_MAX, Prelude, Transaction, merge_modes, modes_set};
+use shardgate_plan::{Decision, Route};
 use shardgate_sql::facts::{Command, Statement};
+use shardgate_sql::lift::TextShape;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::Query;
 use shardgate_wire::{PgError, TxStatus};
@@ -70,13 +72,13 @@ impl Session {
     }
 
     fn try_query(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Result<Flow, Fault> {
+        if let Some(aimed) = self.take_aimed() {
+            return Ok(self.send_lifted(aimed, frame, out)?);
+        }
         let sql = Query::parse(body).map_err(Fault::Malformed)?.sql;
         let text = self.sql_text(sql)?;
-        if let Some(aimed) = self.take_aimed() {
-            return Ok(self.send_lifted(text, aimed, frame, out)?);
-        }
         if let Some(aimed) = self.aim_lifted(text) {
-            return Ok(self.send_lifted(text, aimed, frame, out)?);
+            return Ok(self.send_lifted(aimed, frame, out)?);
         }
         self.statements.remove(b"");
         let texts = self.texts(text, &[])?;
@@ -128,22 +130,32 @@ impl Session {
             return None;
         }
         self.check_own(&planned, false).ok()?;
-        let values = lifted_values(text, &shape);
-        let aim = self.aim(&planned, doer, &as_params(&values)).ok()?;
+        let aim = self.aim_as(&planned, doer, || {
+            self.decide_lifted(&planned, text, &shape)
+        });
+        let aim = aim.ok()?;
         self.statements.remove(b"");
         Some(Aimed { planned, aim })
     }
 
+    /// The decision for the text's own constants; they are not even looked at where the statement goes to one place.
+    fn decide_lifted(&self, planned: &Planned, text: &str, shape: &TextShape) -> Decision {
+        if !matches!(planned.compiled.route, Route::Keyed(_)) {
+            return planned.compiled.decide(&[], &self.snapshot);
+        }
+        let values = lifted_values(text, shape);
+        planned.compiled.decide(&as_params(&values), &self.snapshot)
+    }
+
     fn send_lifted(
         &mut self,
-        text: &str,
         aimed: Aimed,
         frame: &[u8],
         out: &mut Output,
     ) -> Result<Flow, PgError> {
         match self.find(aimed.aim, out) {
             Reach::Ready(slot) => {
-                self.send_query(slot, &[(text, aimed.planned)], frame, out);
+                self.send_query(slot, [&*aimed.planned], frame, out);
                 Ok(Flow::Consumed)
             }
             Reach::Later => {
@@ -162,10 +174,12 @@ impl Session {
 
     /// Who carries out the statement, in this session.
     pub(crate) fn doer(&self, planned: &Planned, in_pipeline: bool) -> Result<Doer, PgError> {
-        if self.block_is_lost()
-            && let Some(doer) = self.lost_doer(planned)
-        {
+        let lost = self.block_is_lost();
+        if lost && let Some(doer) = self.lost_doer(planned) {
             return Ok(doer);
+        }
+        if planned.quiet {
+            return Ok(Doer::Planned);
         }
         if let Statement::Command(Command::Deallocate(Some(name))) = &planned.facts.statement
             && self.statements.get(name.as_bytes()).is_none()
@@ -243,7 +257,7 @@ impl Session {
         };
         self.keep_prelude(text, planned, doer)?;
         self.note_prelude_ran();
-        self.send_query(slot, &[(text, planned.clone())], frame, out);
+        self.send_query(slot, [&**planned], frame, out);
         Ok(Flow::Consumed)
     }
 
@@ -264,7 +278,8 @@ impl Session {
             Reach::Later => return Ok(Flow::Later),
             Reach::Failed(error) => return Err(error),
         };
-        self.send_query(slot, statements, frame, out);
+        let planned = statements.iter().map(|(_, planned)| &**planned);
+        self.send_query(slot, planned, frame, out);
         Ok(Flow::Consumed)
     }
 
@@ -349,10 +364,10 @@ impl Session {
         Ok(aim)
     }
 
-    pub(crate) fn send_query(
+    pub(crate) fn send_query<'a>(
         &mut self,
         slot: Slot,
-        statements: &[(&str, Arc<Planned>)],
+        statements: impl IntoIterator<Item = &'a Planned>,
         frame: &[u8],
         out: &mut Output,
     ) {
@@ -361,7 +376,7 @@ impl Session {
             place.pin_pending = false;
         }
         // A pin that is made here is undone if the server cannot even read the text: see `query_begins`.
-        for (_, planned) in statements {
+        for planned in statements {
             self.note(slot, planned, out);
         }
         if let Some((place, buffer)) = self.reach(slot, out) {
@@ -378,6 +393,10 @@ impl Session {
     /// Notes what the statement will have done, and pins the backend before code runs that may leave something behind.
     pub(crate) fn note(&mut self, slot: Slot, planned: &Planned, out: &mut Output) {
         self.counts.statements += 1;
+        if planned.quiet && !self.settings.pin {
+            self.deeds.ran = true;
+            return;
+        }
         self.note_sequences(slot, planned, out);
         let in_block = !self.transaction.is_none();
         let reset_all = self.deeds.reset_all;
@@ -425,7 +444,7 @@ impl Session {
     /// As of the transaction, whose isolation may be the session's default.
     pub(crate) fn has_old_snapshot(&self) -> bool {
         self.transaction
-            .has_old_snapshot(self.settings.value("default_transaction_isolation"))
+            .has_old_snapshot(self.settings.default_isolation())
     }
 
     /// To be called when the statement is sent, or taken to be: behind the end of a failed block, or behind ROLLBACK TO in
@@ -493,7 +512,7 @@ impl Session {
             merge_modes(&mut prelude.after.modes, &modes);
         }
         prelude.after.prelude.extend(kept);
-        self.deeds.prelude = Some(prelude);
+        self.deeds.prelude = Some(Box::new(prelude));
         Ok(())
     }
 

@@ -4,19 +4,31 @@ use crate::planner::Planned;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// What must be equal for two prepared statements to be the same one on a backend: the text and the declared types, and
 /// all that was in force when the text was parsed, since literals keep the meaning that they had then. The login role is
 /// the pool's. The catalog's epoch is part of it, so that a statement parsed before a change of schema is parsed again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
+    /// A hash of text and types.
+    pub digest: u64,
     pub text: Arc<str>,
     pub types: Arc<[u32]>,
     /// Hash of the settings in force at the client's Parse.
     pub settings: u64,
     /// Id of the epoch in force when it is used.
     pub epoch: [u8; 16],
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The digest stands for the text and the types, which are long.
+        state.write_u64(self.digest);
+        state.write_u64(self.settings);
+        state.write(&self.epoch);
+    }
 }
 
 /// A statement that the client has prepared.
@@ -27,6 +39,8 @@ pub(crate) struct Statement {
     pub name: Bytes,
     pub text: Arc<str>,
     pub types: Arc<[u32]>,
+    /// Of text and types, the same in all sessions. 0 for a statement without a name, which is never looked for.
+    pub digest: u64,
     pub planned: Arc<Planned>,
     /// The settings' generation when it was planned.
     pub generation: u64,
@@ -50,6 +64,7 @@ pub(crate) struct Shape {
 impl Statement {
     pub fn key(&self, epoch: [u8; 16]) -> Key {
         Key {
+            digest: self.digest,
             text: self.text.clone(),
             types: self.types.clone(),
             settings: self.settings,
@@ -77,9 +92,85 @@ pub(crate) enum Portal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Change(usize);
 
+/// Things of the client by name. The one without a name, which is the one that most clients use, is found at once.
+#[derive(Debug)]
+pub(crate) struct Named<T> {
+    unnamed: Option<T>,
+    named: HashMap<Bytes, T, RandomState>,
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Named {
+            unnamed: None,
+            named: HashMap::default(),
+        }
+    }
+}
+
+impl<T> Named<T> {
+    pub fn get(&self, name: &[u8]) -> Option<&T> {
+        if name.is_empty() {
+            self.unnamed.as_ref()
+        } else {
+            self.named.get(name)
+        }
+    }
+
+    pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut T> {
+        if name.is_empty() {
+            self.unnamed.as_mut()
+        } else {
+            self.named.get_mut(name)
+        }
+    }
+
+    /// Answers what had the name before.
+    pub fn insert(&mut self, name: &[u8], thing: T) -> Option<T> {
+        if name.is_empty() {
+            self.unnamed.replace(thing)
+        } else {
+            self.named.insert(Bytes::copy_from_slice(name), thing)
+        }
+    }
+
+    pub fn remove(&mut self, name: &[u8]) -> Option<T> {
+        if name.is_empty() {
+            self.unnamed.take()
+        } else {
+            self.named.remove(name)
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.named.len() + usize::from(self.unnamed.is_some())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.unnamed.is_none() && self.named.is_empty()
+    }
+
+    pub fn any(&self, test: impl Fn(&[u8], &T) -> bool) -> bool {
+        self.unnamed.as_ref().is_some_and(|thing| test(b"", thing))
+            || self.named.iter().any(|(name, thing)| test(name, thing))
+    }
+
+    /// Takes out all that have a name.
+    pub fn take_named(&mut self) -> impl Iterator<Item = (Bytes, T)> + '_ {
+        self.named.drain()
+    }
+
+    pub fn clear(&mut self) {
+        self.unnamed = None;
+        if !self.named.is_empty() {
+            self.named.clear();
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Statements {
-    map: HashMap<Bytes, Statement, RandomState>,
+    map: Named<Statement>,
     next: u64,
     /// What each name stood for before it was changed, since the last Sync.
     before: Vec<(Bytes, Option<Statement>)>,
@@ -102,18 +193,23 @@ impl Statements {
     pub fn insert(&mut self, statement: Statement) -> Change {
         let change = Change(self.before.len());
         let name = statement.name.clone();
-        let before = self.map.insert(name.clone(), statement);
+        let before = self.map.insert(&name, statement);
         self.before.push((name, before));
         change
+    }
+
+    /// What a message that leaves them as they are has changed.
+    pub fn no_change(&self) -> Change {
+        Change(self.before.len())
     }
 
     /// As `remove`, by a message that may turn out to be skipped. The flag: whether there was one.
     pub fn close(&mut self, name: &[u8]) -> (Change, bool) {
         let change = Change(self.before.len());
-        let entry = self.map.remove_entry(name);
-        let existed = entry.is_some();
-        if let Some((name, statement)) = entry {
-            self.before.push((name, Some(statement)));
+        let statement = self.map.remove(name);
+        let existed = statement.is_some();
+        if let Some(statement) = statement {
+            self.before.push((statement.name.clone(), Some(statement)));
         }
         (change, existed)
     }
@@ -121,7 +217,7 @@ impl Statements {
     /// As `close`, of all that have a name: the unnamed one outlives DEALLOCATE ALL.
     pub fn close_all(&mut self) -> Change {
         let change = Change(self.before.len());
-        let all = self.map.extract_if(|name, _| !name.is_empty());
+        let all = self.map.take_named();
         self.before
             .extend(all.map(|(name, statement)| (name, Some(statement))));
         change
@@ -133,7 +229,7 @@ impl Statements {
             && let Some((name, before)) = self.before.pop()
         {
             match before {
-                Some(statement) => self.map.insert(name, statement),
+                Some(statement) => self.map.insert(&name, statement),
                 None => self.map.remove(&name),
             };
         }
@@ -145,9 +241,6 @@ impl Statements {
     }
 
     pub fn remove(&mut self, name: &[u8]) -> Option<Statement> {
-        if self.map.is_empty() {
-            return None;
-        }
         self.map.remove(name)
     }
 

@@ -7,6 +7,7 @@ mod pipelines;
 mod sequences;
 mod settings;
 mod several;
+mod whole;
 
 use crate::*;
 use bytes::BytesMut;

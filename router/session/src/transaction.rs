@@ -147,10 +147,10 @@ pub(crate) struct Deeds {
     /// ROLLBACK TO: local values went back.
     pub rolled_back_to: bool,
     /// A statement of the prelude of a virtual transaction is under way on a server, and nothing else that was executed.
-    pub prelude: Option<Prelude>,
+    pub prelude: Option<Box<Prelude>>,
     /// The block as it was before a server saw it only because a statement was prepared or described there: where the
     /// block belongs is not known by that.
-    pub looked: Option<Virtual>,
+    pub looked: Option<Box<Virtual>>,
 }
 
 /// A statement that is tried on a server before the transaction's shard is known.

@@ -267,7 +267,8 @@ impl Pass<'_> {
 
     fn run_of(&self, from: usize, accept: impl Fn(u8) -> bool) -> usize {
         let rest = self.bytes.get(from..).unwrap_or_default();
-        from + rest.iter().take_while(|byte| accept(**byte)).count()
+        let end = rest.iter().position(|byte| !accept(*byte));
+        from + end.unwrap_or(rest.len())
     }
 
     fn word(&mut self) -> Option<()> {
@@ -287,7 +288,9 @@ impl Pass<'_> {
 
     fn is_one_of(&self, word: Range<usize>, words: &[&str]) -> bool {
         let word = self.text.get(word).unwrap_or_default();
-        words.iter().any(|other| word.eq_ignore_ascii_case(other))
+        words
+            .iter()
+            .any(|other| word.len() == other.len() && word.eq_ignore_ascii_case(other))
     }
 
     /// Whether what comes now is an operand, whose type nothing before it tells.
@@ -437,6 +440,19 @@ fn integer_class(digits: &str) -> Class {
     }
 }
 
+/// For each byte whether it belongs to a word that has begun.
+const WORD_PARTS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    loop {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..);
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
+
 fn is_word_part(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
+    WORD_PARTS.get(usize::from(byte)).copied().unwrap_or(false)
 }

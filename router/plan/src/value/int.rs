@@ -6,6 +6,9 @@ use shardgate_shard_map::Key;
 /// Blanks, a sign, digits, blanks (numutils.c). Later versions of Postgres also read `0x10` and `1_000`, so these are
 /// unknown and not errors.
 pub(super) fn parse(text: &str) -> Parsed {
+    if let Some(value) = few_digits(text) {
+        return Parsed::Key(Key::Int(value));
+    }
     let trimmed = text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
     let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
     if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -26,6 +29,18 @@ pub(super) fn parse(text: &str) -> Parsed {
     } else {
         Parsed::Fails
     }
+}
+
+/// Digits alone, and so few that they fit.
+fn few_digits(text: &str) -> Option<i64> {
+    const FIT: usize = 18;
+    if text.is_empty() || text.len() > FIT {
+        return None;
+    }
+    text.bytes().try_fold(0i64, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| value * 10 + i64::from(digit))
+    })
 }
 
 pub(super) fn plain(number: &str) -> Option<i64> {

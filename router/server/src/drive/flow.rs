@@ -7,7 +7,7 @@ use shardgate_session::{Event, Slot};
 use shardgate_wire::frame;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
@@ -18,7 +18,7 @@ const DROPPED_BYTES_MAX: usize = 64 * 1024;
 
 impl Drive {
     /// Not read from: a client whose messages wait, and one whose messages a backend does not take.
-    fn wants_client(&self) -> bool {
+    pub(super) fn wants_client(&self) -> bool {
         if self.state.input_ended || self.state.closing || !self.session.wants_client_bytes() {
             return false;
         }
@@ -43,22 +43,28 @@ impl Drive {
 
     /// True if anything came.
     pub(super) fn read_client(&mut self, context: &mut Context<'_>) -> bool {
-        if !self.wants_client() {
+        if self.quiet || !self.wants_client() {
             return false;
         }
         let Some(stream) = self.stream.as_mut() else {
             return false;
         };
         match self.inbox.poll_read(stream, context) {
-            Poll::Pending => false,
+            Poll::Pending => {
+                self.quiet = true;
+                false
+            }
             Poll::Ready(Ok(0)) => {
                 self.input_ended();
                 true
             }
             Poll::Ready(Ok(count)) => {
+                if !self.inbox.full {
+                    // Nothing more is there, so all that is left to do is to be woken when there is.
+                    self.quiet = stream.poll_read_ready(context).is_pending();
+                }
                 self.shared.metrics.client_bytes_received.add(count as u64);
-                self.clock.heard = Instant::now();
-                self.clock.heard_at = SystemTime::now();
+                self.clock.heard = self.now();
                 self.look_for_snapshot();
                 self.feed_client();
                 self.carry_out();
@@ -113,12 +119,15 @@ impl Drive {
         let Some(Place::Attached(attached)) = self.places.get_mut(index) else {
             return false;
         };
-        if !attached.told || attached.lost {
+        if !attached.told || attached.lost || attached.quiet {
             return false;
         }
         let mut read = 0;
         match attached.inbox.poll_read(&mut attached.link.stream, context) {
-            Poll::Pending => return false,
+            Poll::Pending => {
+                attached.quiet = true;
+                return false;
+            }
             Poll::Ready(Ok(count)) if count > 0 => {
                 read = count;
                 attached.heard = true;

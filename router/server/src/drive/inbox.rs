@@ -14,6 +14,8 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct Inbox {
     pub buffer: BytesMut,
     room: usize,
+    /// The last read has filled all the room that there was, so there may be more.
+    pub full: bool,
 }
 
 impl Inbox {
@@ -21,6 +23,7 @@ impl Inbox {
         Inbox {
             buffer,
             room: READ_BYTES_MIN,
+            full: false,
         }
     }
 
@@ -41,6 +44,7 @@ impl Inbox {
         // The future holds no state: dropping it after one poll loses nothing.
         let read = pin!(stream.read_buf(&mut self.buffer)).poll(context);
         if let Poll::Ready(Ok(count)) = read {
+            self.full = count == room;
             self.room = match count {
                 count if count == room => (self.room * 2).min(READ_BYTES_MAX),
                 count if count < READ_BYTES_MIN / 2 => READ_BYTES_MIN,

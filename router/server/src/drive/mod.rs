@@ -26,8 +26,8 @@ use shardgate_wire::PgError;
 use slots::{Cancelling, Place};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 use tokio::net::TcpStream;
 
 /// Rounds of one wake-up before other tasks get their turn.
@@ -45,6 +45,10 @@ pub struct Drive {
     /// None only while the client moves to another lane, and if that has failed.
     stream: Option<TcpStream>,
     inbox: Inbox,
+    /// The client's socket has nothing to read in this turn, and its readiness wakes the task.
+    quiet: bool,
+    /// Whom the mailbox wakes.
+    waker: Option<Waker>,
     out: Output,
     places: Vec<Place>,
     /// Events that carrying out steps has produced, to be told when the batch of steps is done.
@@ -74,6 +78,8 @@ struct State {
     draining: bool,
     /// The client moves to this lane.
     moving: Option<Lane>,
+    /// A connection was attached of which the session was not told yet.
+    attached: bool,
     /// How many snapshots there had been when bytes last came from the client.
     published: u64,
 }
@@ -81,9 +87,10 @@ struct State {
 /// Since when things are as they are, for what is due by time.
 struct Clock {
     accepted: Instant,
+    /// When this turn began, if it was asked for.
+    turn: Option<Instant>,
     /// When bytes last came from the client.
     heard: Instant,
-    heard_at: SystemTime,
     /// When bytes could last be written to the client; None: nothing is to be written.
     stalled: Option<Instant>,
     gone: Option<Instant>,
@@ -115,6 +122,8 @@ impl Drive {
             session,
             stream: Some(arrival.stream),
             inbox: Inbox::new(input),
+            quiet: false,
+            waker: None,
             out: Output {
                 client: output,
                 ..Output::default()
@@ -126,8 +135,8 @@ impl Drive {
             spare: BytesMut::new(),
             clock: Clock {
                 accepted: arrival.accepted,
+                turn: None,
                 heard: Instant::now(),
-                heard_at: SystemTime::now(),
                 stalled: None,
                 gone: None,
                 gone_cancelled: false,
@@ -170,7 +179,7 @@ impl Drive {
     /// Does all that can be done now. Every source that may have something later has the task's waker when it returns
     /// Pending, because the last round has asked all of them and none had anything.
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.client.mailbox.register(context.waker());
+        self.begin_turn(context);
         for _ in 0..ROUNDS_MAX {
             let mut busy = self.read_mail();
             busy |= self.read_client(context);
@@ -181,7 +190,7 @@ impl Drive {
             if self.is_over() {
                 return Poll::Ready(());
             }
-            if !busy {
+            if !busy || self.is_settled() {
                 self.rest();
                 if self.state.moving.is_some() {
                     return Poll::Ready(());
@@ -191,6 +200,45 @@ impl Drive {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn begin_turn(&mut self, context: &Context<'_>) {
+        let waker = context.waker();
+        if !self
+            .waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(waker))
+        {
+            self.client.mailbox.register(waker);
+            self.waker = Some(waker.clone());
+        }
+        self.clock.turn = None;
+        self.quiet = false;
+        for place in &mut self.places {
+            if let Place::Attached(attached) = place {
+                attached.quiet = false;
+            }
+        }
+    }
+
+    /// When this turn began: near enough to now for all that is due by time.
+    fn now(&mut self) -> Instant {
+        *self.clock.turn.get_or_insert_with(Instant::now)
+    }
+
+    /// Another round would find nothing to do: every socket that is read from has been found empty in this turn, and all
+    /// that was to be written is written.
+    fn is_settled(&self) -> bool {
+        let place_is = |(place, buffer): (&Place, &BytesMut)| match place {
+            Place::Empty | Place::Queued { .. } => true,
+            Place::Finding(..) => false,
+            Place::Attached(attached) => attached.quiet && buffer.is_empty(),
+        };
+        self.out.client.is_empty()
+            && self.events.is_empty()
+            && self.places.len() <= self.out.backends.len()
+            && self.places.iter().zip(&self.out.backends).all(place_is)
+            && (self.quiet || !self.wants_client())
     }
 
     fn is_over(&self) -> bool {

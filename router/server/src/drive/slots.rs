@@ -3,7 +3,7 @@
 use super::Drive;
 use super::inbox::Inbox;
 use crate::backend::{Link, LinkInfo};
-use crate::health::{Endpoint, NoPrimary};
+use crate::health::{Endpoint, NoPrimary, Reader};
 use crate::mailbox::Refusal;
 use crate::pool::{Checkout, Pool, Want};
 use shardgate_session::{Event, Slot, Wanted};
@@ -31,7 +31,7 @@ pub(super) enum Place {
         ticket: u64,
         errand: Errand,
     },
-    Attached(Box<Attached>),
+    Attached(Attached),
 }
 
 /// What a slot wants.
@@ -52,6 +52,8 @@ pub(super) struct Attached {
     pub told: bool,
     /// Something was read from it since the session's marks were last raised for it.
     pub heard: bool,
+    /// Its socket has nothing to read in this turn, and its readiness wakes the task.
+    pub quiet: bool,
     /// Its end of file was read.
     pub lost: bool,
     pub write_broken: bool,
@@ -72,6 +74,8 @@ impl Drive {
     fn set_place(&mut self, slot: Slot, place: Place) {
         let index = usize::from(slot.0);
         if self.places.len() <= index {
+            // Most sessions never have more than one or two.
+            self.places.reserve_exact(index + 1 - self.places.len());
             self.places.resize_with(index + 1, || Place::Empty);
         }
         if let Some(entry) = self.places.get_mut(index) {
@@ -97,60 +101,58 @@ impl Drive {
 
     /// Chooses a server and asks its pool.
     fn seek(&mut self, slot: Slot, errand: Errand) {
-        let metrics = Arc::clone(&self.shared.metrics);
         let errand = Errand {
             attempts: errand.attempts + 1,
             ..errand
         };
-        let replica = match errand.wanted {
-            Wanted::Primary => None,
-            Wanted::Replica => {
-                self.mark_what_was_seen(errand.shard);
-                let marks = self.marks.of(errand.shard);
-                let found = self.shared.health.replica(errand.shard, &marks);
-                let counter = if found.is_some() {
-                    &metrics.reads_on_replica
-                } else {
-                    &metrics.reads_on_primary_instead
-                };
-                counter.increment();
-                found
-            }
+        match errand.wanted {
+            Wanted::Primary => self.seek_primary(slot, errand),
+            Wanted::Replica => self.seek_reader(slot, errand),
             Wanted::ReplicaOnly => match self.shared.health.any_replica(errand.shard) {
-                Some(found) => Some(found),
-                None => {
-                    self.events.push_back(Event::CheckoutFailed {
-                        slot,
-                        error: no_replica(errand.shard),
-                    });
-                    return;
-                }
+                Some(found) => self.ask(slot, Found::New(found), on_replica(errand)),
+                None => self.events.push_back(Event::CheckoutFailed {
+                    slot,
+                    error: no_replica(errand.shard),
+                }),
             },
-        };
-        match replica {
-            Some(endpoint) => self.ask(
-                slot,
-                &endpoint,
-                Errand {
-                    replica: true,
-                    ..errand
-                },
-            ),
-            None => self.seek_primary(
-                slot,
-                Errand {
-                    replica: false,
-                    ..errand
-                },
-            ),
+        }
+    }
+
+    /// A replica that has replayed what the session has seen; the primary when there is none.
+    fn seek_reader(&mut self, slot: Slot, errand: Errand) {
+        self.mark_what_was_seen(errand.shard);
+        let marks = self.marks.of(errand.shard);
+        let metrics = &self.shared.metrics;
+        let found = self.shared.health.reader(errand.shard, &marks, |endpoint| {
+            known(&self.pools, endpoint)
+        });
+        match found {
+            Reader::Replica(found) => {
+                metrics.reads_on_replica.increment();
+                self.ask(slot, found, on_replica(errand));
+            }
+            Reader::Primary(found) => {
+                metrics.reads_on_primary_instead.increment();
+                metrics.on_primary.increment();
+                self.ask(slot, found, on_primary(errand));
+            }
+            Reader::Nobody => {
+                metrics.reads_on_primary_instead.increment();
+                metrics.on_primary.increment();
+                self.find_primary(slot, on_primary(errand));
+            }
         }
     }
 
     fn seek_primary(&mut self, slot: Slot, errand: Errand) {
         self.shared.metrics.on_primary.increment();
-        match self.shared.health.primary(errand.shard) {
-            Some(endpoint) => self.ask(slot, &endpoint, errand),
-            None => self.find_primary(slot, errand),
+        let found = self
+            .shared
+            .health
+            .with_primary(errand.shard, |endpoint| known(&self.pools, endpoint));
+        match found {
+            Some(found) => self.ask(slot, found, on_primary(errand)),
+            None => self.find_primary(slot, on_primary(errand)),
         }
     }
 
@@ -163,19 +165,28 @@ impl Drive {
         self.set_place(slot, Place::Finding(finding, errand));
     }
 
-    fn ask(&mut self, slot: Slot, endpoint: &Endpoint, errand: Errand) {
-        let pool = self.pool(endpoint);
+    fn ask(&mut self, slot: Slot, found: Found, errand: Errand) {
+        let now = self.now();
+        let at = match found {
+            Found::Known(at) => at,
+            Found::New(endpoint) => self.pool(&endpoint),
+        };
+        let Some(pool) = self.pools.get(at) else {
+            return;
+        };
         let want = Want {
             client: &self.client,
             names: self.session.custom_names(),
             settings_hash: self.session.settings_hash(),
             lane: self.lane,
+            now,
             patient: !(errand.replica && errand.wanted == Wanted::Replica),
         };
         match pool.checkout(&want) {
             Checkout::Link(link) => self.attach(slot, link, errand),
             Checkout::Queued(ticket) => {
-                self.clock.waiting.get_or_insert_with(Instant::now);
+                let pool = Arc::clone(pool);
+                self.clock.waiting.get_or_insert(now);
                 self.set_place(
                     slot,
                     Place::Queued {
@@ -201,19 +212,18 @@ impl Drive {
             errand,
             told: false,
             heard: false,
+            quiet: false,
             lost: false,
             write_broken: false,
         };
-        self.set_place(slot, Place::Attached(Box::new(attached)));
+        self.state.attached = true;
+        self.set_place(slot, Place::Attached(attached));
     }
 
-    fn pool(&mut self, endpoint: &Endpoint) -> Arc<Pool> {
-        if let Some(pool) = self
-            .pools
-            .iter()
-            .find(|pool| pool.endpoint.id == endpoint.id)
-        {
-            return Arc::clone(pool);
+    /// Where the server's pool is among those of this session.
+    fn pool(&mut self, endpoint: &Endpoint) -> usize {
+        if let Found::Known(at) = known(&self.pools, endpoint) {
+            return at;
         }
         // Those of servers that were left for good are not kept.
         let health = &self.shared.health;
@@ -221,8 +231,8 @@ impl Drive {
         let pool = self
             .role
             .pool(endpoint, &self.shared.database_on(endpoint.shard));
-        self.pools.push(Arc::clone(&pool));
-        pool
+        self.pools.push(pool);
+        self.pools.len() - 1
     }
 
     fn refused(&mut self, slot: Slot, errand: Errand, refusal: Refusal) {
@@ -321,7 +331,7 @@ impl Drive {
                 busy = true;
                 self.set_place(slot, Place::Empty);
                 match found {
-                    Ok(endpoint) => self.ask(slot, &endpoint, errand),
+                    Ok(endpoint) => self.ask(slot, Found::New(endpoint), errand),
                     Err(NoPrimary { .. }) => {
                         self.events.push_back(Event::CheckoutFailed {
                             slot,
@@ -333,6 +343,34 @@ impl Drive {
             }
         }
         busy
+    }
+}
+
+/// A server that was chosen.
+enum Found {
+    /// Its pool is this one of the session's.
+    Known(usize),
+    New(Endpoint),
+}
+
+fn known(pools: &[Arc<Pool>], endpoint: &Endpoint) -> Found {
+    let at = pools
+        .iter()
+        .position(|pool| pool.endpoint.id == endpoint.id);
+    at.map_or_else(|| Found::New(endpoint.clone()), Found::Known)
+}
+
+fn on_replica(errand: Errand) -> Errand {
+    Errand {
+        replica: true,
+        ..errand
+    }
+}
+
+fn on_primary(errand: Errand) -> Errand {
+    Errand {
+        replica: false,
+        ..errand
     }
 }
 

@@ -65,6 +65,9 @@ impl Drive {
 
     /// Events are told when a batch of steps is done, so that a step behind can still call a check-out off.
     fn announce(&mut self) {
+        if !std::mem::take(&mut self.state.attached) && self.events.is_empty() {
+            return;
+        }
         let mut told = false;
         for index in 0..self.places.len() {
             let Ok(number) = u8::try_from(index) else {
@@ -194,7 +197,7 @@ impl Drive {
             lost,
             write_broken,
             ..
-        } = *attached;
+        } = attached;
         let Some(state) = backend else {
             if pending.is_empty() && !lost && !write_broken {
                 say_goodbye(&link.stream);
@@ -209,7 +212,9 @@ impl Drive {
         let mut link = link;
         link.state = Some(state);
         if pending.is_empty() {
-            give_back(link);
+            let now = self.now();
+            let pool = Arc::clone(link.place.pool());
+            pool.give_at(link, now);
         } else {
             tokio::spawn(flush_and_give(link, pending));
         }

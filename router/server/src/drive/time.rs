@@ -5,7 +5,7 @@ use crate::registry::Shown;
 use bytes::BytesMut;
 use shardgate_session::Event;
 use shardgate_wire::PgError;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A client that does not read while others wait for the connections that it holds.
 const WRITE_TIMEOUT_WANTED: Duration = Duration::from_secs(5);
@@ -92,7 +92,9 @@ impl Drive {
             application_name: view.application_name,
             slots: view.slots,
             waiting_since: self.clock.waiting,
-            requested: self.clock.heard_at,
+            requested: SystemTime::now()
+                .checked_sub(self.clock.heard.elapsed())
+                .unwrap_or(SystemTime::UNIX_EPOCH),
         });
     }
 

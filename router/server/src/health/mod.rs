@@ -49,6 +49,15 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// Who answers a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader<T> {
+    Replica(T),
+    Primary(T),
+    /// The shard has no primary right now, and no replica would do.
+    Nobody,
+}
+
 /// What one session has written and seen on one shard. Zero ticks are "nothing".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardMarks {
@@ -317,6 +326,38 @@ impl Health {
             shard.touch();
             shard.choose(marks)
         })?
+    }
+
+    /// Where a read goes, by one look at the shard: to a replica as `replica` chooses it, else to the primary.
+    pub fn reader<T>(
+        &self,
+        shard: ShardId,
+        marks: &ShardMarks,
+        use_it: impl FnOnce(&Endpoint) -> T,
+    ) -> Reader<T> {
+        let found = self.with(shard, |shard| {
+            let view = shard.view();
+            if !view.replicas.is_empty() {
+                shard.touch();
+                if let Some(replica) = shard.choose(marks) {
+                    return Reader::Replica(use_it(&replica));
+                }
+            }
+            match &view.primary {
+                Some(primary) => Reader::Primary(use_it(primary)),
+                None => Reader::Nobody,
+            }
+        });
+        found.unwrap_or(Reader::Nobody)
+    }
+
+    /// As `primary`, without a copy.
+    pub fn with_primary<T>(
+        &self,
+        shard: ShardId,
+        use_it: impl FnOnce(&Endpoint) -> T,
+    ) -> Option<T> {
+        self.with(shard, |shard| shard.view().primary.as_ref().map(use_it))?
     }
 
     /// A replica that streams and lags less than the limits, whatever a session has seen.

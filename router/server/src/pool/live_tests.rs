@@ -38,6 +38,7 @@ impl Scene {
             names: &names,
             settings_hash: 0,
             lane: crate::lanes::MAIN,
+            now: Instant::now(),
             patient: true,
         };
         self.pool.checkout(&want)
@@ -286,6 +287,7 @@ async fn a_missing_database_is_said_in_the_servers_words(scene: &Scene, endpoint
         names: &names,
         settings_hash: 0,
         lane: crate::lanes::MAIN,
+        now: Instant::now(),
         patient: true,
     };
     assert!(matches!(pool.checkout(&want), Checkout::Queued(_)));

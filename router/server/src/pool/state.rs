@@ -72,6 +72,8 @@ pub struct Want<'a> {
     pub settings_hash: u64,
     /// Where the session runs: a connection there needs not be moved.
     pub lane: Lane,
+    /// A moment ago.
+    pub now: Instant,
     /// Failures to connect are waited out for a while. False: the session has another server to go to.
     pub patient: bool,
 }
@@ -259,7 +261,7 @@ impl Pool {
                     None => return self.queue(state, want),
                 }
             };
-            if link.idle_since.elapsed() < LOOK_AFTER || link.look() {
+            if want.now.saturating_duration_since(link.idle_since) < LOOK_AFTER || link.look() {
                 link.place.take(want.client.pid);
                 return Checkout::Link(link);
             }
@@ -298,12 +300,16 @@ impl Pool {
     }
 
     /// Takes a connection that is clean: nothing owed, nothing unread, nothing unwritten.
-    pub fn give(self: &Arc<Self>, mut link: Box<Link>) {
+    pub fn give(self: &Arc<Self>, link: Box<Link>) {
+        self.give_at(link, Instant::now());
+    }
+
+    /// As `give`; `now` is a moment ago.
+    pub fn give_at(self: &Arc<Self>, mut link: Box<Link>, now: Instant) {
         link.place.untake();
         if self.is_wanted() && !link.look() {
             return;
         }
-        let now = Instant::now();
         loop {
             let mut state = lock(&self.state);
             let stale = state.retired

@@ -11,11 +11,11 @@ use crate::route::{Aim, Aimed, Reach};
 use crate::session::Session;
 use crate::simple::utf8;
 use crate::statements::Portal;
-use bytes::Bytes;
-use shardgate_plan::Param;
+use shardgate_plan::{Decision, Param, Route};
 use shardgate_wire::PgError;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::{Bind, BindHead, put};
+use std::sync::Arc;
 
 impl Session {
     /// `rest`: what the client has sent behind it.
@@ -26,6 +26,14 @@ impl Session {
         rest: &[u8],
         out: &mut Output,
     ) -> Flow {
+        if self.aimed.as_ref().is_some_and(|aimed| aimed.planned.quiet)
+            && let Some(aimed) = self.take_aimed()
+            && let Ok(bind) = Bind::parse(body)
+        {
+            // It was looked at before it had to wait, and nothing that it said can be another now.
+            let sent = self.send_bind(&bind, aimed, out);
+            return sent.unwrap_or_else(|error| self.bind_fails(&error, out));
+        }
         let Ok(head) = BindHead::parse(body) else {
             return self.provoke_by(frame, out);
         };
@@ -130,8 +138,7 @@ impl Session {
                 params,
                 done: false,
             };
-            self.portals
-                .insert(Bytes::copy_from_slice(bind.portal), portal);
+            self.portals.insert(bind.portal, portal);
             self.made(reply::bind_complete, out);
             return Ok(Flow::Consumed);
         }
@@ -140,29 +147,62 @@ impl Session {
         }
         self.refuse_second(bind.portal, false)?;
         self.check_own(&planned, false)?;
-        let aimed = self.take_aimed();
-        if aimed.is_none()
-            && planned.compiled.may_gather()
-            && let Some(gather) = self.to_gather(&planned, doer, &params_of(bind))
-        {
-            return Ok(self.bind_gathered(bind, &planned, &gather, out)?);
-        }
-        let aim = match aimed {
+        let aim = match self.take_aimed() {
             Some(aimed) => aimed.aim,
-            None => self.aim_bind(&planned, doer, bind, rest)?,
-        };
-        let slot = match self.find(aim, out) {
-            Reach::Ready(slot) => slot,
-            Reach::Later => {
-                self.aimed = Some(Aimed { planned, aim });
-                return Ok(Flow::Later);
+            None => {
+                let decision = if let Route::Keyed(keyed) = &planned.compiled.route {
+                    keyed.decide(&params_of(bind), &self.snapshot)
+                } else {
+                    // Nothing else looks at the values.
+                    planned.compiled.decide(&[], &self.snapshot)
+                };
+                if let Decision::Gather(gather, _) = &decision
+                    && self.may_gather(&planned, doer)
+                {
+                    return Ok(self.bind_gathered(bind, &planned, gather, out)?);
+                }
+                self.aim_bind(&planned, doer, decision, rest)?
             }
-            Reach::Failed(error) => return Err(Fault::Ours(error)),
         };
         if matches!(doer, Doer::Prelude | Doer::Look) {
+            let slot = match self.find(aim, out) {
+                Reach::Ready(slot) => slot,
+                Reach::Later => {
+                    self.aimed = Some(Aimed { planned, aim });
+                    return Ok(Flow::Later);
+                }
+                Reach::Failed(error) => return Err(Fault::Ours(error)),
+            };
             let text = self.statement_text(bind.statement);
             self.keep_prelude(&text, &planned, doer)?;
+            return Ok(self.send_bind_to(slot, bind, planned, out)?);
         }
+        Ok(self.send_bind(bind, Aimed { planned, aim }, out)?)
+    }
+
+    fn send_bind(
+        &mut self,
+        bind: &Bind<'_>,
+        aimed: Aimed,
+        out: &mut Output,
+    ) -> Result<Flow, PgError> {
+        match self.find(aimed.aim, out) {
+            Reach::Ready(slot) => self.send_bind_to(slot, bind, aimed.planned, out),
+            Reach::Later => {
+                self.aimed = Some(aimed);
+                Ok(Flow::Later)
+            }
+            Reach::Failed(error) => Err(error),
+        }
+    }
+
+    fn send_bind_to(
+        &mut self,
+        slot: Slot,
+        bind: &Bind<'_>,
+        planned: Arc<Planned>,
+        out: &mut Output,
+    ) -> Result<Flow, PgError> {
         self.open(slot, out);
         self.use_slot(slot);
         if !self.send_held_to(slot, out) || !self.confirm(slot, bind.statement, out)? {
@@ -170,7 +210,7 @@ impl Session {
         }
         self.put_bind(slot, bind, out);
         self.portals.insert(
-            Bytes::copy_from_slice(bind.portal),
+            bind.portal,
             Portal::Remote {
                 planned,
                 ran: false,
@@ -183,10 +223,10 @@ impl Session {
         &self,
         planned: &Planned,
         doer: Doer,
-        bind: &Bind<'_>,
+        decision: Decision,
         rest: &[u8],
     ) -> Result<Aim, PgError> {
-        let mut aim = self.aim(planned, doer, &params_of(bind))?;
+        let mut aim = self.aim_as(planned, doer, || decision)?;
         if self.transaction.is_none() && !executes_and_syncs(rest) {
             // More may follow in the same implicit transaction, so the server must be one that can do anything.
             aim.replica_safe = false;

@@ -5,7 +5,7 @@ use crate::owed::{Entry, Kind};
 use crate::route::{Aim, Reach};
 use crate::session::Session;
 use crate::statements::Change;
-use crate::transaction::{Prelude, Transaction};
+use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use shardgate_wire::TxStatus;
 use shardgate_wire::backend::put as reply;
@@ -68,14 +68,14 @@ impl Session {
         let looked = match &self.transaction {
             // A Parse takes the snapshot of such a block.
             Transaction::Virtual(_) if self.has_old_snapshot() => None,
-            Transaction::Virtual(block) => Some(block.clone()),
+            Transaction::Virtual(block) => Some(Box::new(block.clone())),
             Transaction::None | Transaction::Joined { .. } => self.deeds.looked.take(),
         };
         let prelude = self.deeds.prelude.take();
         let found = self.find(aim, out);
-        self.deeds.prelude = prelude.map(|prelude| Prelude {
-            followed: true,
-            ..prelude
+        self.deeds.prelude = prelude.map(|mut prelude| {
+            prelude.followed = true;
+            prelude
         });
         match found {
             Reach::Ready(slot) => {
@@ -133,7 +133,11 @@ impl Session {
 
     /// Sends what was held to this backend.
     pub(crate) fn send_held_to(&mut self, slot: Slot, out: &mut Output) -> bool {
-        for held in std::mem::take(&mut self.batch.held) {
+        if self.batch.held.is_empty() {
+            return true;
+        }
+        let mut all = std::mem::take(&mut self.batch.held);
+        for held in all.drain(..) {
             match &held {
                 Held::Parse { statement, .. } => {
                     self.ensure_parsed(slot, statement, Some(&held), out);
@@ -141,6 +145,7 @@ impl Session {
                 Held::Describe { statement } => self.put_describe(slot, statement, out),
             }
         }
+        self.batch.held = all;
         true
     }
 

@@ -68,6 +68,9 @@ impl Session {
                     .hint("Close statements that are no longer used, or raise limits.prepared_statements.")));
             }
         }
+        if parse.name.is_empty() && self.parse_again(text, &parse.types) {
+            return Ok((true, self.statements.no_change()));
+        }
         let types: Arc<[u32]> = parse.types.clone().into();
         let planned = match self.texts(text, &types)? {
             Texts::One(planned) => planned,
@@ -115,6 +118,11 @@ impl Session {
         let statement = Statement {
             id: self.statements.next_id(),
             name: Bytes::copy_from_slice(parse.name),
+            digest: if parse.name.is_empty() {
+                0
+            } else {
+                self.planner.digest(text, &types)
+            },
             text: Arc::from(text),
             types,
             planned,
@@ -126,6 +134,37 @@ impl Session {
         };
         let change = self.statements.insert(statement);
         Ok((!matches!(doer, Doer::Router | Doer::Reset), change))
+    }
+
+    /// The unnamed statement is parsed again with the same text, as drivers do that prepare nothing: all that is known of
+    /// it still holds, if it is one that goes to a server whatever the session's state. False: it is another one, or a
+    /// message before it may yet fail, so that it is skipped.
+    fn parse_again(&mut self, text: &str, types: &[u32]) -> bool {
+        if self.batch.slot.is_some() || !self.batch.held.is_empty() {
+            return false;
+        }
+        let generation = self.settings.generation();
+        let epoch = self.snapshot.epoch.id;
+        let id = self.statements.next_id();
+        let settings = &self.settings;
+        let Some(statement) = self.statements.get_mut(b"") else {
+            return false;
+        };
+        let same = statement.planned.quiet
+            && statement.generation == generation
+            && statement.planned.epoch == epoch
+            && *statement.text == *text
+            && *statement.types == *types;
+        if same {
+            statement.id = id;
+            if !settings.are_in_force(&statement.set) {
+                statement.settings = settings.parse_hash();
+                statement.set = settings.in_force();
+            }
+            statement.confirmed = None;
+            statement.told = None;
+        }
+        same
     }
 
     /// A server that has the new text under the name says so; if the text is wrong, it says that.

@@ -54,10 +54,12 @@ impl Session {
                     self.note(slot, &planned, out);
                     pins = !before && pinned(self);
                 }
-                self.note_revival(&planned);
                 self.note_prelude_ran();
-                self.batch.path_changed |= crate::commands::changes_names(&planned);
-                self.batch.schema_changed |= crate::commands::changes_schema(&planned);
+                if !planned.quiet {
+                    self.note_revival(&planned);
+                    self.batch.path_changed |= crate::commands::changes_names(&planned);
+                    self.batch.schema_changed |= crate::commands::changes_schema(&planned);
+                }
                 let entry = Entry::client(kind).pinning(pins);
                 let flow = self.forward_portal(frame, entry, out);
                 self.batch.executed = true;
@@ -81,6 +83,48 @@ impl Session {
                 self.unknown_portal(execute.portal, frame, kind, out)
             }
         }
+    }
+
+    /// [Describe,] Execute and Sync of the unnamed portal, as nearly all drivers send them behind its Bind: if the server has
+    /// the portal and there is nothing to be noted of it, they are passed on as they lie there. Returns how many bytes.
+    pub(crate) fn run_bound(&mut self, input: &[u8], out: &mut Output) -> usize {
+        const DESCRIBE: &[u8] = b"D\0\0\0\x06P\0";
+        const EXECUTE_AND_SYNC: &[u8] = b"E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04";
+        let (described, rest) = match input.strip_prefix(DESCRIBE) {
+            Some(rest) => (true, rest),
+            None => (false, input),
+        };
+        let quiet = |portal: &Portal| match portal {
+            Portal::Remote { planned, .. } => planned.quiet,
+            Portal::Local { .. } => false,
+        };
+        let may_run = rest.starts_with(EXECUTE_AND_SYNC)
+            && self.wait == Wait::Nothing
+            && !self.batch.skipping
+            && self.batch.held.is_empty()
+            && !self.settings.pin
+            && self.portals.get(b"").is_some_and(quiet);
+        let Some(slot) = self.batch.slot.filter(|_| may_run) else {
+            return 0;
+        };
+        let sent = input.len() - rest.len() + EXECUTE_AND_SYNC.len();
+        let Some((place, buffer)) = self.reach(slot, out) else {
+            return 0;
+        };
+        buffer.extend_from_slice(input.get(..sent).unwrap_or_default());
+        if described {
+            place.push(Entry::client(Kind::DescribePortal));
+        }
+        place.push(Entry::client(Kind::Execute { limited: false }));
+        if let Some(Portal::Remote { ran, .. }) = self.portals.get_mut(b"") {
+            *ran = true;
+        }
+        self.counts.statements += 1;
+        self.deeds.ran = true;
+        self.note_prelude_ran();
+        self.batch.executed = true;
+        self.await_sync(slot);
+        sent
     }
 
     fn execute_locally(

@@ -3,19 +3,32 @@
 
 use crate::api::{Output, Slot};
 use crate::extended::held::Held;
-use crate::extended::router_name;
+use crate::extended::{BackendName, router_name};
 use crate::owed::{Entry, Kind, Purpose};
+use crate::session::places::reach_among;
 use crate::session::{Session, Wait};
 use crate::statements::Shape;
 use bytes::BytesMut;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::put;
 use shardgate_wire::{PgError, TxStatus};
-use std::sync::Arc;
+
+/// How a statement is to be parsed.
+struct WantedParse {
+    /// SQL that puts the settings of the client's own Parse in force, and SQL that takes them back.
+    settings: Option<(String, String)>,
+    /// The server is asked although it has the statement.
+    must_send: bool,
+}
 
 impl Session {
     /// The name under which the statement stands on the slot's backend, with a Parse sent first if it does not yet.
-    pub(super) fn backend_name(&mut self, slot: Slot, name: &[u8], out: &mut Output) -> String {
+    pub(super) fn backend_name(
+        &mut self,
+        slot: Slot,
+        name: &[u8],
+        out: &mut Output,
+    ) -> BackendName {
         self.ensure_parsed(slot, name, None, out)
             .unwrap_or_default()
     }
@@ -28,97 +41,93 @@ impl Session {
         name: &[u8],
         held: Option<&Held>,
         out: &mut Output,
-    ) -> Option<String> {
-        let statement = self.statements.get(name)?.clone();
-        let epoch = self.snapshot.epoch.id;
-        let origin = |kind: Kind| match held {
-            Some(held) => Entry::client(kind)
-                .named(statement.name.clone())
-                .of(statement.id)
-                .changing(held.change()),
-            None => Entry::router(kind, Purpose::Parse)
-                .named(statement.name.clone())
-                .of(statement.id),
+    ) -> Option<BackendName> {
+        let wanted = self.wanted_parse(slot, name, held)?;
+        let statement = self.statements.get(name)?;
+        let (place, buffer) = reach_among(&mut self.places, slot, out)?;
+        let entry = match held {
+            Some(held) => Entry::client(Kind::Parse).changing(held.change()),
+            None => Entry::router(Kind::Parse, Purpose::Parse),
         };
+        let entry = entry.named(statement.name.clone()).of(statement.id);
+        if statement.name.is_empty() {
+            if held.is_none() && place.unnamed == Some(statement.id) {
+                return Some(BackendName::default());
+            }
+            if let Some((there, back)) = &wanted.settings {
+                place.execute(there, &Purpose::Prelude, buffer);
+                put::parse(buffer, b"", statement.text.as_bytes(), &statement.types);
+                place.push(entry);
+                // The settings go back through a named statement, so that the unnamed one stays.
+                place.execute_named(back, &Purpose::Prelude, buffer);
+            } else {
+                put::parse(buffer, b"", statement.text.as_bytes(), &statement.types);
+                place.push(entry);
+            }
+            place.unsynced = true;
+            place.unnamed = Some(statement.id);
+            return Some(BackendName::default());
+        }
+        let key = statement.key(self.snapshot.epoch.id);
+        let backend = place.backend.as_mut()?;
+        if !wanted.must_send
+            && let Some(number) = backend.prepared.get(&key).copied()
+        {
+            if let Some(held) = held {
+                // The server has the very same statement: it would say the same again.
+                let mut bytes = BytesMut::new();
+                reply::parse_complete(&mut bytes);
+                let made = backend.owed.push_made(bytes.freeze(), held.change());
+                if let Some(bytes) = made {
+                    self.say_made(&bytes, out);
+                }
+            }
+            return Some(router_name(number));
+        }
         let max = self.options.common.backend_prepared_max;
+        let number = backend.remember(key, max, buffer);
+        let router_name = router_name(number);
+        if let Some((there, _)) = &wanted.settings {
+            place.execute(there, &Purpose::Prelude, buffer);
+        }
+        put::parse(
+            buffer,
+            router_name.as_bytes(),
+            statement.text.as_bytes(),
+            &statement.types,
+        );
+        place.push(entry.number(number));
+        if let Some((_, back)) = &wanted.settings {
+            place.execute(back, &Purpose::Prelude, buffer);
+        }
+        place.unsynced = true;
+        Some(router_name)
+    }
+
+    /// How the statement would be parsed on the slot's backend. None: there is no such statement.
+    fn wanted_parse(&self, slot: Slot, name: &[u8], held: Option<&Held>) -> Option<WantedParse> {
+        let statement = self.statements.get(name)?;
         // A failed block refuses the settings too, which would be no error of the client's; it refuses the statement anyway.
-        let differs = !statement.planned.facts.literal_free
-            && statement.settings != self.settings.parse_hash()
+        let differs = statement.settings != self.settings.parse_hash()
+            && !statement.planned.facts.literal_free
             && !self.block_is_lost();
-        let in_force = if differs {
-            self.settings.in_force()
-        } else {
-            Arc::default()
-        };
+        let settings = differs.then(|| {
+            let in_force = self.settings.in_force();
+            (
+                crate::settings::set_all(&in_force, &statement.set),
+                crate::settings::set_all(&statement.set, &in_force),
+            )
+        });
         // A failed block refuses the Parse, and a block with a snapshot of its own takes it there: no made reply then.
         let must_send = held.is_some()
             && (self.has_old_snapshot()
                 || self
                     .place(slot)
                     .is_some_and(|place| place.status == TxStatus::Failed));
-        let (place, buffer) = self.reach(slot, out)?;
-        if statement.name.is_empty() {
-            if held.is_none() && place.unnamed == Some(statement.id) {
-                return Some(String::new());
-            }
-            if differs {
-                place.execute(
-                    &crate::settings::set_all(&in_force, &statement.set),
-                    &Purpose::Prelude,
-                    buffer,
-                );
-            }
-            put::parse(buffer, b"", statement.text.as_bytes(), &statement.types);
-            place.push(origin(Kind::Parse));
-            place.unsynced = true;
-            if differs {
-                // The settings go back through a named statement, so that the unnamed one stays.
-                place.execute_named(
-                    &crate::settings::set_all(&statement.set, &in_force),
-                    &Purpose::Prelude,
-                    buffer,
-                );
-            }
-            place.unnamed = Some(statement.id);
-            return Some(String::new());
-        }
-        let key = statement.key(epoch);
-        let backend = place.backend.as_mut()?;
-        if let Some(number) = backend.prepared.get(&key).copied().filter(|_| !must_send) {
-            if let Some(held) = held {
-                // The server has the very same statement: it would say the same again.
-                let mut bytes = BytesMut::new();
-                reply::parse_complete(&mut bytes);
-                if let Some(bytes) = backend.owed.push_made(bytes.freeze(), held.change()) {
-                    self.say_made(&bytes, out);
-                }
-            }
-            return Some(router_name(number));
-        }
-        let number = backend.remember(key, max, buffer);
-        if differs {
-            place.execute(
-                &crate::settings::set_all(&in_force, &statement.set),
-                &Purpose::Prelude,
-                buffer,
-            );
-        }
-        put::parse(
-            buffer,
-            router_name(number).as_bytes(),
-            statement.text.as_bytes(),
-            &statement.types,
-        );
-        place.push(origin(Kind::Parse).number(number));
-        if differs {
-            place.execute(
-                &crate::settings::set_all(&statement.set, &in_force),
-                &Purpose::Prelude,
-                buffer,
-            );
-        }
-        place.unsynced = true;
-        Some(router_name(number))
+        Some(WantedParse {
+            settings,
+            must_send,
+        })
     }
 
     /// Sees that the statement's parameters and result still have the shape that the client was told, after the schema

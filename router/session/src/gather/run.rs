@@ -9,7 +9,6 @@ use crate::planner::Planned;
 use crate::route::{Aim, Reach};
 use crate::session::{Session, Wait};
 use crate::statements::Portal;
-use bytes::Bytes;
 use shardgate_merge::{Rows, array_bytes, put_array};
 use shardgate_plan::{Decision, Gather, Param};
 use shardgate_wire::PgError;
@@ -24,14 +23,7 @@ impl Session {
         doer: Doer,
         params: &[Param<'_>],
     ) -> Option<Arc<Gather>> {
-        let by_hand = self.settings.shard.is_some()
-            || planned
-                .facts
-                .hint
-                .as_ref()
-                .is_some_and(|hint| hint.shard.is_some());
-        let alone = self.transaction.is_none() && !self.batch.executed;
-        if doer != Doer::Planned || by_hand || !alone {
+        if !self.may_gather(planned, doer) {
             return None;
         }
         match planned.compiled.decide(params, &self.snapshot) {
@@ -42,6 +34,18 @@ impl Session {
             | Decision::Call(_)
             | Decision::Refused(_) => None,
         }
+    }
+
+    /// Rows can be gathered for the statement here, if it is decided so.
+    pub(crate) fn may_gather(&self, planned: &Planned, doer: Doer) -> bool {
+        let by_hand = self.settings.shard.is_some()
+            || planned
+                .facts
+                .hint
+                .as_ref()
+                .is_some_and(|hint| hint.shard.is_some());
+        let alone = self.transaction.is_none() && !self.batch.executed;
+        doer == Doer::Planned && !by_hand && alone
     }
 
     /// A simple Query of one statement.
@@ -133,8 +137,7 @@ impl Session {
             planned: planned.clone(),
             ran: false,
         };
-        self.portals
-            .insert(Bytes::copy_from_slice(bind.portal), portal);
+        self.portals.insert(bind.portal, portal);
         Ok(Flow::Consumed)
     }
 

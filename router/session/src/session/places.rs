@@ -13,6 +13,20 @@ use shardgate_wire::backend::TxStatus;
 
 const LOST: &str = "the server closed the connection unexpectedly";
 
+/// As `Session::reach`, for who needs other parts of the session beside it.
+pub(crate) fn reach_among<'a>(
+    places: &'a mut [Option<Place>],
+    slot: Slot,
+    out: &'a mut Output,
+) -> Option<(&'a mut Place, &'a mut BytesMut)> {
+    let index = usize::from(slot.0);
+    let place = places.get_mut(index)?.as_mut()?;
+    if out.backends.len() <= index {
+        out.backends.resize_with(index + 1, BytesMut::new);
+    }
+    Some((place, out.backends.get_mut(index)?))
+}
+
 impl Session {
     pub(crate) fn place(&self, slot: Slot) -> Option<&Place> {
         self.places.get(usize::from(slot.0))?.as_ref()
@@ -35,12 +49,7 @@ impl Session {
         slot: Slot,
         out: &'a mut Output,
     ) -> Option<(&'a mut Place, &'a mut BytesMut)> {
-        let index = usize::from(slot.0);
-        let place = self.places.get_mut(index)?.as_mut()?;
-        if out.backends.len() <= index {
-            out.backends.resize_with(index + 1, BytesMut::new);
-        }
-        Some((place, out.backends.get_mut(index)?))
+        reach_among(&mut self.places, slot, out)
     }
 
     /// A place on the shard's primary for work outside of a transaction: the session's own connection, where it is pinned

@@ -119,6 +119,8 @@ impl Session {
             }
         }
         self.settings.changed();
+        let shared = self.planner.shared_settings(&self.settings.startup);
+        self.settings.share(&shared);
         let mut all: Vec<(&String, &String)> = told.iter().collect();
         all.sort_by_cached_key(|(name, _)| canonical_name(name));
         for (name, value) in all {
