@@ -87,6 +87,8 @@ pub struct Move {
     pub parts: Parts,
     /// Where they were at first, and where they are to be.
     pub shards: [ShardId; 2],
+    /// The shard that owns them before the switch under way, or the next one: the first, or the second while they go back.
+    pub losing: ShardId,
     /// They change hands at this moment: statements for them wait.
     pub holding: bool,
     /// The number of the epoch in which this move has last changed the map; 0: it has not yet.

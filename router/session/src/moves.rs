@@ -117,7 +117,7 @@ impl Session {
                 // Whether its keys were used before it was known was not asked then.
                 None => self.claim(one.id, number, ClaimKind::Used),
                 Some(was) if one.holding && !was.holding => {
-                    if self.more_may_come() && gives(one, newer) == Some(shard) {
+                    if self.more_may_come() && one.losing == shard {
                         self.claim(one.id, number, ClaimKind::Open);
                     }
                 }
@@ -273,13 +273,6 @@ impl Session {
         }
         self.end_if_gone(out);
     }
-}
-
-/// The shard that owns the parts, and is about to lose them.
-fn gives(one: &Move, snapshot: &Snapshot) -> Option<ShardId> {
-    let map = &snapshot.distributions.get(&one.distribution)?.map;
-    let owners = one.parts.owners(map).ok()?;
-    owners.first().copied().filter(|_| owners.len() == 1)
 }
 
 /// As Postgres says it of rows that have changed under a transaction.

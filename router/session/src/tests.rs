@@ -124,7 +124,7 @@ fn snapshot() -> Arc<Snapshot> {
         cast_code: None,
         event_code: None,
         moves: Vec::new(),
-        floors: Default::default(),
+        floors: HashMap::new(),
     })
 }
 

@@ -105,6 +105,27 @@ impl Parts {
         }
     }
 
+    /// A key of `low <= key < high` (None: no bound on that side) may be one of them. It says so too often rather than
+    /// too rarely: for buckets, which have no order, always.
+    pub fn meets(&self, low: Option<&Key>, high: Option<&Key>) -> bool {
+        let below = |key: &Key| high.is_none_or(|high| key < high);
+        let above = |key: &Key| low.is_none_or(|low| low <= key);
+        if self.pins.iter().any(|pin| below(pin) && above(pin)) {
+            return true;
+        }
+        match &self.unpinned {
+            Unpinned::None => false,
+            Unpinned::Buckets(buckets) => !buckets.is_empty(),
+            Unpinned::Ranges(ranges) => ranges.iter().any(|(from, to)| {
+                from.as_ref().is_none_or(below)
+                    && to.as_ref().is_none_or(|to| low.is_none_or(|low| low < to))
+            }),
+            Unpinned::Values { values, default } => {
+                *default || values.iter().any(|value| below(value) && above(value))
+            }
+        }
+    }
+
     /// An SQL expression of type boolean that is true for the keys that `contains` is true for. `column` is the key
     /// column as it stands in SQL. CHECK constraints, publication row filters and conditions of triggers take it.
     ///

@@ -374,7 +374,7 @@ pub fn snapshot() -> Snapshot {
         cast_code: None,
         event_code: None,
         moves: Vec::new(),
-        floors: Default::default(),
+        floors: HashMap::new(),
     }
 }
 

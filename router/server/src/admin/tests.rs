@@ -186,7 +186,7 @@ fn snapshot() -> Snapshot {
         cast_code: None,
         event_code: None,
         moves: Vec::new(),
-        floors: Default::default(),
+        floors: HashMap::new(),
     }
 }
 

@@ -217,7 +217,7 @@ pub(crate) fn snapshot(hosts: Vec<Host>) -> Arc<Snapshot> {
         cast_code: None,
         event_code: None,
         moves: Vec::new(),
-        floors: Default::default(),
+        floors: HashMap::new(),
     })
 }
 

@@ -99,7 +99,7 @@ fn snapshot(port: u16) -> Snapshot {
         cast_code: None,
         event_code: None,
         moves: Vec::new(),
-        floors: Default::default(),
+        floors: HashMap::new(),
     }
 }
 

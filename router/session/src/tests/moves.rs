@@ -6,7 +6,7 @@ use shardgate_shard_map::{Parts, Unpinned};
 
 /// Where a move stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step_ {
+enum Stage {
     Copied,
     Holding,
     /// The map has changed; still holding.
@@ -18,7 +18,7 @@ enum Step_ {
 const MOVED_IN: u64 = 4;
 
 /// The snapshot of that epoch.
-fn at(number: u64, step: Step_) -> Arc<Snapshot> {
+fn at(number: u64, step: Stage) -> Arc<Snapshot> {
     let mut snapshot = (*snapshot()).clone();
     let id = [u8::try_from(number).unwrap(); 16];
     snapshot.epoch = Epoch {
@@ -28,7 +28,7 @@ fn at(number: u64, step: Step_) -> Arc<Snapshot> {
     };
     let hundred = ShardKey::Int(100);
     let two_hundred = ShardKey::Int(200);
-    let map_changed = matches!(step, Step_::Moved | Step_::Switched | Step_::Gone);
+    let map_changed = matches!(step, Stage::Moved | Stage::Switched | Stage::Gone);
     let middle = if map_changed { HOME } else { SECOND };
     let distribution = DistributionId(1);
     snapshot
@@ -40,7 +40,7 @@ fn at(number: u64, step: Step_) -> Arc<Snapshot> {
         bounds: vec![hundred.clone(), two_hundred.clone()],
         owners: vec![HOME, middle, SECOND],
     };
-    if step != Step_::Gone {
+    if step != Stage::Gone {
         snapshot.moves.push(Move {
             id: 7,
             distribution,
@@ -49,7 +49,8 @@ fn at(number: u64, step: Step_) -> Arc<Snapshot> {
                 pins: Default::default(),
             },
             shards: [SECOND, HOME],
-            holding: matches!(step, Step_::Holding | Step_::Moved),
+            losing: SECOND,
+            holding: matches!(step, Stage::Holding | Stage::Moved),
             since: if map_changed { MOVED_IN } else { 0 },
         });
     }
@@ -61,13 +62,13 @@ const STAYING: &str = "update users set name = 'a' where id = 250";
 const HOMELY: &str = "update users set name = 'a' where id = 5";
 
 impl Script {
-    fn at(number: u64, step: Step_) -> Script {
+    fn at(number: u64, step: Stage) -> Script {
         let mut script = Script::begin(&[]);
         script.epoch(number, step);
         script
     }
 
-    fn epoch(&mut self, number: u64, step: Step_) {
+    fn epoch(&mut self, number: u64, step: Stage) {
         self.event(Event::Snapshot(at(number, step)));
     }
 
@@ -123,10 +124,10 @@ impl Script {
 
 #[test]
 fn statements_wait_while_their_keys_change_hands_and_others_go_on() {
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     let slot = script.runs_on(MOVING, SECOND);
     script.ends(slot);
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     assert_eq!(script.drained(), 3);
     let slot = script.runs_on(STAYING, SECOND);
     script.ends(slot);
@@ -135,25 +136,25 @@ fn statements_wait_while_their_keys_change_hands_and_others_go_on() {
     script.is_held(MOVING);
     assert_eq!(script.session.describe().state, "held");
     assert!(!script.session.is_idle());
-    script.epoch(MOVED_IN, Step_::Moved);
+    script.epoch(MOVED_IN, Stage::Moved);
     assert!(script.session.is_held());
     script.expect_no_steps();
     assert_eq!(script.drained(), MOVED_IN);
-    script.epoch(5, Step_::Switched);
+    script.epoch(5, Stage::Switched);
     assert!(!script.session.is_held());
     let slot = script.expect_checkout(HOME, Wanted::Primary);
     script.attach(slot);
     script.ends(slot);
-    script.epoch(6, Step_::Gone);
+    script.epoch(6, Stage::Gone);
     let slot = script.runs_on(MOVING, HOME);
     script.ends(slot);
 }
 
 #[test]
 fn a_switch_that_is_undone_lets_statements_go_on_where_they_were() {
-    let mut script = Script::at(3, Step_::Holding);
+    let mut script = Script::at(3, Stage::Holding);
     script.is_held(MOVING);
-    script.epoch(4, Step_::Copied);
+    script.epoch(4, Stage::Copied);
     let slot = script.expect_checkout(SECOND, Wanted::Primary);
     script.attach(slot);
     assert_eq!(script.drained(), 4);
@@ -176,7 +177,7 @@ fn whatever_may_use_the_keys_waits() {
         "/* shardgate: shard=s2 */ select count(*) from users",
         "/* shardgate: shard=s2 */ copy users from stdin",
     ] {
-        let mut script = Script::at(3, Step_::Holding);
+        let mut script = Script::at(3, Stage::Holding);
         script.is_held(sql);
     }
     for sql in [
@@ -187,7 +188,7 @@ fn whatever_may_use_the_keys_waits() {
         "/* shardgate: shard=s2 */ select name from users where id = 99",
         "select 1",
     ] {
-        let mut script = Script::at(3, Step_::Holding);
+        let mut script = Script::at(3, Stage::Holding);
         script.query(sql);
         assert!(!script.session.is_held(), "{sql}");
         assert!(matches!(script.step(), Step::Checkout { .. }), "{sql}");
@@ -196,34 +197,34 @@ fn whatever_may_use_the_keys_waits() {
 
 #[test]
 fn a_statement_under_way_is_waited_for() {
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     let slot = script.runs_on(MOVING, SECOND);
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     assert_eq!(script.drained(), 2);
     script.ends(slot);
     assert_eq!(script.drained(), 3);
     // One that does not concern the move is not, however long it takes.
     let slot = script.runs_on(STAYING, SECOND);
-    script.epoch(4, Step_::Copied);
-    script.epoch(5, Step_::Holding);
+    script.epoch(4, Stage::Copied);
+    script.epoch(5, Stage::Holding);
     assert_eq!(script.drained(), 5);
     script.ends(slot);
 }
 
 #[test]
 fn a_statement_that_waits_for_a_connection_is_planned_anew() {
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     script.query(MOVING);
     let slot = script.expect_checkout(SECOND, Wanted::Primary);
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     // Nothing was sent, and nothing will be by the older plan.
     assert_eq!(script.drained(), 3);
     script.attach(slot);
     assert_eq!(script.sent(slot), "");
     assert!(script.session.is_held());
     script.expect_release(slot, true);
-    script.epoch(MOVED_IN, Step_::Moved);
-    script.epoch(5, Step_::Switched);
+    script.epoch(MOVED_IN, Stage::Moved);
+    script.epoch(5, Stage::Switched);
     let slot = script.expect_checkout(HOME, Wanted::Primary);
     script.attach(slot);
     script.ends(slot);
@@ -231,10 +232,10 @@ fn a_statement_that_waits_for_a_connection_is_planned_anew() {
 
 #[test]
 fn a_connection_that_comes_for_an_older_plan_goes_back() {
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     script.query(MOVING);
     let slot = script.expect_checkout(SECOND, Wanted::Primary);
-    script.epoch(5, Step_::Switched);
+    script.epoch(5, Stage::Switched);
     script.attach(slot);
     assert_eq!(script.sent(slot), "");
     script.expect_release(slot, true);
@@ -245,9 +246,9 @@ fn a_connection_that_comes_for_an_older_plan_goes_back() {
 
 #[test]
 fn a_transaction_that_has_used_the_keys_goes_on_to_their_old_owner() {
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     let slot = script.block_on("begin", MOVING, SECOND);
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     assert_eq!(script.drained(), 2);
     // It is never told to wait: those who wait for it would wait for ever.
     script.event(Event::SealClaims);
@@ -263,9 +264,9 @@ fn a_transaction_that_has_used_the_keys_goes_on_to_their_old_owner() {
 
 #[test]
 fn a_transaction_on_the_losing_shard_may_use_the_keys_until_it_is_sealed() {
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     let slot = script.block_on("begin", STAYING, SECOND);
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     assert_eq!(script.drained(), 2);
     script.query(MOVING);
     assert_eq!(script.sent(slot), "Q");
@@ -276,16 +277,16 @@ fn a_transaction_on_the_losing_shard_may_use_the_keys_until_it_is_sealed() {
     script.commit(slot);
     assert_eq!(script.drained(), 3);
 
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     let slot = script.block_on("begin", STAYING, SECOND);
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     assert_eq!(script.drained(), 2);
     script.event(Event::SealClaims);
     assert_eq!(script.drained(), 3);
     script.is_held(MOVING);
-    script.epoch(MOVED_IN, Step_::Moved);
+    script.epoch(MOVED_IN, Stage::Moved);
     assert_eq!(script.drained(), MOVED_IN);
-    script.epoch(5, Step_::Switched);
+    script.epoch(5, Stage::Switched);
     assert_eq!(script.client(), "E(40001)");
     assert_eq!(
         script.sent(slot),
@@ -296,17 +297,17 @@ fn a_transaction_on_the_losing_shard_may_use_the_keys_until_it_is_sealed() {
 
 #[test]
 fn a_transaction_that_cannot_use_the_keys_delays_nothing() {
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     script.block_on("begin", HOMELY, HOME);
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     assert_eq!(script.drained(), 3);
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     script.query("begin");
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     assert_eq!(script.drained(), 3);
     script.client();
     script.is_held(MOVING);
-    script.epoch(5, Step_::Switched);
+    script.epoch(5, Stage::Switched);
     script.expect_checkout(HOME, Wanted::Primary);
 }
 
@@ -314,9 +315,9 @@ fn a_transaction_that_cannot_use_the_keys_delays_nothing() {
 fn what_was_done_before_the_move_was_known_counts() {
     let mut script = Script::begin(&[]);
     let slot = script.block_on("begin", MOVING, SECOND);
-    script.epoch(2, Step_::Copied);
+    script.epoch(2, Stage::Copied);
     assert_eq!(script.drained(), 2);
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     assert_eq!(script.drained(), 1);
     script.event(Event::SealClaims);
     assert_eq!(script.drained(), 1);
@@ -336,9 +337,9 @@ fn an_old_snapshot_does_not_see_what_has_come() {
         ("begin isolation level repeatable read", "E(40001)ZE"),
         ("begin isolation level read committed", ""),
     ] {
-        let mut script = Script::at(2, Step_::Copied);
+        let mut script = Script::at(2, Stage::Copied);
         let slot = script.block_on(begin, HOMELY, HOME);
-        script.epoch(5, Step_::Switched);
+        script.epoch(5, Stage::Switched);
         script.query(MOVING);
         if expect.is_empty() {
             assert_eq!(script.sent(slot), "Q", "{begin}");
@@ -351,19 +352,19 @@ fn an_old_snapshot_does_not_see_what_has_come() {
         assert_eq!(script.client(), expect, "{begin}");
     }
     // Keys that did not move are not concerned.
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     let slot = script.block_on("begin isolation level repeatable read", HOMELY, HOME);
-    script.epoch(5, Step_::Switched);
+    script.epoch(5, Stage::Switched);
     script.query(HOMELY);
     assert_eq!(script.sent(slot), "Q");
 }
 
 #[test]
 fn a_transaction_that_outlives_a_move_fails_and_does_not_guess() {
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     let slot = script.block_on("begin isolation level repeatable read", HOMELY, HOME);
-    script.epoch(5, Step_::Switched);
-    script.epoch(6, Step_::Gone);
+    script.epoch(5, Stage::Switched);
+    script.epoch(6, Stage::Gone);
     script.query("select * from notes");
     assert_eq!(script.sent(slot), "Q");
     script.done(slot, "SELECT 0", TxStatus::InTransaction);
@@ -371,18 +372,18 @@ fn a_transaction_that_outlives_a_move_fails_and_does_not_guess() {
     script.query(HOMELY);
     assert_eq!(script.client(), "E(40001)");
     // One that has begun behind the switch has seen all.
-    let mut script = Script::at(5, Step_::Switched);
+    let mut script = Script::at(5, Stage::Switched);
     let slot = script.block_on("begin isolation level repeatable read", HOMELY, HOME);
-    script.epoch(6, Step_::Gone);
+    script.epoch(6, Stage::Gone);
     script.query(MOVING);
     assert_eq!(script.sent(slot), "Q");
 }
 
 #[test]
 fn a_chained_transaction_is_another_one() {
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     let slot = script.block_on("begin", MOVING, SECOND);
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     script.query("commit and chain");
     assert_eq!(script.sent(slot), "Q");
     assert_eq!(script.drained(), 2);
@@ -401,15 +402,15 @@ fn extended(b: &mut BytesMut, id: &str) {
 
 #[test]
 fn a_pipeline_waits_at_its_bind_and_goes_to_the_new_owner() {
-    let mut script = Script::at(3, Step_::Holding);
+    let mut script = Script::at(3, Stage::Holding);
     script.say(|b| {
         extended(b, "150");
         put::sync(b);
     });
     assert!(script.session.is_held());
     script.expect_no_steps();
-    script.epoch(MOVED_IN, Step_::Moved);
-    script.epoch(5, Step_::Switched);
+    script.epoch(MOVED_IN, Stage::Moved);
+    script.epoch(5, Stage::Switched);
     let slot = script.expect_checkout(HOME, Wanted::Primary);
     script.attach(slot);
     assert_eq!(script.sent(slot), "PBES");
@@ -418,7 +419,7 @@ fn a_pipeline_waits_at_its_bind_and_goes_to_the_new_owner() {
 #[test]
 fn the_rest_of_a_pipeline_is_planned_by_the_newest_snapshot() {
     // A pipeline without a Sync in which keys that stay were used.
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     script.say(|b| {
         extended(b, "250");
         put::flush(b);
@@ -426,7 +427,7 @@ fn the_rest_of_a_pipeline_is_planned_by_the_newest_snapshot() {
     let slot = script.expect_checkout(SECOND, Wanted::Primary);
     script.attach(slot);
     assert_eq!(script.sent(slot), "PBEH");
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     assert_eq!(script.drained(), 2, "it may still use the keys");
     script.event(Event::SealClaims);
     assert_eq!(script.drained(), 3);
@@ -434,7 +435,7 @@ fn the_rest_of_a_pipeline_is_planned_by_the_newest_snapshot() {
     assert!(script.session.is_held());
     // The Parse before was not sent either.
     assert_eq!(script.sent(slot), "");
-    script.epoch(5, Step_::Switched);
+    script.epoch(5, Stage::Switched);
     assert!(
         script.out.client.is_empty(),
         "the replies before come first"
@@ -455,7 +456,7 @@ fn the_rest_of_a_pipeline_is_planned_by_the_newest_snapshot() {
 
 #[test]
 fn a_pipeline_that_has_only_prepared_keeps_no_connection_while_it_waits() {
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     script.say(|b| {
         put::parse(b, b"", b"update users set name = 'a' where id = $1", &[20]);
         put::describe(b, b'S', b"");
@@ -470,7 +471,7 @@ fn a_pipeline_that_has_only_prepared_keeps_no_connection_while_it_waits() {
         reply::no_data(b);
     });
     assert_eq!(script.client(), "1tn");
-    script.epoch(3, Step_::Holding);
+    script.epoch(3, Stage::Holding);
     assert_eq!(script.drained(), 3);
     script.say(|b| {
         put::bind_text(b, b"", b"", &[Some(b"150")]);
@@ -481,7 +482,7 @@ fn a_pipeline_that_has_only_prepared_keeps_no_connection_while_it_waits() {
     script.server(slot, |b| reply::ready(b, TxStatus::Idle));
     script.expect_release(slot, true);
     assert!(script.session.is_held());
-    script.epoch(5, Step_::Switched);
+    script.epoch(5, Stage::Switched);
     assert!(!script.session.is_held());
     script.expect_checkout(HOME, Wanted::Primary);
 }
@@ -490,7 +491,7 @@ fn a_pipeline_that_has_only_prepared_keeps_no_connection_while_it_waits() {
 fn a_cancel_request_a_timeout_and_the_end_reach_a_statement_that_waits() {
     let late = || PgError::error("55P03", "too late");
     // Simple.
-    let mut script = Script::at(3, Step_::Holding);
+    let mut script = Script::at(3, Stage::Holding);
     script.is_held(MOVING);
     script.event(Event::CancelRequested);
     assert_eq!(script.client(), "E(57014)ZI");
@@ -534,11 +535,11 @@ fn a_cancel_request_a_timeout_and_the_end_reach_a_statement_that_waits() {
 
 #[test]
 fn a_client_that_is_gone_is_served_to_the_end_of_what_it_had_sent() {
-    let mut script = Script::at(3, Step_::Holding);
+    let mut script = Script::at(3, Stage::Holding);
     script.is_held(MOVING);
     script.event(Event::ClientGone);
     script.expect_no_steps();
-    script.epoch(5, Step_::Switched);
+    script.epoch(5, Stage::Switched);
     let slot = script.expect_checkout(HOME, Wanted::Primary);
     script.attach(slot);
     assert_eq!(script.sent(slot), "Q");
@@ -554,7 +555,7 @@ fn rows_on_their_way_from_all_shards_are_waited_for() {
     let home = script.expect_checkout(HOME, Wanted::Primary);
     let second = script.expect_checkout(SECOND, Wanted::Primary);
     // From the very first epoch of the move on: its copies must not be counted.
-    script.epoch(2, Step_::Copied);
+    script.epoch(2, Stage::Copied);
     assert_eq!(script.drained(), 1);
     for (slot, is_home) in [(home, true), (second, false)] {
         script.attach(slot);
@@ -568,8 +569,8 @@ fn rows_on_their_way_from_all_shards_are_waited_for() {
     assert_eq!(script.drained(), 2);
     // They were read by another plan, so they are read again: of each shard what it owns.
     for (shard, condition) in [
-        (HOME, "OPERATOR(pg_catalog.<) 100"),
-        (SECOND, "OPERATOR(pg_catalog.>=) 100"),
+        (HOME, "OPERATOR(pg_catalog.<) '100'"),
+        (SECOND, "OPERATOR(pg_catalog.>=) '100'"),
     ] {
         let slot = script.expect_checkout(shard, Wanted::Primary);
         script.attach(slot);
@@ -586,7 +587,7 @@ fn ddl_on_all_shards_is_waited_for() {
     script.query("create index on users (name)");
     let home = script.expect_checkout(HOME, Wanted::Primary);
     let second = script.expect_checkout(SECOND, Wanted::Primary);
-    script.epoch(2, Step_::Copied);
+    script.epoch(2, Stage::Copied);
     assert_eq!(script.drained(), 1);
     script.attach(home);
     script.attach(second);
@@ -598,11 +599,11 @@ fn ddl_on_all_shards_is_waited_for() {
         "truncate users",
         "drop table users",
     ] {
-        let mut script = Script::at(2, Step_::Copied);
+        let mut script = Script::at(2, Stage::Copied);
         script.query(sql);
         assert_eq!(script.client(), "E(55006)ZI", "{sql}");
     }
-    let mut script = Script::at(2, Step_::Copied);
+    let mut script = Script::at(2, Stage::Copied);
     script.query("create table another (id int)");
     script.expect_checkout(HOME, Wanted::Primary);
 }

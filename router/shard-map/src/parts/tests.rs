@@ -149,6 +149,31 @@ fn owners_of_ranges_are_those_that_they_touch() {
 }
 
 #[test]
+fn intervals_meet_what_they_share_a_key_with() {
+    let mut parts = ranges(&[(Some(10), Some(20)), (Some(30), None)]);
+    parts.pins = BTreeSet::from([Key::Int(-5)]);
+    let check = |low: Option<i64>, high: Option<i64>, expect| {
+        let (low, high) = (low.map(Key::Int), high.map(Key::Int));
+        assert_eq!(
+            parts.meets(low.as_ref(), high.as_ref()),
+            expect,
+            "{low:?} {high:?}"
+        );
+    };
+    check(None, Some(-5), false);
+    check(None, Some(-4), true);
+    check(Some(-4), Some(10), false);
+    check(Some(-4), Some(11), true);
+    check(Some(19), Some(20), true);
+    check(Some(20), Some(30), false);
+    check(Some(20), None, true);
+    check(None, None, true);
+    assert!(!values(&[3], false).meets(Some(&Key::Int(4)), None));
+    assert!(values(&[3], true).meets(Some(&Key::Int(4)), None));
+    assert!(Parts::of_buckets([3]).meets(Some(&Key::Int(4)), Some(&Key::Int(5))));
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let hash = map(
         Method::Hash {
