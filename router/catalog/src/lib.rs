@@ -32,6 +32,7 @@ mod load;
 mod load_catalog;
 mod load_code;
 mod load_relations;
+pub mod moves;
 mod quote;
 mod raw;
 mod recover;
