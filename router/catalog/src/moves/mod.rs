@@ -10,6 +10,7 @@
 mod status;
 mod step;
 mod table;
+pub mod verify;
 
 pub use status::{MoveStatus, list, status};
 pub use step::Step;
