@@ -155,6 +155,17 @@ pub async fn a_switch(running: &Running, play: &Play) -> Result<()> {
         .filter(|row| row.get(3).cloned().flatten().as_deref() == Some("held"))
         .count();
     ensure!(held == 4, "{held} are shown as held");
+    let moves = running.console("SHOW MOVES")?;
+    let shown = |at: usize| moves.first().and_then(|row| row.get(at)?.as_deref());
+    ensure!(moves.len() == 1, "{moves:?}");
+    ensure!(
+        (shown(3), shown(4)) == (Some("s1"), Some("s2")),
+        "{moves:?}"
+    );
+    ensure!(
+        (shown(5), shown(9)) == (Some("hold"), Some("4")),
+        "{moves:?}"
+    );
     // A client that leaves has sent its statement all the same; this one is killed off the list by its own end.
     gone.abort();
 
