@@ -486,7 +486,7 @@ impl Session {
 
     pub(crate) fn refreshed(&mut self, result: Result<Arc<Snapshot>, PgError>, out: &mut Output) {
         if let Ok(snapshot) = result {
-            self.newest = snapshot;
+            self.set_newest(snapshot);
         }
         if self.several.is_some() {
             self.several_refreshed(out);
@@ -524,8 +524,12 @@ impl Session {
             self.deeds.rolled_back_to = false;
         }
         reply::ready(self.speak(out), status);
+        let chained = self.batch.chained;
         self.batch.begin_anew();
         self.statements.settle();
+        if chained {
+            self.chain_unit();
+        }
         self.wait = Wait::Nothing;
         self.gather_share = None;
         self.positions = None;

@@ -130,9 +130,15 @@ impl Session {
             return None;
         }
         self.check_own(&planned, false).ok()?;
-        let aim = self.aim_as(&planned, doer, || {
-            self.decide_lifted(&planned, text, &shape)
-        });
+        let aim = self.aim_as(
+            &planned,
+            doer,
+            || self.decide_lifted(&planned, text, &shape),
+            || {
+                let values = lifted_values(text, &shape);
+                planned.compiled.moving(&as_params(&values), &self.snapshot)
+            },
+        );
         let aim = aim.ok()?;
         self.statements.remove(b"");
         Some(Aimed { planned, aim })
@@ -359,6 +365,7 @@ impl Session {
                 (None, Some(_)) => aim.shard = one.shard,
                 (None, None) | (Some(_), _) => {}
             }
+            aim.moving = aim.moving.or(one.moving);
             self.note_revival(planned);
         }
         Ok(aim)
@@ -375,8 +382,11 @@ impl Session {
         if let Some(place) = self.place_mut(slot) {
             place.pin_pending = false;
         }
+        let mut count = 0;
         // A pin that is made here is undone if the server cannot even read the text: see `query_begins`.
         for planned in statements {
+            count += 1;
+            self.batch.chained = count == 1 && chains(planned);
             self.note(slot, planned, out);
         }
         if let Some((place, buffer)) = self.reach(slot, out) {
@@ -522,6 +532,14 @@ impl Session {
             prelude.ran = true;
         }
     }
+}
+
+/// Behind it another transaction is open at once.
+fn chains(planned: &Planned) -> bool {
+    matches!(
+        planned.facts.statement,
+        Statement::Command(Command::Commit { chain: true } | Command::Rollback { chain: true })
+    )
 }
 
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, PgError> {

@@ -3,6 +3,7 @@
 mod ends;
 mod errors;
 mod gather;
+mod moves;
 mod pipelines;
 mod sequences;
 mod settings;
@@ -123,6 +124,8 @@ fn snapshot() -> Arc<Snapshot> {
         casts: Default::default(),
         cast_code: None,
         event_code: None,
+        moves: Vec::new(),
+        floors: HashMap::new(),
     })
 }
 

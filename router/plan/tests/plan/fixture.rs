@@ -373,6 +373,8 @@ pub fn snapshot() -> Snapshot {
         casts: HashSet::new(),
         cast_code: None,
         event_code: None,
+        moves: Vec::new(),
+        floors: HashMap::new(),
     }
 }
 
@@ -452,6 +454,11 @@ impl Fixture {
             return;
         }
         assert_eq!(&decision, own_decision, "lifted: {sql}");
+        assert_eq!(
+            lifted.moving(&params, &self.snapshot),
+            own.moving(&[], &self.snapshot),
+            "lifted: {sql}"
+        );
         assert_eq!(lifted.traits, own.traits, "lifted: {sql}");
     }
 

@@ -6,6 +6,7 @@ use crate::backend::{Link, LinkInfo};
 use crate::health::{Endpoint, NoPrimary, Reader};
 use crate::mailbox::Refusal;
 use crate::pool::{Checkout, Pool, Want};
+use shardgate_plan::snapshot::Floor;
 use shardgate_session::{Event, Slot, Wanted};
 use shardgate_shard_map::ShardId;
 use shardgate_wire::PgError;
@@ -108,7 +109,11 @@ impl Drive {
         match errand.wanted {
             Wanted::Primary => self.seek_primary(slot, errand),
             Wanted::Replica => self.seek_reader(slot, errand),
-            Wanted::ReplicaOnly => match self.shared.health.any_replica(errand.shard) {
+            Wanted::ReplicaOnly => match self
+                .shared
+                .health
+                .any_replica(errand.shard, self.floor(errand.shard))
+            {
                 Some(found) => self.ask(slot, Found::New(found), on_replica(errand)),
                 None => self.events.push_back(Event::CheckoutFailed {
                     slot,
@@ -123,9 +128,13 @@ impl Drive {
         self.mark_what_was_seen(errand.shard);
         let marks = self.marks.of(errand.shard);
         let metrics = &self.shared.metrics;
-        let found = self.shared.health.reader(errand.shard, &marks, |endpoint| {
-            known(&self.pools, endpoint)
-        });
+        let floor = self.floor(errand.shard);
+        let found = self
+            .shared
+            .health
+            .reader(errand.shard, &marks, floor, |endpoint| {
+                known(&self.pools, endpoint)
+            });
         match found {
             Reader::Replica(found) => {
                 metrics.reads_on_replica.increment();
@@ -142,6 +151,11 @@ impl Drive {
                 self.find_primary(slot, on_primary(errand));
             }
         }
+    }
+
+    /// What a replica of the shard must have replayed. Of the newest snapshot, which is no older than the session's.
+    fn floor(&self, shard: ShardId) -> Option<Floor> {
+        self.shared.follower.floor(shard)
     }
 
     fn seek_primary(&mut self, slot: Slot, errand: Errand) {

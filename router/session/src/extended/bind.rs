@@ -161,7 +161,7 @@ impl Session {
                 {
                     return Ok(self.bind_gathered(bind, &planned, gather, out)?);
                 }
-                self.aim_bind(&planned, doer, decision, rest)?
+                self.aim_bind(&planned, doer, decision, bind, rest)?
             }
         };
         if matches!(doer, Doer::Prelude | Doer::Look) {
@@ -224,9 +224,15 @@ impl Session {
         planned: &Planned,
         doer: Doer,
         decision: Decision,
+        bind: &Bind<'_>,
         rest: &[u8],
     ) -> Result<Aim, PgError> {
-        let mut aim = self.aim_as(planned, doer, || decision)?;
+        let mut aim = self.aim_as(
+            planned,
+            doer,
+            || decision,
+            || planned.compiled.moving(&params_of(bind), &self.snapshot),
+        )?;
         if self.transaction.is_none() && !executes_and_syncs(rest) {
             // More may follow in the same implicit transaction, so the server must be one that can do anything.
             aim.replica_safe = false;

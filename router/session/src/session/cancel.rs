@@ -34,6 +34,7 @@ impl Session {
             }
             Wait::Gather => self.gather_stop(cancelled(), out),
             Wait::Work => self.several_cancel(out),
+            Wait::Held => self.hold_ended(cancelled(), out),
             // The work before ReadyForQuery is short.
             Wait::Checkout(_) | Wait::Settle => {}
         }
