@@ -199,7 +199,7 @@ pub(crate) enum Verdict {
 /// What a message says that is passed on without another look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passed {
-    /// A Query was begun, or an Execute is done: a pin that was made for it has its reason.
+    /// A Query was begun, or the Execute is done for which the connection was pinned: the pin has its reason.
     Run,
     Other,
 }
@@ -221,7 +221,8 @@ impl Owed {
             },
             Kind::Execute { .. } => match tag {
                 b'D' => (false, Passed::Other),
-                b'C' | b'I' => (true, Passed::Run),
+                b'C' | b'I' if head.pins => (true, Passed::Run),
+                b'C' | b'I' => (true, Passed::Other),
                 _ => return None,
             },
             Kind::Bind if tag == b'2' => (true, Passed::Other),
