@@ -3,6 +3,7 @@
 
 use crate::play::{self, ask};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use shard_admin::cluster::Signal;
 use shardgate_catalog::Backend;
 use shardgate_catalog::moves::{self, MoveOptions, MoveSpec, PartsSpec, Step};
 use shardgate_shard_map::{Key, bucket};
@@ -147,6 +148,102 @@ async fn advance(home: &mut Backend, id: i64, until: Step, ledger: &Ledger) -> R
     Ok(())
 }
 
+async fn home_of(running: &Running) -> Result<Backend> {
+    let config: tokio_postgres::Config = running.catalog_url().parse()?;
+    Backend::primary(&config, "the home shard")
+        .await
+        .map_err(|error| anyhow!("{error}"))
+}
+
+/// The move of the keys' buckets from home to the second shard.
+async fn spec_of(play: &play::Play, keys: &[String]) -> Result<MoveSpec> {
+    let name = ask(&play.source, "SELECT name FROM shardgate.distribution").await?;
+    let runs = keys
+        .iter()
+        .map(|key| {
+            let number = bucket(&Key::Int(key.parse()?), 4096).0;
+            Ok((number, number))
+        })
+        .collect::<Result<std::collections::BTreeSet<_>>>()?;
+    Ok(MoveSpec {
+        distribution: name.first().context("a distribution")?.clone(),
+        parts: PartsSpec::Buckets(runs.into_iter().collect()),
+        to: "s2".to_owned(),
+        options: MoveOptions::default(),
+    })
+}
+
+/// A router sleeps through the switch: it is waited for as long as it counts as living, and cut off then. What its clients ask
+/// for when it wakes is not answered by what was there before.
+pub async fn a_sleeping_router(running: &Running) -> Result<()> {
+    let play = play::prepare(running, 0).await?;
+    let second = running.another_router(2, &[])?;
+    let mut sessions = Vec::new();
+    for number in 0..4 {
+        let session = running.connect_to(&second).await?;
+        if number % 2 == 0 {
+            session.batch_execute("BEGIN").await?;
+        }
+        let sql = format!("SELECT v FROM acc WHERE k = {}", play.moving[0]);
+        ensure!(ask(&session, &sql).await? == ["0"]);
+        sessions.push(session);
+    }
+    let mut home = home_of(running).await?;
+    let keys: Vec<String> = play.moving.iter().map(i64::to_string).collect();
+    let spec = spec_of(&play, &keys).await?;
+    let id = moves::start(&mut home, &spec)
+        .await
+        .map_err(|error| anyhow!("{error}"))?;
+    moves::advance(&mut home, id, Step::Verified)
+        .await
+        .map_err(|error| anyhow!("{error}"))?;
+    second.signal(Signal::Stop);
+    let begun = Instant::now();
+    let mut undone = 0;
+    while let Err(error) = moves::advance(&mut home, id, Step::Switched).await {
+        undone += 1;
+        println!("undone after {:?}: {error}", begun.elapsed());
+        ensure!(
+            begun.elapsed() < Duration::from_secs(90),
+            "it never succeeds"
+        );
+    }
+    ensure!(undone > 0, "a living router is waited for");
+    let first = running.connect().await?;
+    for key in &play.moving {
+        first
+            .batch_execute(&format!("UPDATE acc SET v = 7 WHERE k = {key}"))
+            .await?;
+    }
+    let mut tasks = Vec::new();
+    for (number, session) in sessions.into_iter().enumerate() {
+        let key = play.moving[0];
+        tasks.push(tokio::spawn(async move {
+            if number < 2 {
+                let sql = format!("UPDATE acc SET v = v + 0 WHERE k = {key}");
+                return match session.simple_query(&sql).await {
+                    Ok(_) | Err(_) => Ok(Vec::new()),
+                };
+            }
+            ask(&session, &format!("SELECT v FROM acc WHERE k = {key}")).await
+        }));
+    }
+    second.signal(Signal::Continue);
+    for task in tasks {
+        match task.await? {
+            Ok(values) => ensure!(values.iter().all(|value| value == "7"), "{values:?}"),
+            Err(error) => println!("told: {:?}", error.root_cause().to_string()),
+        }
+    }
+    for key in &play.moving {
+        ensure!(play.value(&play.target, *key).await? == 7);
+    }
+    let late = running.connect_to(&second).await?;
+    let sql = format!("SELECT v FROM acc WHERE k = {}", play.moving[0]);
+    ensure!(ask(&late, &sql).await? == ["7"], "it goes on");
+    Ok(())
+}
+
 pub async fn whole_moves(running: &Running) -> Result<()> {
     let play = play::prepare(running, 0).await?;
     let seed = std::env::var("SEED")
@@ -172,26 +269,10 @@ pub async fn whole_moves(running: &Running) -> Result<()> {
             seed,
         )));
     }
-    let name = ask(&play.source, "SELECT name FROM shardgate.distribution").await?;
-    let config: tokio_postgres::Config = running.catalog_url().parse()?;
-    let mut home = Backend::primary(&config, "the home shard")
-        .await
-        .map_err(|error| anyhow!("{error}"))?;
-    // All buckets of all the source's keys: whoever works works with moving keys.
+    let mut home = home_of(running).await?;
     let keys = ask(&play.source, "SELECT k FROM acc").await?;
-    let runs = keys
-        .iter()
-        .map(|key| {
-            let number = bucket(&Key::Int(key.parse()?), 4096).0;
-            Ok((number, number))
-        })
-        .collect::<Result<std::collections::BTreeSet<_>>>()?;
-    let spec = MoveSpec {
-        distribution: name.first().context("a distribution")?.clone(),
-        parts: PartsSpec::Buckets(runs.into_iter().collect()),
-        to: "s2".to_owned(),
-        options: MoveOptions::default(),
-    };
+    // All buckets of all the source's keys: whoever works works with moving keys.
+    let spec = spec_of(&play, &keys).await?;
     let id = moves::start(&mut home, &spec)
         .await
         .map_err(|error| anyhow!("{error}"))?;

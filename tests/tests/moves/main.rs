@@ -76,3 +76,12 @@ async fn clients_see_a_pause_and_nothing_else() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_router_that_sleeps_through_a_switch_serves_nothing_old() -> Result<()> {
+    in_time(async {
+        let running = Running::start(2, 0);
+        load::a_sleeping_router(&running).await
+    })
+    .await
+}
