@@ -3,6 +3,7 @@
 
 mod fences;
 mod holds;
+mod load;
 mod play;
 
 use anyhow::{Context, Result};
@@ -63,6 +64,24 @@ async fn a_replica_without_the_rows_is_not_read_from() -> Result<()> {
         let running = Running::start(2, 1);
         let play = play::prepare(&running, 1).await?;
         fences::floors(&running, &play).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_see_a_pause_and_nothing_else() -> Result<()> {
+    in_time(async {
+        let running = Running::start(2, 0);
+        load::whole_moves(&running).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_router_that_sleeps_through_a_switch_serves_nothing_old() -> Result<()> {
+    in_time(async {
+        let running = Running::start(2, 0);
+        load::a_sleeping_router(&running).await
     })
     .await
 }

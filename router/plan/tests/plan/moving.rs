@@ -6,7 +6,8 @@ use shardgate_plan::{Decision, Param};
 use shardgate_shard_map::{Bucket, Key, Method, Parts, ShardId, Unpinned, bucket};
 
 fn distribution(fixture: &Fixture, table: &str) -> DistributionId {
-    let relation = fixture.snapshot.relation("public", table).unwrap();
+    let relation = fixture.snapshot.relation("public", table);
+    let relation = relation.expect("a table of the fixture");
     match relation.placement {
         Placement::Distributed { distribution, .. } => distribution,
         Placement::Home | Placement::Reference => panic!("{table} is not distributed"),

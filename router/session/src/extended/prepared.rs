@@ -149,7 +149,7 @@ impl Session {
             return Ok(true);
         }
         if let Some(shape) = self.verified.take() {
-            if shape != told {
+            if !shape.means(&told) {
                 return Err(PgError::error("0A000", "cached plan must not change result type")
                     .hint("The schema was changed since the statement was prepared; prepare it again."));
             }
