@@ -154,7 +154,8 @@ impl<T> Named<T> {
 
 #[derive(Debug, Default)]
 pub(crate) struct Statements {
-    map: Named<Statement>,
+    /// Boxed, for most sessions have few and a statement is large.
+    map: Named<Box<Statement>>,
     next: u64,
 }
 
@@ -165,19 +166,19 @@ impl Statements {
     }
 
     pub fn get(&self, name: &[u8]) -> Option<&Statement> {
-        self.map.get(name)
+        self.map.get(name).map(Box::as_ref)
     }
 
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Statement> {
-        self.map.get_mut(name)
+        self.map.get_mut(name).map(Box::as_mut)
     }
 
     pub fn insert(&mut self, statement: Statement) {
         let name = statement.name.clone();
-        self.map.insert(&name, statement);
+        self.map.insert(&name, Box::new(statement));
     }
 
-    pub fn remove(&mut self, name: &[u8]) -> Option<Statement> {
+    pub fn remove(&mut self, name: &[u8]) -> Option<Box<Statement>> {
         self.map.remove(name)
     }
 
