@@ -21,6 +21,9 @@ use std::time::{Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// Room for the first packet, which nearly always is shorter; a longer one makes more.
+const LOGIN_BYTES: usize = 256;
+
 /// A connection that was accepted.
 pub struct Arrival {
     pub stream: TcpStream,
@@ -241,7 +244,7 @@ async fn log_in(shared: &Shared, stream: &mut TcpStream) -> std::io::Result<Opti
         nonce: crate::random::nonce(),
         mock_secret: shared.follower.mock_auth_secret(),
     });
-    let (mut input, mut output) = (BytesMut::with_capacity(1024), BytesMut::new());
+    let (mut input, mut output) = (BytesMut::with_capacity(LOGIN_BYTES), BytesMut::new());
     let mut asked = false;
     loop {
         match login.on_client(&mut input, &mut output) {

@@ -261,6 +261,19 @@ impl Session {
             && self.batch.held.is_empty()
     }
 
+    /// The client is idle for a while: lists that are empty give their memory back.
+    pub fn let_memory_go(&mut self) {
+        if self.batch.held.is_empty() {
+            self.batch.held = Vec::new();
+        }
+        if self.unflushed.is_empty() {
+            self.unflushed = BytesMut::new();
+        }
+        if self.places.iter().all(Option::is_none) {
+            self.places = Vec::new();
+        }
+    }
+
     /// Custom settings that this client has ever set.
     pub fn custom_names(&self) -> &BTreeSet<String> {
         &self.settings.custom

@@ -223,10 +223,11 @@ impl<T> Named<T> {
 
 #[derive(Debug, Default)]
 pub(crate) struct Statements {
-    map: Named<Statement>,
+    /// Boxed, for most sessions have few and a statement is large.
+    map: Named<Box<Statement>>,
     next: u64,
     /// What each name stood for before it was changed, since the last Sync.
-    before: Vec<(Bytes, Option<Statement>)>,
+    before: Vec<(Bytes, Option<Box<Statement>>)>,
 }
 
 impl Statements {
@@ -236,17 +237,17 @@ impl Statements {
     }
 
     pub fn get(&self, name: &[u8]) -> Option<&Statement> {
-        self.map.get(name)
+        self.map.get(name).map(Box::as_ref)
     }
 
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Statement> {
-        self.map.get_mut(name)
+        self.map.get_mut(name).map(Box::as_mut)
     }
 
     pub fn insert(&mut self, statement: Statement) -> Change {
         let change = Change(self.before.len());
         let name = statement.name.clone();
-        let before = self.map.insert(&name, statement);
+        let before = self.map.insert(&name, Box::new(statement));
         self.before.push((name, before));
         change
     }
@@ -293,7 +294,7 @@ impl Statements {
         self.before.clear();
     }
 
-    pub fn remove(&mut self, name: &[u8]) -> Option<Statement> {
+    pub fn remove(&mut self, name: &[u8]) -> Option<Box<Statement>> {
         self.map.remove(name)
     }
 

@@ -120,6 +120,10 @@ impl Drive {
         }
         self.inbox.shrink();
         self.spare = BytesMut::new();
+        if self.out.steps.is_empty() {
+            self.out.steps = Vec::new();
+        }
+        self.session.let_memory_go();
         for buffer in self.out.backends.iter_mut().chain([&mut self.out.client]) {
             if buffer.is_empty() {
                 *buffer = BytesMut::new();

@@ -115,6 +115,8 @@ impl Session {
         let index = match self.places.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
+                // Most sessions never have more than one or two.
+                self.places.reserve_exact(1);
                 self.places.push(None);
                 self.places.len() - 1
             }
