@@ -245,7 +245,7 @@ async fn estimate(drive: &mut Drive<'_>) -> Result<(), CatalogError> {
         rows += all * share;
         bytes += size * share;
     }
-    let whole = |value: f64| value.min(9e18).max(0.0) as i64;
+    let whole = |value: f64| value.clamp(0.0, 9e18) as i64;
     drive
         .home
         .execute(

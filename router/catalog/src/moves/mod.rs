@@ -29,7 +29,7 @@ mod throttle;
 mod trim;
 pub mod verify;
 
-pub use advance::{advance, pause, recover, unpause};
+pub use advance::{advance, cancel, complete, pause, recover, resume, reverse, switch, verify};
 pub use edges::EDGES;
 pub use spec::{MoveOptions, MoveSpec, PartsSpec, start};
 pub use status::{MoveStatus, list, status};
