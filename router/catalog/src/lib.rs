@@ -40,6 +40,8 @@ mod resolve;
 mod schema;
 mod search_path;
 mod shard;
+mod shard_fill;
+mod shard_objects;
 mod suspect;
 mod table;
 mod table_checks;
