@@ -122,6 +122,8 @@ fn snapshot() -> Arc<Snapshot> {
         casts: Default::default(),
         cast_code: None,
         event_code: None,
+        moves: Vec::new(),
+        floors: HashMap::new(),
     })
 }
 
