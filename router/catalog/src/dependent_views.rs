@@ -91,7 +91,10 @@ fn in_order(mut waiting: BTreeMap<u32, View>, mut there: BTreeSet<u32>) -> Vec<(
             let reads = |oid: &u32| there.contains(oid) || with_code.contains(oid);
             view.reads.iter().all(reads)
         };
-        let next = waiting.iter().find(|(_, view)| can(view)).map(|(oid, _)| *oid);
+        let next = waiting
+            .iter()
+            .find(|(_, view)| can(view))
+            .map(|(oid, _)| *oid);
         let Some((oid, mut view)) = next.and_then(|oid| waiting.remove_entry(&oid)) else {
             return out;
         };

@@ -66,7 +66,7 @@ pub struct ShardAdded {
 /// # Errors
 /// 0A000 for a server that cannot be a shard, 42704 for roles that are missing there, 42710 for a name or database that
 /// is a shard already, 42P07 if it has a table of a name that must be free, 55000 if it cannot prepare transactions and
-/// there are tables to be made, 08006 if it cannot be reached.
+/// there are tables to be made, 55006 while data is moved, 08006 if it cannot be reached.
 pub async fn add_shard(home: &mut Backend, new: &NewShard) -> Result<ShardAdded, CatalogError> {
     if new.hosts.is_empty() {
         return Err(PgError::new("22023", "a shard needs at least one host").into());
@@ -91,6 +91,7 @@ pub async fn add_shard(home: &mut Backend, new: &NewShard) -> Result<ShardAdded,
     recover_newcomer(home, &row).await?;
     let mut tables = Vec::new();
     work::change(home, async |work| {
+        refuse_moves(work).await?;
         tables = work.spread_tables().await?;
         let left = write(work, &shard, &mut row, new, &tables).await?;
         warnings.extend(left.warnings);
@@ -106,6 +107,26 @@ pub async fn add_shard(home: &mut Backend, new: &NewShard) -> Result<ShardAdded,
 
 fn already_exists(new: &NewShard) -> CatalogError {
     PgError::new("42710", format!("shard \"{}\" already exists", new.name)).into()
+}
+
+/// Tables of a move have triggers and replica identities that are not theirs to keep.
+async fn refuse_moves(work: &Work<'_>) -> Result<(), CatalogError> {
+    let row = work
+        .tx
+        .query_opt(
+            "SELECT id FROM shardgate.move WHERE step NOT IN ('completed', 'cancelled') ORDER BY id LIMIT 1",
+            &[],
+        )
+        .await
+        .map_err(|error| work.err(&error))?;
+    let Some(row) = row else { return Ok(()) };
+    let id: i64 = row.get(0);
+    Err(PgError::new("55006", format!("move {id} is under way"))
+        .detail("While its tables are on their way a new shard cannot take over their definitions.")
+        .hint(format!(
+            "Wait for it, or see \"shard-admin move complete {id}\" and \"move cancel {id}\"."
+        ))
+        .into())
 }
 
 /// Writes the shard down on the home shard, and fills it: as one step with the home shard's commit if there are tables to
@@ -146,13 +167,20 @@ async fn write(
     let (known, next) = (work.shards.clone(), work.next.clone());
     let id = row.shard_id();
     let mut left = Left::default();
-    let fill = async |tx: &Transaction<'_>, backend: &Backend| {
+    let mut fill = async |tx: &Transaction<'_>, backend: &Backend| {
         let there = |error| backend.err(&error);
         create_local(&**backend).await.map_err(there)?;
         backend.run("DELETE FROM shardgate.identity").await?;
-        schema::write_identity(&**backend, &cluster, row.id, &new.name, next.number, &next.id)
-            .await
-            .map_err(there)?;
+        schema::write_identity(
+            &**backend,
+            &cluster,
+            row.id,
+            &new.name,
+            next.number,
+            &next.id,
+        )
+        .await
+        .map_err(there)?;
         left = shard_fill::fill(tx, &whom, backend, id, &known, tables).await?;
         Ok(())
     };
@@ -167,7 +195,10 @@ async fn write(
     }
     // Whether every shard has a view is found out anew.
     work.tx
-        .execute("DELETE FROM shardgate.view_copy WHERE view::oid = ANY ($1)", &[&left.views])
+        .execute(
+            "DELETE FROM shardgate.view_copy WHERE view::oid = ANY ($1)",
+            &[&left.views],
+        )
         .await
         .map_err(err)?;
     Ok(left)

@@ -116,7 +116,10 @@ async fn make_table(
         let found = distribution::find(tx, whom, &condition, known).await?;
         let column = table.column(key);
         let (Some(found), Some(column)) = (found, column) else {
-            let what = format!("the distribution or key of table {} is missing", table.display());
+            let what = format!(
+                "the distribution or key of table {} is missing",
+                table.display()
+            );
             return Err(CatalogError::Damaged { what });
         };
         statements.push(format!(
@@ -152,8 +155,14 @@ async fn copy_rows(
     let name = qualified(&table.schema, &table.name);
     let here = |error| CatalogError::of(whom, &error);
     let there = |error| CatalogError::of(shard.whom(), &error);
-    let rows = tx.copy_out(&format!("COPY {name} TO STDOUT")).await.map_err(here)?;
-    let sink = shard.copy_in(&format!("COPY {name} FROM STDIN")).await.map_err(there)?;
+    let rows = tx
+        .copy_out(&format!("COPY {name} TO STDOUT"))
+        .await
+        .map_err(here)?;
+    let sink = shard
+        .copy_in(&format!("COPY {name} FROM STDIN"))
+        .await
+        .map_err(there)?;
     pin_mut!(rows, sink);
     while let Some(chunk) = rows.next().await {
         sink.send(chunk.map_err(here)?).await.map_err(there)?;
@@ -191,15 +200,24 @@ pub(crate) async fn level(
     let tx = home.transaction().await.map_err(err)?;
     let definitions = lock(&tx, &whom, &reference).await?;
     for table in &definitions {
-        shard.run("BEGIN; SET LOCAL synchronous_commit = on").await?;
+        shard
+            .run("BEGIN; SET LOCAL synchronous_commit = on")
+            .await?;
         let name = qualified(&table.schema, &table.name);
         // Waits for what is prepared there as well.
-        shard.run(&format!("LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")).await?;
-        let (here, there) = (sum(&tx, table).await.map_err(err)?, sum(&**shard, table).await);
+        shard
+            .run(&format!("LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
+            .await?;
+        let (here, there) = (
+            sum(&tx, table).await.map_err(err)?,
+            sum(&*shard, table).await,
+        );
         if here != there.map_err(|error| shard.err(&error))? {
             // Foreign keys of distributed tables refer to nothing yet, and the rows are whole again at the end.
             shard
-                .run(&format!("SET LOCAL session_replication_role = replica; DELETE FROM {name}"))
+                .run(&format!(
+                    "SET LOCAL session_replication_role = replica; DELETE FROM {name}"
+                ))
                 .await?;
             copy_rows(&tx, &whom, &shard, table).await?;
         }
@@ -215,7 +233,9 @@ async fn sum(
     table: &Table,
 ) -> Result<(i64, String), tokio_postgres::Error> {
     let columns = table.columns.iter().filter(|column| !column.dropped);
-    let list: Vec<String> = columns.map(|column| crate::quote::ident(&column.name)).collect();
+    let list: Vec<String> = columns
+        .map(|column| crate::quote::ident(&column.name))
+        .collect();
     let sql = format!(
         "SELECT count(*), concat_ws(' ', sum(hashtextextended(x, 0)), sum(hashtextextended(x, 1))) \
          FROM (SELECT ROW({})::text COLLATE \"C\" AS x FROM {} OFFSET 0) AS r",

@@ -76,14 +76,22 @@ fn listing() -> String {
         "",
         "o.typtype = 'd'",
     );
-    let signature = "format('%I.%I(%s)', n.nspname, o.proname, pg_get_function_identity_arguments(o.oid))";
+    let signature =
+        "format('%I.%I(%s)', n.nspname, o.proname, pg_get_function_identity_arguments(o.oid))";
     let functions = format!(
         "SELECT 6, o.proname::text, 'function ' || {signature}, ARRAY[pg_get_functiondef(o.oid), format('ALTER ROUTINE %s OWNER TO %I', {signature}, \
          pg_get_userbyid(o.proowner))] || {} FROM pg_proc o JOIN pg_namespace n ON n.oid = o.pronamespace \
          WHERE {OURS} AND o.prokind IN ('f', 'p')",
         grants("ROUTINE", signature, "proacl")
     );
-    let parts = [schema, extension.to_owned(), enums, composite, domains, functions];
+    let parts = [
+        schema,
+        extension.to_owned(),
+        enums,
+        composite,
+        domains,
+        functions,
+    ];
     format!("{} ORDER BY 1, 2", parts.join(" UNION ALL "))
 }
 
@@ -95,12 +103,27 @@ fn others() -> String {
         )
     };
     [
-        kind("aggregates", "pg_proc", "pronamespace", "o.prokind IN ('a', 'w')"),
+        kind(
+            "aggregates",
+            "pg_proc",
+            "pronamespace",
+            "o.prokind IN ('a', 'w')",
+        ),
         kind("operators", "pg_operator", "oprnamespace", "true"),
         kind("collations", "pg_collation", "collnamespace", "true"),
-        kind("text search configurations", "pg_ts_config", "cfgnamespace", "true"),
+        kind(
+            "text search configurations",
+            "pg_ts_config",
+            "cfgnamespace",
+            "true",
+        ),
         kind("ranges", "pg_type", "typnamespace", "o.typtype = 'r'"),
-        kind("base types", "pg_type", "typnamespace", "o.typtype = 'b' AND o.typelem = 0"),
+        kind(
+            "base types",
+            "pg_type",
+            "typnamespace",
+            "o.typtype = 'b' AND o.typelem = 0",
+        ),
     ]
     .join(" UNION ALL ")
 }
@@ -141,7 +164,9 @@ pub(crate) async fn copy(
     for row in tx.query(&others(), &[]).await.map_err(err)? {
         let (what, count): (String, i64) = (row.get(0), row.get(1));
         if count > 0 {
-            failures.push(format!("{count} {what} of the home shard were not made there"));
+            failures.push(format!(
+                "{count} {what} of the home shard were not made there"
+            ));
         }
     }
     Ok(failures)

@@ -122,7 +122,9 @@ impl<'a> Work<'a> {
         let change = Change::open(&self.tx, &self.whom, one, self.watch.clone()).await?;
         let change = self.change.insert(change);
         let tx = &self.tx;
-        change.prepare_one(async |backend| fill(tx, backend).await).await
+        change
+            .prepare_one(async |backend| fill(tx, backend).await)
+            .await
     }
 
     /// Passes a result on, and takes back what was prepared if it is an error.
