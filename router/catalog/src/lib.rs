@@ -42,6 +42,7 @@ mod resolve;
 mod schema;
 mod search_path;
 mod shard;
+mod shard_change;
 mod shard_fill;
 mod shard_objects;
 mod suspect;
@@ -75,5 +76,6 @@ pub use raw::{
 pub use recover::{Recovered, recover, recover_as, resolve};
 pub use schema::{InitOptions, Initialised, VERSION, init};
 pub use shard::{NewShard, ShardAdded, add_shard, set_hosts};
+pub use shard_change::{remove_shard, set_weight};
 pub use two_phase::{EDGES, Watch};
 pub use undistribute::undistribute_table;

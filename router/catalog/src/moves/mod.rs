@@ -7,11 +7,18 @@
 //!
 //! It must not know clients, nor how progress is shown.
 
+mod balance;
+mod measure;
+mod plan;
+mod spec;
 mod status;
 mod step;
 mod table;
 pub mod verify;
 
+pub use measure::Load;
+pub use plan::{Measure, Plan, PlanRequest, PlannedMove, Share, plan, text};
+pub use spec::{MoveOptions, MoveSpec, PartsSpec, start};
 pub use status::{MoveStatus, list, status};
 pub use step::Step;
 pub use table::{MoveColumn, MoveTable};
