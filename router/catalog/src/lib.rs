@@ -9,6 +9,7 @@ mod build_map;
 mod build_moves;
 mod call;
 mod check;
+mod check_moves;
 mod check_tables;
 mod choose;
 mod connect;
@@ -58,7 +59,7 @@ mod view_copies;
 mod work;
 
 pub use call::{call, call_in};
-pub use check::{Finding, Severity, check};
+pub use check::{CheckOptions, Finding, Severity, check, check_with};
 pub use connect::{Backend, config_for, hosts_of};
 pub use disk::{read as read_state_file, save as write_state_file};
 pub use distribute::{Caller, DistributeRequest, distribute_table, reference_table};

@@ -4,12 +4,14 @@
 
 mod support;
 
-use shardgate_catalog::moves::{Measure, PartsSpec, Plan, PlanRequest, plan};
-use shardgate_catalog::{
-    Backend, DistributeRequest, NewShard, add_shard, distribute_table, load, remove_shard,
-    set_weight,
+use shardgate_catalog::moves::{
+    Measure, PartsSpec, Plan, PlanRequest, merge_ranges, plan, split_range,
 };
-use support::{Cluster, Server};
+use shardgate_catalog::{
+    Backend, CheckOptions, DistributeRequest, NewShard, Severity, add_shard, check, check_with,
+    distribute_table, load, remove_shard, set_weight,
+};
+use support::{Cluster, Server, text};
 
 async fn run(backend: &Backend, sql: &str) {
     backend
@@ -264,4 +266,141 @@ async fn only_a_shard_that_owns_nothing_leaves() {
     // A shard without weight keeps nothing.
     let planned = one(&mut cluster, PlanRequest::default()).await;
     assert_eq!(units(&planned)[1].rsplit(' ').next(), Some("0"));
+}
+
+#[tokio::test]
+async fn ranges_are_split_and_joined_and_nothing_else_changes() {
+    let mut cluster = Cluster::start(2).await;
+    run(
+        &cluster.home,
+        "CREATE TABLE public.r (day date PRIMARY KEY)",
+    )
+    .await;
+    let request = DistributeRequest {
+        relation: "public.r".to_owned(),
+        column: "day".to_owned(),
+        method: Some("range".to_owned()),
+        bounds: Some(["2020-01-01", "2021-01-01"].map(str::to_owned).to_vec()),
+        ..DistributeRequest::default()
+    };
+    distribute_table(&mut cluster.home, &request).await.unwrap();
+    let name = text(&cluster.home, "SELECT name FROM shardgate.distribution").await;
+    let map = "SELECT string_agg(concat_ws(' ', lower, shard_id), ', ' ORDER BY ordinal) FROM shardgate.range_map";
+    assert_eq!(
+        text(&cluster.home, map).await,
+        "1, 2020-01-01 2, 2021-01-01 1"
+    );
+    for at in ["20200106", "2019-01-01", "infinity"] {
+        split_range(&mut cluster.home, &name, at)
+            .await
+            .unwrap_or_else(|error| panic!("{at}: {error}"));
+    }
+    assert_eq!(
+        text(&cluster.home, map).await,
+        "1, 2019-01-01 1, 2020-01-01 2, 2020-01-06 2, 2021-01-01 1, infinity 1"
+    );
+    // The guards are as they were.
+    let findings = check(&mut cluster.home).await.unwrap();
+    assert!(
+        findings
+            .iter()
+            .all(|finding| finding.severity != Severity::Error),
+        "{findings:?}"
+    );
+    let mut state = async |split: bool, at: &str| {
+        let home = &mut cluster.home;
+        let done = if split {
+            split_range(home, &name, at).await
+        } else {
+            merge_ranges(home, &name, at).await
+        };
+        done.map_err(|error| error.sqlstate())
+    };
+    assert_eq!(state(true, "2020-01-01").await, Err("22023".to_owned()));
+    assert_eq!(state(true, "no day").await, Err("22007".to_owned()));
+    assert_eq!(state(false, "2020-01-02").await, Err("22023".to_owned()));
+    assert_eq!(state(false, "2020-01-01").await, Err("22023".to_owned()));
+    for at in ["infinity", "2020-01-06", "2019-01-01"] {
+        assert_eq!(state(false, at).await, Ok(()), "{at}");
+    }
+    assert_eq!(
+        text(&cluster.home, map).await,
+        "1, 2020-01-01 2, 2021-01-01 1"
+    );
+}
+
+#[tokio::test]
+async fn what_moves_have_left_is_found() {
+    let mut cluster = Cluster::start(2).await;
+    run(&cluster.home, "CREATE TABLE public.t (id int PRIMARY KEY)").await;
+    let request = DistributeRequest {
+        relation: "public.t".to_owned(),
+        column: "id".to_owned(),
+        ..DistributeRequest::default()
+    };
+    distribute_table(&mut cluster.home, &request).await.unwrap();
+    let rows = CheckOptions { rows: true };
+    let errors = |findings: Vec<shardgate_catalog::Finding>| -> Vec<String> {
+        let left = findings
+            .into_iter()
+            .filter(|f| f.severity == Severity::Error || f.object.starts_with("move "));
+        left.map(|f| format!("{} {}: {}", f.code, f.object, f.message))
+            .collect()
+    };
+    assert_eq!(
+        errors(check_with(&mut cluster.home, rows).await.unwrap()),
+        Vec::<String>::new()
+    );
+    let prefix = text(&cluster.home, "SELECT 'shardgate_' || left(replace(id::text, '-', ''), 8) || '_m7_' FROM shardgate.cluster").await;
+    let other = cluster.servers[1].connect().await;
+    run(&cluster.home, &format!(
+        "SELECT pg_create_logical_replication_slot('{prefix}f0', 'pgoutput'); CREATE PUBLICATION {prefix}f0; \
+         INSERT INTO shardgate.gate (move_id, open, other_shard) VALUES (7, true, 's2')"
+    )).await;
+    run(&other, &format!(
+        "CREATE SUBSCRIPTION {prefix}f0 CONNECTION 'host=127.0.0.1' PUBLICATION x WITH (connect = false); \
+         CREATE TRIGGER \"~shardgate_gate_i\" BEFORE INSERT ON public.t FOR EACH ROW EXECUTE FUNCTION shardgate.gate_check('7'); \
+         SET session_replication_role = replica; INSERT INTO public.t SELECT generate_series(1, 100); UPDATE shardgate.identity SET fence = 1000"
+    )).await;
+    let found = errors(check_with(&mut cluster.home, rows).await.unwrap());
+    let owned: i64 = text(
+        &cluster.home,
+        "SELECT count(*)::text FROM shardgate.bucket_map WHERE shard_id = 2",
+    )
+    .await
+    .parse()
+    .unwrap();
+    assert!(owned > 0);
+    let (misplaced, mut others): (Vec<String>, Vec<String>) = found
+        .into_iter()
+        .partition(|line| line.starts_with("misplaced"));
+    others.sort();
+    assert_eq!(misplaced.len(), 1, "{misplaced:?}");
+    assert!(
+        misplaced[0].starts_with("misplaced table public.t on shard s2: "),
+        "{misplaced:?}"
+    );
+    let number = text(
+        &cluster.home,
+        "SELECT max(number)::text FROM shardgate.epoch",
+    )
+    .await;
+    assert_eq!(others, [
+        format!("fence_ahead shard s2: its fence is epoch 1000, and the newest epoch is {number}"),
+        "move_left gate of move 7 on shard s1: it is left of a move that is over".to_owned(),
+        "move_left gate trigger on public.t ~shardgate_gate_i on shard s2: it is left of a move that is over".to_owned(),
+        format!("move_left publication {prefix}f0 on shard s1: it is left of a move that is over"),
+        format!("move_left replication slot {prefix}f0 on shard s1: it is left of a move that is over"),
+        format!("move_left subscription {prefix}f0 on shard s2: it is left of a move that is over"),
+    ]);
+    // While the move is under way all of it is as it should be, but that nobody drives it.
+    run(&cluster.home, "INSERT INTO shardgate.move (id, distribution_id, source_shard, target_shard, step, replica_lag_bytes_max, \
+         wal_bytes_max, pause_ms_max, keyless_rows_max) SELECT 7, id, 1, 2, 'copy', 1, 1, 1, 1 FROM shardgate.distribution; \
+         INSERT INTO shardgate.move_part SELECT 7, 0, 'buckets', min(bucket), max(bucket) FROM shardgate.bucket_map").await;
+    let found = errors(check_with(&mut cluster.home, rows).await.unwrap());
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found.contains(&"move_stopped move 7: nobody drives it, and it is in step copy".to_owned()),
+        "{found:?}"
+    );
 }

@@ -10,6 +10,7 @@
 mod balance;
 mod measure;
 mod plan;
+mod ranges;
 mod spec;
 mod status;
 mod step;
@@ -18,6 +19,7 @@ pub mod verify;
 
 pub use measure::Load;
 pub use plan::{Measure, Plan, PlanRequest, PlannedMove, Share, plan, text};
+pub use ranges::{merge_ranges, split_range};
 pub use spec::{MoveOptions, MoveSpec, PartsSpec, start};
 pub use status::{MoveStatus, list, status};
 pub use step::Step;
