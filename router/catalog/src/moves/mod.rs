@@ -7,16 +7,34 @@
 //!
 //! It must not know clients, nor how progress is shown.
 
+mod advance;
 mod balance;
+mod checks;
+mod copy;
+mod drive;
+mod edges;
+mod ending;
+mod gates;
+mod lease;
+mod map;
 mod measure;
 mod plan;
 mod ranges;
+mod routers;
 mod spec;
+mod start_point;
 mod status;
 mod step;
+mod steps;
+mod streams;
+mod switch;
 mod table;
+mod throttle;
+mod trim;
 pub mod verify;
 
+pub use advance::{advance, pause, recover, unpause};
+pub use edges::EDGES;
 pub use measure::Load;
 pub use plan::{Measure, Plan, PlanRequest, PlannedMove, Share, plan, text};
 pub use ranges::{merge_ranges, split_range};
