@@ -4,6 +4,8 @@
 
 #[path = "moves/fixture.rs"]
 mod fixture;
+#[path = "moves/kills.rs"]
+mod kills;
 mod support;
 #[path = "moves/whole.rs"]
 mod whole;
