@@ -4,8 +4,12 @@
 
 #[path = "moves/fixture.rs"]
 mod fixture;
+#[path = "moves/gate.rs"]
+mod gate;
 #[path = "moves/kills.rs"]
 mod kills;
 mod support;
 #[path = "moves/whole.rs"]
 mod whole;
+#[path = "moves/writers.rs"]
+mod writers;

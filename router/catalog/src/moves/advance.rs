@@ -21,8 +21,17 @@ use tracing::warn;
 /// 42704 for an unknown id; 55006 while another program drives the move, if a switch was undone, or something is waited
 /// for; 55000 if there is no way from the step that it is in; 57014 if it is paused; what the step says otherwise.
 pub async fn advance(home: &mut Backend, id: i64, until: Step) -> Result<MoveStatus, CatalogError> {
+    drive(home, id, async |drive| steps_to(drive, until).await).await
+}
+
+/// Takes the lease, does something, and gives the lease back.
+async fn drive(
+    home: &mut Backend,
+    id: i64,
+    work: impl AsyncFnOnce(&mut Drive<'_>) -> Result<(), CatalogError>,
+) -> Result<MoveStatus, CatalogError> {
     let mut drive = Drive::open(home, id).await?;
-    let outcome = steps_to(&mut drive, until).await;
+    let outcome = work(&mut drive).await;
     let noted = note(&drive, &outcome).await;
     let Drive { home, lease, .. } = drive;
     let released = lease.release(home).await;
