@@ -3,7 +3,7 @@
 
 use crate::cli::Shared;
 use crate::cli::map::find;
-use crate::cli::moves::{Goal, Throttle, drive, size, spawn};
+use crate::cli::moves::{Goal, Throttle, drive, shortened, size, spawn};
 use crate::failure::Failure;
 use crate::output::{Format, Report, table};
 use clap::{Args, Subcommand, ValueEnum};
@@ -216,14 +216,4 @@ fn change(before: u64, after: u64, text: impl Fn(u64) -> String) -> String {
 
 fn bytes(bytes: u64) -> String {
     size(i64::try_from(bytes).unwrap_or(i64::MAX))
-}
-
-/// Programs get the whole.
-fn shortened(text: &str) -> String {
-    const CHARACTERS_MAX: usize = 60;
-    if text.chars().count() <= CHARACTERS_MAX {
-        return text.to_owned();
-    }
-    let start: String = text.chars().take(CHARACTERS_MAX).collect();
-    format!("{start} ..")
 }

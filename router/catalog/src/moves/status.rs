@@ -60,10 +60,11 @@ impl MoveStatus {
 const COLUMNS: &str = "m.id, d.name, s.name, t.name, m.step, m.reversing, m.paused, coalesce(m.lease > now(), false), \
     m.error, m.rows_total, m.rows_copied, m.bytes_total, m.bytes_copied, m.copy_ms, m.lag_bytes, m.wal_bytes, m.pause_ms, \
     extract(epoch FROM now() - m.made_at)::float8, extract(epoch FROM now() - m.step_at)::float8, \
-    (SELECT string_agg(CASE p.kind \
-        WHEN 'buckets' THEN 'buckets ' || p.lower || CASE WHEN p.upper <> p.lower THEN '-' || p.upper ELSE '' END \
-        WHEN 'range' THEN format('range [%s, %s)', coalesce(p.lower, '-'), coalesce(p.upper, '-')) \
-        WHEN 'value' THEN 'value ' || p.lower WHEN 'default' THEN 'default' ELSE 'key ' || p.lower END, ', ' ORDER BY p.ordinal) \
+    (SELECT concat_ws(', ', 'buckets ' || string_agg(concat_ws('-', p.lower, nullif(p.upper, p.lower)), ',' ORDER BY p.ordinal) \
+            FILTER (WHERE p.kind = 'buckets'), \
+        string_agg(CASE p.kind WHEN 'range' THEN format('range [%s, %s)', coalesce(p.lower, '-'), coalesce(p.upper, '-')) \
+            WHEN 'value' THEN 'value ' || p.lower WHEN 'default' THEN 'default' ELSE 'key ' || p.lower END, ', ' ORDER BY p.ordinal) \
+            FILTER (WHERE p.kind <> 'buckets')) \
      FROM shardgate.move_part p WHERE p.move_id = m.id) \
     FROM shardgate.move m JOIN shardgate.distribution d ON d.id = m.distribution_id \
     JOIN shardgate.shard s ON s.id = m.source_shard JOIN shardgate.shard t ON t.id = m.target_shard";

@@ -13,7 +13,7 @@ pub use background::spawn;
 pub use drive::{Goal, drive};
 pub use parts::{Options, Throttle};
 pub use progress::size;
-pub use report::document;
+pub use report::{document, shortened};
 
 use crate::cli::Shared;
 use crate::failure::Failure;

@@ -23,8 +23,22 @@ pub fn document(now: &MoveStatus) -> Value {
 fn title(now: &MoveStatus) -> String {
     format!(
         "Move {}: {} of {} from {} to {}",
-        now.id, now.parts, now.distribution, now.source, now.target
+        now.id,
+        shortened(&now.parts),
+        now.distribution,
+        now.source,
+        now.target
     )
+}
+
+/// What fits on a line; programs get the whole.
+pub fn shortened(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 60;
+    if text.chars().count() <= CHARACTERS_MAX {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(CHARACTERS_MAX).collect();
+    format!("{start} ..")
 }
 
 pub fn started(now: &MoveStatus) -> Report {
@@ -136,7 +150,7 @@ pub fn list(found: &[MoveStatus], all: bool) -> Report {
             now.rows_copied.to_string(),
             size(now.bytes_copied),
             size(now.lag_bytes),
-            now.parts.clone(),
+            shortened(&now.parts),
         ]
     });
     let headings = [
@@ -223,7 +237,7 @@ pub fn preview(spec: &MoveSpec, found: &Preview, goal: Goal) -> Report {
     let mut lines = vec![
         format!(
             "{} of {} would move from {} to {}:",
-            text(&spec.parts),
+            shortened(&text(&spec.parts)),
             spec.distribution,
             found.from,
             found.to
