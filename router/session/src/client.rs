@@ -62,7 +62,12 @@ impl Session {
         match self.wait {
             Wait::Nothing => true,
             Wait::Reply(slot) => self.copies_in(slot),
-            Wait::Checkout(_) | Wait::Drain(_) | Wait::Settle | Wait::Work | Wait::Gather => false,
+            Wait::Checkout(_)
+            | Wait::Drain(_)
+            | Wait::Settle
+            | Wait::Work
+            | Wait::Gather
+            | Wait::Spread => false,
         }
     }
 
@@ -89,7 +94,7 @@ impl Session {
             b'P' => self.parse(body, bytes, out),
             b'B' => self.bind(body, bytes, rest, out),
             b'D' => self.describe_message(body, bytes, out),
-            b'E' => self.execute(body, bytes, out),
+            b'E' => self.execute(body, bytes, rest, out),
             b'C' => self.close(body, bytes, out),
             b'H' => self.flush(body, bytes, out),
             b'S' => self.sync(body, bytes, out),

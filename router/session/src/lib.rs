@@ -24,6 +24,7 @@ mod settings;
 mod settle;
 mod several;
 mod simple;
+mod spread;
 mod statements;
 mod transaction;
 

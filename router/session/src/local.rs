@@ -51,6 +51,7 @@ pub(crate) fn is_instant(planned: &Planned) -> bool {
         | Route::Keyed(_)
         | Route::One(_)
         | Route::Gather(..)
+        | Route::Spread(..)
         | Route::Refused(_) => true,
     }
 }
@@ -114,9 +115,15 @@ impl Session {
                 Ok(None)
             }
             Route::Refused(refusal) => Err(refusal_error(refusal)),
-            Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Gather(..) => Err(
-                PgError::error("XX000", "a statement for a server was given to the router"),
-            ),
+            Route::Home
+            | Route::Any
+            | Route::Keyed(_)
+            | Route::One(_)
+            | Route::Gather(..)
+            | Route::Spread(..) => Err(PgError::error(
+                "XX000",
+                "a statement for a server was given to the router",
+            )),
         }
     }
 
@@ -357,6 +364,7 @@ impl Session {
                 | Route::Keyed(_)
                 | Route::One(_)
                 | Route::Gather(..)
+                | Route::Spread(..)
                 | Route::Refused(_) => {
                     vec!["The router carries it out.".to_string()]
                 }
@@ -509,6 +517,7 @@ impl Session {
                 | Route::Keyed(_)
                 | Route::One(_)
                 | Route::Gather(..)
+                | Route::Spread(..)
                 | Route::Refused(_) => None,
             },
         };

@@ -296,7 +296,11 @@ fn plan_shape(
     };
     match &planned.compiled.route {
         Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => {}
-        Route::AllShards | Route::Gather(..) | Route::Call(_) | Route::Refused(_) => return None,
+        Route::AllShards
+        | Route::Gather(..)
+        | Route::Spread(..)
+        | Route::Call(_)
+        | Route::Refused(_) => return None,
     }
     // The text by itself must be no other than what its shape says of it.
     let own = compiled(
@@ -321,6 +325,7 @@ fn without_gathering(decision: Decision) -> Decision {
         Decision::Shard(_)
         | Decision::Any
         | Decision::AllShards
+        | Decision::Spread(_)
         | Decision::Call(_)
         | Decision::Refused(_) => decision,
     }

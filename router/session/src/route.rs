@@ -108,6 +108,8 @@ impl Session {
             Decision::Refused(refusal) | Decision::Gather(_, refusal) => {
                 return Err(refusal_error(&refusal));
             }
+            // Where it is alone it was looked at before.
+            Decision::Spread(_) => return Err(crate::spread::not_alone()),
             Decision::AllShards | Decision::Call(_) => {
                 return Err(PgError::error("0A000", "the statement must be sent alone"));
             }

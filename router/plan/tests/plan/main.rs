@@ -15,6 +15,7 @@ mod inserts;
 mod joins;
 mod predicates;
 mod refused;
+mod spread;
 mod subqueries;
 mod traits;
 mod values;

@@ -37,7 +37,7 @@ impl Session {
             return Flow::Consumed;
         }
         let bound = match self.check_bind(body, &head) {
-            Ok(bind) => self.try_bind(&bind, rest, out).map_err(Fault::Ours),
+            Ok(bind) => self.try_bind(&bind, body, rest, out).map_err(Fault::Ours),
             Err(fault) => Err(fault),
         };
         match bound {
@@ -102,6 +102,7 @@ impl Session {
     fn try_bind(
         &mut self,
         bind: &Bind<'_>,
+        body: &[u8],
         rest: &[u8],
         out: &mut Output,
     ) -> Result<Flow, PgError> {
@@ -145,6 +146,11 @@ impl Session {
         self.refuse_second(bind.portal)?;
         self.check_own(&planned, false)?;
         let aimed = self.take_aimed();
+        if aimed.is_none()
+            && let Some(spread) = self.to_spread(&planned, doer, &params_of(bind))
+        {
+            return self.bind_spread(bind, body, &planned, spread, out);
+        }
         if aimed.is_none()
             && planned.compiled.may_gather()
             && let Some(gather) = self.to_gather(&planned, doer, &params_of(bind))
@@ -203,11 +209,11 @@ impl Session {
                 let message = format!("cursor \"{name}\" already exists");
                 Err(PgError::error("42P03", message))
             }
-            Some(Portal::Local { .. } | Portal::Remote { .. }) | None => Ok(()),
+            Some(Portal::Local { .. } | Portal::Remote { .. } | Portal::Spread(_)) | None => Ok(()),
         }
     }
 
-    fn put_bind(&mut self, slot: Slot, bind: &Bind<'_>, out: &mut Output) {
+    pub(crate) fn put_bind(&mut self, slot: Slot, bind: &Bind<'_>, out: &mut Output) {
         let name = self.backend_name(slot, bind.statement, out);
         if let Some((place, buffer)) = self.reach(slot, out) {
             put::bind_with(buffer, bind.portal, name.as_bytes(), bind.rest);

@@ -65,7 +65,9 @@ impl Session {
                 self.put_local_shape(&planned, out);
                 Flow::Consumed
             }
-            Some(Portal::Remote { .. }) => self.forward_portal(frame, Kind::DescribePortal, out),
+            Some(Portal::Remote { .. } | Portal::Spread(_)) => {
+                self.forward_portal(frame, Kind::DescribePortal, out)
+            }
             None => self.unknown_portal(name, frame, Kind::DescribePortal, out),
         }
     }

@@ -39,6 +39,7 @@ impl Session {
             Decision::Shard(_)
             | Decision::Any
             | Decision::AllShards
+            | Decision::Spread(_)
             | Decision::Call(_)
             | Decision::Refused(_) => None,
         }

@@ -11,6 +11,7 @@ impl Session {
         self.place(slot).is_some_and(|place| {
             place.cancel_pending
                 && (self.gather_runs(slot)
+                    || self.spread_runs(slot)
                     || place
                         .backend
                         .as_ref()
@@ -32,6 +33,7 @@ impl Session {
                 }
             }
             Wait::Gather => self.gather_stop(cancelled(), out),
+            Wait::Spread => self.spread_stop(cancelled(), out),
             // From the first PREPARE on no signal is sent, and the work before ReadyForQuery is short.
             Wait::Checkout(_) | Wait::Settle | Wait::Work => {}
         }
@@ -63,6 +65,7 @@ impl Session {
             self.release(slot, out);
         }
         self.gather_check(out);
+        self.spread_answered(out);
         self.end_if_gone(out);
     }
 }

@@ -24,6 +24,7 @@ impl Session {
         }
         self.phase = Phase::Over;
         self.several_abandon(out);
+        self.spread_abandon(out);
         self.gathering = None;
         self.gathered = None;
         for index in 0..self.places.len() {
@@ -83,7 +84,8 @@ impl Session {
             | Wait::Drain(_)
             | Wait::Settle
             | Wait::Work
-            | Wait::Gather => {}
+            | Wait::Gather
+            | Wait::Spread => {}
         }
     }
 }
