@@ -18,8 +18,10 @@ mod splitting;
 use crate::decision::{Decision, Param, Refusal};
 use crate::query::Planned;
 use crate::snapshot::Snapshot;
-use shardgate_shard_map::ShardId;
+use crate::value::{self, Parsed};
+use shardgate_shard_map::{Key, KeyType, ShardId};
 use shardgate_sql::facts::{Body, InsertSource, Statement};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub struct Spread {
     pub parts: Vec<SpreadPart>,
     /// The statement that the parts are made of.
     pub text: Arc<str>,
+    /// Of an INSERT: for each row of VALUES the index of its part. Else empty.
+    pub rows: Vec<usize>,
     pub returns: Returns,
 }
 
@@ -38,7 +42,12 @@ pub struct Spread {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpreadPart {
     pub shard: ShardId,
-    pub pieces: Vec<Piece>,
+    /// All of its text, or what stands before its rows.
+    pub head: Arc<[Piece]>,
+    /// Its rows of VALUES, ascending: their numbers, from 0.
+    pub rows: Vec<(usize, Arc<[Piece]>)>,
+    /// What stands behind its rows.
+    pub tail: Arc<[Piece]>,
     /// The parameters that the part mentions, ascending; None: all of the statement's.
     pub params: Option<Vec<u16>>,
 }
@@ -59,8 +68,61 @@ pub enum Returns {
     Nothing,
     /// In any order.
     AnyOrder,
-    /// In the order of VALUES, of which every row gives one: for each row the index of its part.
-    EachRow(Vec<usize>),
+    /// In the order of VALUES, of which every row gives one.
+    InOrder,
+    /// In the order of VALUES, of which rows may be left out. Each row of the parts has one more column, which the client
+    /// is not told: its key, by which it is found in VALUES.
+    ByKey(RowKeys),
+}
+
+/// The keys of the rows of VALUES.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowKeys {
+    ty: KeyType,
+    /// None: the row certainly fails.
+    keys: Vec<Option<Key>>,
+    /// The key is unique, and a row that meets another one is left out: of rows with one key the first may be written.
+    unique: bool,
+}
+
+impl RowKeys {
+    /// Which of its rows a part has returned, by the keys of those, in binary. None: it is not certain.
+    ///
+    /// Of rows with one key all must have been returned, or none; or the first, if the key is unique.
+    pub fn returned(&self, rows: &[usize], returned: &[&[u8]]) -> Option<Vec<usize>> {
+        let mut found: HashMap<Key, usize> = HashMap::new();
+        let mut in_order = Vec::with_capacity(returned.len());
+        for bytes in returned {
+            let Parsed::Key(key) = value::from_binary(self.ty, bytes) else {
+                return None;
+            };
+            *found.entry(key.clone()).or_default() += 1;
+            in_order.push(key);
+        }
+        let mut given: HashMap<&Key, usize> = HashMap::new();
+        let key_of = |row: &usize| self.keys.get(*row).and_then(Option::as_ref);
+        for key in rows.iter().filter_map(key_of) {
+            *given.entry(key).or_default() += 1;
+        }
+        let known = |(key, count): (&Key, &usize)| match self.unique {
+            true => *count == 1,
+            false => given.get(key) == Some(count),
+        };
+        if !found.iter().all(known) {
+            return None;
+        }
+        let mut back = Vec::with_capacity(returned.len());
+        for row in rows {
+            if let Some(left) = key_of(row).and_then(|key| found.get_mut(key))
+                && *left > 0
+            {
+                *left -= 1;
+                back.push(*row);
+            }
+        }
+        let same = back.iter().map(key_of).eq(in_order.iter().map(Some));
+        same.then_some(back)
+    }
 }
 
 /// The source of a spread write, as it was compiled: asked for each execution.
@@ -75,8 +137,30 @@ pub enum Source {
 impl Spread {
     /// The text of a part. `now`: the time of the transaction, in a form that every server reads alike.
     pub fn part_text(&self, part: &SpreadPart, now: &str) -> String {
+        self.text_of(part, part.rows.len(), now)
+    }
+
+    /// The same with no other rows of VALUES than the first `count`. None: it has none of them.
+    pub fn part_of_first(&self, part: &SpreadPart, count: usize, now: &str) -> Option<String> {
+        let rows = part.rows.partition_point(|(row, _)| *row < count);
+        (rows > 0).then(|| self.text_of(part, rows, now))
+    }
+
+    fn text_of(&self, part: &SpreadPart, rows: usize, now: &str) -> String {
         let mut text = String::with_capacity(self.text.len());
-        for piece in &part.pieces {
+        self.put(&part.head, now, &mut text);
+        for (index, (_, pieces)) in part.rows.iter().take(rows).enumerate() {
+            if index > 0 {
+                text.push_str(", ");
+            }
+            self.put(pieces, now, &mut text);
+        }
+        self.put(&part.tail, now, &mut text);
+        text
+    }
+
+    fn put(&self, pieces: &[Piece], now: &str, text: &mut String) {
+        for piece in pieces {
             match piece {
                 Piece::Client(range) => {
                     text.push_str(self.text.get(range.clone()).unwrap_or_default())
@@ -89,7 +173,6 @@ impl Spread {
                 }
             }
         }
-        text
     }
 
     /// The part of this shard.
@@ -99,7 +182,7 @@ impl Spread {
 
     /// The parts' order on all shards: home first.
     pub(crate) fn sort(&mut self, home: ShardId) {
-        debug_assert!(!matches!(self.returns, Returns::EachRow(_)));
+        debug_assert!(self.rows.is_empty(), "rows name their parts by index");
         self.parts
             .sort_by_key(|part| (part.shard != home, part.shard));
     }

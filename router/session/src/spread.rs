@@ -15,6 +15,7 @@ mod ending;
 mod portal;
 mod rows;
 mod run;
+mod search;
 mod start;
 
 pub(crate) use portal::{BoundSpread, not_alone};
@@ -22,8 +23,10 @@ pub(crate) use portal::{BoundSpread, not_alone};
 use crate::api::{Edge, Slot};
 use crate::gather::budget::Share;
 use bytes::Bytes;
+use search::Search;
 use shardgate_plan::Spread;
 use shardgate_shard_map::ShardId;
+use shardgate_wire::frontend::Bind;
 use shardgate_wire::{PgError, TxStatus};
 use std::sync::Arc;
 
@@ -42,10 +45,14 @@ pub(crate) struct Spreading {
     description: Option<Bytes>,
     share: Share,
     rows: u64,
-    /// The first thing that went wrong.
+    /// The rows of RETURNING in the order in which the client gets them.
+    ordered: Vec<Bytes>,
+    /// What went wrong, and is the answer.
     error: Option<PgError>,
     /// The same as a server has sent it.
     said: Option<Bytes>,
+    /// Which row of an INSERT is the first that fails.
+    search: Option<Search>,
     /// PREPARE was sent: from here on a lost shard may hold a prepared transaction.
     preparing: bool,
     /// COMMIT was sent to the only shard that has written.
@@ -66,6 +73,13 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
+    /// The client's Bind.
+    fn bound(&self) -> Option<Bind<'_>> {
+        self.bind
+            .as_deref()
+            .and_then(|bytes| Bind::parse(bytes).ok())
+    }
+
     fn is_simple(&self) -> bool {
         self.bind.is_none()
     }
@@ -94,8 +108,22 @@ struct Member {
     prepared: bool,
     /// Its connection has ended.
     lost: bool,
-    /// The part has failed.
-    failed: bool,
+    /// How its part has failed: what the server has sent.
+    failed: Option<Failure>,
+}
+
+/// An error of a server: the frame, and what it says.
+#[derive(Clone, Debug)]
+struct Failure {
+    error: PgError,
+    frame: Bytes,
+}
+
+impl Failure {
+    /// Of a check that is made behind all rows: a foreign key.
+    fn is_behind_rows(&self) -> bool {
+        self.error.sqlstate == "23503"
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +134,8 @@ enum Stage {
     Checking,
     /// The member with this index carries out its part.
     Running(usize),
+    /// Several parts of an INSERT have failed: the member with this index carries out its first rows again.
+    Searching(usize),
     /// One shard at most has written: all commit.
     Finishing,
     Preparing,
@@ -126,7 +156,7 @@ impl Stage {
             Stage::Deciding => Some((Edge::WriteDecide, Edge::WriteDecided)),
             Stage::Committing => Some((Edge::WriteCommit, Edge::WriteCommitted)),
             Stage::RollingBack => Some((Edge::WriteRollBack, Edge::WriteRolledBack)),
-            Stage::Attaching(_) | Stage::Checking | Stage::Resolving => None,
+            Stage::Attaching(_) | Stage::Checking | Stage::Searching(_) | Stage::Resolving => None,
         }
     }
 }

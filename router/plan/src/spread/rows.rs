@@ -14,8 +14,8 @@ use crate::query::Planned;
 use crate::snapshot::Snapshot;
 use crate::spread::checks::clocked_param;
 use crate::spread::splitting::Splitting;
-use crate::spread::{Piece, Returns, Spread, SpreadPart, misread};
-use shardgate_shard_map::{Key, RouteError, ShardId, ShardMap};
+use crate::spread::{Piece, Returns, RowKeys, Spread, SpreadPart, misread};
+use shardgate_shard_map::{Key, KeyType, RouteError, ShardId, ShardMap};
 use shardgate_sql::facts::{Body, Insert, InsertSource, Statement};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -27,20 +27,25 @@ pub struct Rows {
     /// A NULL in the key is refused by Postgres itself, wherever the row goes.
     null_fails: bool,
     text: Arc<str>,
-    head: Vec<Piece>,
+    ty: KeyType,
+    head: Arc<[Piece]>,
     rows: Vec<Row>,
-    tail: Vec<Piece>,
+    tail: Arc<[Piece]>,
+    /// With the key behind all other columns of RETURNING.
+    tail_with_key: Arc<[Piece]>,
     /// Parameters outside of the rows.
     common: BTreeSet<u16>,
     timeless: Vec<u16>,
     returning: bool,
     /// Rows may be left out of RETURNING.
     skips: bool,
+    /// The key alone decides whether a row is left out.
+    unique: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Row {
-    pieces: Vec<Piece>,
+    pieces: Arc<[Piece]>,
     item: Item,
     params: BTreeSet<u16>,
 }
@@ -56,9 +61,14 @@ impl Rows {
             return Decision::Refused(crate::keyed::stale_plan());
         };
         let mut shards = Vec::with_capacity(self.rows.len());
+        let mut keys = Vec::with_capacity(self.rows.len());
         for row in &self.rows {
             match self.shard_of(row, params, &distribution.map) {
-                Ok(shard) => shards.push(shard),
+                Ok(placed) => {
+                    let (shard, key) = placed.unzip();
+                    shards.push(shard);
+                    keys.push(key);
+                }
                 Err(Placed::Anywhere) => return Decision::Shard(snapshot.home),
                 Err(Placed::Nowhere(own)) => return Decision::Refused(own.unwrap_or(refusal)),
             }
@@ -84,23 +94,24 @@ impl Rows {
         if let Some(refusal) = clocked_param(params, &self.timeless) {
             return Decision::Refused(refusal);
         }
-        if self.returning && self.skips {
-            return Decision::Refused(Refusal::unsupported(
-                "RETURNING of an INSERT over several shards that may leave rows out is not supported",
-                "The order of its rows would not be that of VALUES: which rows were left out, and where, is not known.",
-                "Leave RETURNING out, or insert the rows of each shard with a statement of their own.",
-            ));
-        }
-        Decision::Spread(Arc::new(self.split(&shards, &distinct)))
+        Decision::Spread(Arc::new(self.split(&shards, &distinct, keys)))
     }
 
-    fn split(&self, shards: &[ShardId], distinct: &[ShardId]) -> Spread {
+    fn split(&self, shards: &[ShardId], distinct: &[ShardId], keys: Vec<Option<Key>>) -> Spread {
+        let skips = self.returning && self.skips;
+        let tail = if skips {
+            &self.tail_with_key
+        } else {
+            &self.tail
+        };
         let mut parts: Vec<(SpreadPart, BTreeSet<u16>)> = distinct
             .iter()
             .map(|shard| {
                 let part = SpreadPart {
                     shard: *shard,
-                    pieces: self.head.clone(),
+                    head: self.head.clone(),
+                    rows: Vec::new(),
+                    tail: tail.clone(),
                     params: None,
                 };
                 (part, self.common.clone())
@@ -109,34 +120,33 @@ impl Rows {
         let indexes: HashMap<ShardId, usize> =
             distinct.iter().enumerate().map(|(i, s)| (*s, i)).collect();
         let mut order = Vec::with_capacity(shards.len());
-        let mut begun = vec![false; parts.len()];
-        for (row, shard) in self.rows.iter().zip(shards) {
+        for (number, (row, shard)) in self.rows.iter().zip(shards).enumerate() {
             let index = indexes.get(shard).copied().unwrap_or_default();
             order.push(index);
-            let (Some((part, params)), Some(begun)) = (parts.get_mut(index), begun.get_mut(index))
-            else {
-                continue;
-            };
-            if std::mem::replace(begun, true) {
-                part.pieces.push(Piece::Made(Arc::from(", ")));
+            if let Some((part, params)) = parts.get_mut(index) {
+                part.rows.push((number, row.pieces.clone()));
+                params.extend(&row.params);
             }
-            part.pieces.extend(row.pieces.iter().cloned());
-            params.extend(&row.params);
         }
         let parts = parts
             .into_iter()
-            .map(|(mut part, params)| {
-                part.pieces.extend(self.tail.iter().cloned());
-                part.params = Some(params.into_iter().collect());
-                part
+            .map(|(part, params)| SpreadPart {
+                params: Some(params.into_iter().collect()),
+                ..part
             })
             .collect();
         Spread {
             parts,
             text: self.text.clone(),
-            returns: match self.returning {
-                true => Returns::EachRow(order),
-                false => Returns::Nothing,
+            rows: order,
+            returns: match (self.returning, skips) {
+                (false, _) => Returns::Nothing,
+                (true, false) => Returns::InOrder,
+                (true, true) => Returns::ByKey(RowKeys {
+                    ty: self.ty,
+                    keys,
+                    unique: self.unique,
+                }),
             },
         }
     }
@@ -147,7 +157,7 @@ impl Rows {
         row: &Row,
         params: &[Param<'_>],
         map: &ShardMap,
-    ) -> Result<Option<ShardId>, Placed> {
+    ) -> Result<Option<(ShardId, Key)>, Placed> {
         let keys = match KeySet::Items(vec![row.item.clone()]).evaluate(params) {
             Ok(Some(keys)) => keys,
             Ok(None) => return Err(Placed::Nowhere(None)),
@@ -159,7 +169,7 @@ impl Rows {
             return Err(Placed::Nowhere(None));
         };
         match map.route(key) {
-            Ok(shard) => Ok(Some(shard)),
+            Ok(shard) => Ok(Some((shard, key.clone()))),
             Err(RouteError::NoShard(_)) => Err(Placed::Nowhere(Some(self.unowned(key)))),
             Err(RouteError::WrongType { .. } | RouteError::Incomplete) => {
                 Err(Placed::Nowhere(None))
@@ -230,11 +240,13 @@ impl Planned<'_, '_> {
             },
             null_fails: key_column.not_null,
             text: Arc::from(text),
-            head: splitting.head()?,
-            tail: splitting.tail(),
+            ty: KeyType::from_oid(key_column.ty).ok_or_else(misread)?,
+            head: splitting.head()?.into(),
+            tail: splitting.tail().into(),
+            tail_with_key: splitting.tail_with(&key_column.name).into(),
             rows: rows
                 .map(|((pieces, params), item)| Row {
-                    pieces,
+                    pieces: pieces.into(),
                     item,
                     params,
                 })
@@ -242,6 +254,11 @@ impl Planned<'_, '_> {
             common: splitting.common(),
             timeless: self.timeless_params(&splitting.bare_params()),
             returning: !insert.returning.is_empty(),
+            unique: insert.on_conflict.as_ref().is_some_and(|conflict| {
+                conflict.update.is_none()
+                    && !conflict.other_target
+                    && conflict.columns == [key_column.name.as_str()]
+            }),
             skips: insert
                 .on_conflict
                 .as_ref()

@@ -29,7 +29,7 @@ pub struct Scatter {
     /// The keys of the target's rows that can matter, as far as they are known.
     set: Arc<KeySet>,
     text: Arc<str>,
-    pieces: Vec<Piece>,
+    pieces: Arc<[Piece]>,
     returns: Returns,
     /// Parameters that are no times, whatever their values say.
     timeless: Vec<u16>,
@@ -58,12 +58,15 @@ impl Scatter {
             (Some(_), Some(_)) => {
                 let part = |shard: &ShardId| SpreadPart {
                     shard: *shard,
-                    pieces: self.pieces.clone(),
+                    head: self.pieces.clone(),
+                    rows: Vec::new(),
+                    tail: Arc::from([]),
                     params: None,
                 };
                 let mut spread = Spread {
                     parts: shards.iter().map(part).collect(),
                     text: self.text.clone(),
+                    rows: Vec::new(),
                     returns: self.returns.clone(),
                 };
                 spread.sort(snapshot.home);
@@ -119,7 +122,7 @@ impl Planned<'_, '_> {
             distribution,
             set,
             text: Arc::from(text),
-            pieces: clock::pieces(0..text.len(), &replaced),
+            pieces: clock::pieces(0..text.len(), &replaced).into(),
             returns: match returning {
                 Some(_) => Returns::AnyOrder,
                 None => Returns::Nothing,
@@ -209,8 +212,9 @@ impl Planned<'_, '_> {
         };
         let mut plain = Vec::new();
         for (column, value) in assignments.iter().filter_map(single) {
+            // Home complains of a column that is not there.
             let Some(column) = relation.columns.iter().find(|known| known.name == column) else {
-                return Err(super::misread());
+                continue;
             };
             match value {
                 Expr::Default if matches!(column.default, ColumnDefault::Clock(_)) => {
@@ -226,7 +230,7 @@ impl Planned<'_, '_> {
         for assignment in assignments.iter().filter(|one| single(one).is_none()) {
             let clocked = |name: &String| {
                 let column = relation.columns.iter().find(|known| known.name == *name);
-                column.is_none_or(|column| matches!(column.default, ColumnDefault::Clock(_)))
+                column.is_some_and(|column| matches!(column.default, ColumnDefault::Clock(_)))
             };
             if assignment.columns.iter().any(clocked) {
                 return Err("several columns are assigned at once".to_owned());

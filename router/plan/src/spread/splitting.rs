@@ -283,6 +283,20 @@ impl<'s> Splitting<'s> {
         self.pieces(self.end_of_rows()..self.text.len())
     }
 
+    /// The tail with one more column behind those of RETURNING, which end it.
+    pub(super) fn tail_with(&self, column: &str) -> Vec<Piece> {
+        let mut tokens = self.tokens.iter().rev();
+        let last = tokens.find(|token| token.kind != Kind::Semicolon);
+        let end = last.map_or(self.text.len(), |token| token.end);
+        let mut pieces = self.pieces(self.end_of_rows()..end);
+        pieces.push(Piece::Made(Arc::from(format!(
+            ", \"{}\"",
+            column.replace('"', "\"\"")
+        ))));
+        pieces.extend(self.pieces(end..self.text.len()));
+        pieces
+    }
+
     /// The text of each row, and the parameters in it.
     pub(super) fn rows(&self) -> Result<Vec<RowText>, String> {
         let mut rows = Vec::with_capacity(self.brackets.len());

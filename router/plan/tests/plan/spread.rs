@@ -156,27 +156,93 @@ fn parameters_of_a_part_are_those_that_it_mentions() {
 #[test]
 fn returning_is_in_the_order_of_the_rows() {
     let fixture = Fixture::new();
-    let returns = |sql: &str| spread_with(&fixture, sql, &[]).returns;
     let values = "INSERT INTO users (id) VALUES ({c}), ({a}), ({c}), ({b})";
-    assert_eq!(returns(values), Returns::Nothing);
-    assert_eq!(
-        returns(&format!("{values} RETURNING id")),
-        Returns::EachRow(vec![1, 0, 1, 0])
-    );
-    let upsert = format!("{values} ON CONFLICT (id) DO UPDATE SET age = 1 RETURNING *");
-    assert_eq!(returns(&upsert), Returns::EachRow(vec![1, 0, 1, 0]));
-    let refused = [
-        format!("{values} ON CONFLICT DO NOTHING RETURNING id"),
-        format!("{values} ON CONFLICT (id) DO UPDATE SET age = 1 WHERE users.age > 1 RETURNING id"),
-    ];
-    for sql in refused {
-        check_refused(&sql, "may leave rows out");
+    let returns = |sql: &str| {
+        let spread = spread_with(&fixture, sql, &[]);
+        (spread.rows, spread.returns)
+    };
+    let rows = vec![1, 0, 1, 0];
+    assert_eq!(returns(values), (rows.clone(), Returns::Nothing));
+    for tail in [
+        "RETURNING id",
+        "ON CONFLICT (id) DO UPDATE SET age = 1 RETURNING *",
+    ] {
+        let sql = format!("{values} {tail}");
+        assert_eq!(returns(&sql), (rows.clone(), Returns::InOrder), "{sql}");
     }
+    for tail in [
+        "ON CONFLICT DO NOTHING RETURNING id -- x",
+        "ON CONFLICT (id) DO UPDATE SET age = 1 WHERE users.age > 1 RETURNING *, age + 1;",
+    ] {
+        let spread = spread_with(&fixture, &format!("{values} {tail}"), &[]);
+        assert!(matches!(spread.returns, Returns::ByKey(_)), "{tail}");
+        let text = spread.part_text(&spread.parts[0], NOW);
+        let expect = tail
+            .replace("RETURNING id", "RETURNING id, \"id\"")
+            .replace("age + 1;", "age + 1, \"id\";");
+        assert!(text.ends_with(&expect), "{text}");
+    }
+    let of = |sql: &str| returns(sql).1;
     assert_eq!(
-        returns("UPDATE users SET age = 1 RETURNING id"),
+        of("UPDATE users SET age = 1 RETURNING id"),
         Returns::AnyOrder
     );
-    assert_eq!(returns("DELETE FROM users"), Returns::Nothing);
+    assert_eq!(of("DELETE FROM users"), Returns::Nothing);
+}
+
+#[test]
+fn rows_that_were_left_out_are_found_by_their_keys() {
+    let fixture = Fixture::new();
+    let sql = "INSERT INTO orders (user_id, id) VALUES ({c}, 1), ({a}, 1), ({b}, 2), ({a}, 3), ({b}, 4) ON CONFLICT DO NOTHING RETURNING id";
+    let spread = spread_with(&fixture, sql, &[]);
+    let Returns::ByKey(keys) = &spread.returns else {
+        panic!("{spread:?}");
+    };
+    let rows: Vec<usize> = spread.parts[0].rows.iter().map(|(row, _)| *row).collect();
+    assert_eq!(rows, [1, 2, 3, 4]);
+    let check = |returned: &[&str], expect: Option<Vec<usize>>| {
+        let bytes: Vec<[u8; 8]> = returned
+            .iter()
+            .map(|name| key(name).to_be_bytes())
+            .collect();
+        let bytes: Vec<&[u8]> = bytes.iter().map(|bytes| bytes.as_slice()).collect();
+        assert_eq!(keys.returned(&rows, &bytes), expect, "{returned:?}");
+    };
+    check(&[], Some(vec![]));
+    check(&["a", "b", "a", "b"], Some(vec![1, 2, 3, 4]));
+    check(&["b", "b"], Some(vec![2, 4]));
+    check(&["a", "a"], Some(vec![1, 3]));
+    check(&["a"], None);
+    check(&["c"], None);
+    check(&["a", "b", "a", "b", "b"], None);
+    // Where the key itself is what conflicts, the first one is written.
+    let sql = "INSERT INTO users (id) VALUES ({c}), ({a}), ({b}), ({a}) ON CONFLICT (id) DO NOTHING RETURNING id";
+    let spread = spread_with(&fixture, sql, &[]);
+    let Returns::ByKey(keys) = &spread.returns else {
+        panic!("{spread:?}");
+    };
+    let (a, b) = (key("a").to_be_bytes(), key("b").to_be_bytes());
+    assert_eq!(keys.returned(&[1, 2, 3], &[&a, &b]), Some(vec![1, 2]));
+    assert_eq!(keys.returned(&[1, 2, 3], &[&b]), Some(vec![2]));
+    assert_eq!(keys.returned(&[1, 2, 3], &[&a, &a]), None);
+}
+
+#[test]
+fn a_part_of_the_first_rows() {
+    let spread = spread_with(
+        &Fixture::new(),
+        "INSERT INTO users (id) VALUES ({c}), ({a}), ({c}), ({b})",
+        &[],
+    );
+    let text = |part: usize, count| spread.part_of_first(&spread.parts[part], count, NOW);
+    let some = |text: &str| Some(fill(text));
+    assert_eq!(text(0, 1), None);
+    assert_eq!(text(0, 3), some("INSERT INTO users (id) VALUES ({a})"));
+    assert_eq!(
+        text(0, 4),
+        some("INSERT INTO users (id) VALUES ({a}), ({b})")
+    );
+    assert_eq!(text(1, 1), some("INSERT INTO users (id) VALUES ({c})"));
 }
 
 /// `users` with more columns.

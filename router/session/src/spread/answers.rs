@@ -1,6 +1,6 @@
 //! What the shards say to a write over several of them, and what is made of a shard that says nothing any more.
 
-use super::Stage;
+use super::{Failure, Stage};
 use crate::api::{Output, Slot, Step};
 use crate::owed::Kind;
 use crate::session::Session;
@@ -90,7 +90,7 @@ impl Session {
         let Some(spreading) = self.spreading.as_mut() else {
             return;
         };
-        if spreading.error.is_some() {
+        if spreading.error.is_some() || matches!(spreading.stage, Stage::Searching(_)) {
             return;
         }
         spreading.rows += 1;
@@ -152,6 +152,7 @@ impl Session {
                 }
             }
             Stage::Attaching(_)
+            | Stage::Searching(_)
             | Stage::Finishing
             | Stage::Preparing
             | Stage::Deciding
@@ -163,22 +164,21 @@ impl Session {
 
     /// `bytes`: the server's frame, which the client gets as it is. Of one shard the first error counts.
     pub(crate) fn spread_error(&mut self, slot: Slot, bytes: &[u8]) {
-        let Some(spreading) = self.spreading.as_mut() else {
+        let Some(member) = self.spreading.as_mut().and_then(|s| s.member(slot)) else {
             return;
         };
-        if let Some(member) = spreading.member(slot) {
-            // The command before it may have left its tag.
-            member.tag.clear();
-            member.failed = true;
-        }
-        if spreading.error.is_none() {
+        // The command before it may have left its tag.
+        member.tag.clear();
+        member.failed.get_or_insert_with(|| {
             let fields = ErrorFields::parse(bytes.get(5..).unwrap_or_default());
-            spreading.error = Some(fields.map_or_else(
-                |_| PgError::error("XX000", "the server's error could not be read"),
-                |fields| fields.to_error(),
-            ));
-            spreading.said = Some(Bytes::copy_from_slice(bytes));
-        }
+            Failure {
+                error: fields.map_or_else(
+                    |_| PgError::error("XX000", "the server's error could not be read"),
+                    |fields| fields.to_error(),
+                ),
+                frame: Bytes::copy_from_slice(bytes),
+            }
+        });
     }
 
     fn spread_ready(&mut self, slot: Slot, status: TxStatus, out: &mut Output) {
@@ -221,7 +221,7 @@ impl Session {
                 self.spread_end(Err(error), out);
                 return true;
             }
-            Stage::Checking | Stage::Running(_) | Stage::Preparing => {
+            Stage::Checking | Stage::Running(_) | Stage::Searching(_) | Stage::Preparing => {
                 if let Some(spreading) = self.spreading.as_mut() {
                     spreading.error.get_or_insert(error);
                 }
@@ -245,6 +245,7 @@ impl Session {
             Stage::Attaching(_) | Stage::Resolving => true,
             Stage::Checking
             | Stage::Running(_)
+            | Stage::Searching(_)
             | Stage::Finishing
             | Stage::Preparing
             | Stage::Deciding
@@ -266,7 +267,7 @@ impl Session {
         };
         match spreading.stage {
             Stage::Attaching(_) => self.spread_end(Err(error), out),
-            Stage::Checking | Stage::Running(_) => {
+            Stage::Checking | Stage::Running(_) | Stage::Searching(_) => {
                 let running: Vec<Slot> = spreading
                     .members
                     .iter()
@@ -295,7 +296,10 @@ impl Session {
     /// Whether the slot's shard carries out a part that may be called off.
     pub(crate) fn spread_runs(&self, slot: Slot) -> bool {
         self.spreading.as_ref().is_some_and(|spreading| {
-            let runs = matches!(spreading.stage, Stage::Checking | Stage::Running(_));
+            let runs = matches!(
+                spreading.stage,
+                Stage::Checking | Stage::Running(_) | Stage::Searching(_)
+            );
             let pending = |member: &super::Member| member.slot == Some(slot) && member.pending > 0;
             runs && spreading.members.iter().any(pending)
         })

@@ -26,13 +26,12 @@ impl Session {
                     .hint("Look whether its rows are there before it is repeated.")),
                 true,
             ),
-            Some(_) => (
-                Err(spreading
-                    .error
-                    .take()
-                    .unwrap_or_else(|| PgError::error("40000", "the shard did not commit"))),
-                false,
-            ),
+            Some(_) => {
+                spreading.take_failure();
+                let error = spreading.error.take();
+                let unsaid = || PgError::error("40000", "the shard did not commit");
+                (Err(error.unwrap_or_else(unsaid)), false)
+            }
         };
         if lost {
             spreading.said = None;

@@ -7,9 +7,9 @@ use crate::place::Place;
 use crate::session::{Session, cancelled};
 use crate::settings::quote_literal;
 use bytes::BytesMut;
-use shardgate_plan::SpreadPart;
+use shardgate_plan::{Returns, SpreadPart};
 use shardgate_wire::PgError;
-use shardgate_wire::frontend::{Bind, put};
+use shardgate_wire::frontend::put;
 
 /// The isolation and the time of home's transaction: the time in a form that no setting reads otherwise.
 const LOOK: &str = "SELECT pg_catalog.current_setting('transaction_isolation'), \
@@ -23,12 +23,12 @@ const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', 
 
 /// What a member is sent.
 #[derive(Clone, Debug)]
-enum Said {
+pub(super) enum Said {
     Query(String),
     /// The client's own statement, which is only parsed; with `true` it is bound and described too.
     Original(bool),
-    /// Its part.
-    Part,
+    /// Its part; of an INSERT no more than the first rows of the whole.
+    Part(Option<usize>),
 }
 
 impl Session {
@@ -38,7 +38,9 @@ impl Session {
             return;
         };
         spreading.stage = Stage::Checking;
-        let describes = spreading.execution.is_simple();
+        // Who knows how many columns there are can ask for one more.
+        let describes = spreading.execution.is_simple()
+            || matches!(spreading.spread.returns, Returns::ByKey(_));
         let texts = vec![
             Said::Query("BEGIN".to_owned()),
             Said::Original(describes),
@@ -54,10 +56,11 @@ impl Session {
         };
         match spreading.stage {
             Stage::Attaching(_) => {}
-            Stage::Checking if spreading.error.is_some() => self.spread_roll_back(out),
+            Stage::Checking if spreading.has_failed() => self.spread_failed(out),
             Stage::Checking => self.spread_run(0, out),
             Stage::Running(index) => self.spread_run(index + 1, out),
-            Stage::Preparing if spreading.error.is_some() => self.spread_roll_back(out),
+            Stage::Searching(index) => self.spread_search_on(index, out),
+            Stage::Preparing if spreading.has_failed() => self.spread_failed(out),
             Stage::Finishing => self.spread_finished(out),
             Stage::Preparing => self.spread_decide(out),
             Stage::Deciding => self.spread_decided(out),
@@ -87,8 +90,13 @@ impl Session {
         let Some(spreading) = self.spreading.as_mut() else {
             return;
         };
-        if spreading.error.is_some() {
-            return self.spread_roll_back(out);
+        // Another part of an INSERT may fail for an earlier row, so the others run all the same.
+        let failed = spreading
+            .members
+            .iter()
+            .any(|member| member.failed.is_some());
+        if spreading.error.is_some() || (failed && spreading.spread.rows.is_empty()) {
+            return self.spread_failed(out);
         }
         let next = spreading
             .members
@@ -98,10 +106,13 @@ impl Session {
             .find(|(_, member)| member.part)
             .map(|(index, _)| index);
         let Some(index) = next else {
-            return self.spread_ran(out);
+            return match failed {
+                true => self.spread_failed(out),
+                false => self.spread_ran(out),
+            };
         };
         spreading.stage = Stage::Running(index);
-        let mut texts = vec![Said::Part, Said::Query(ASK.to_owned())];
+        let mut texts = vec![Said::Part(None), Said::Query(ASK.to_owned())];
         if index > 0 {
             texts.insert(0, Said::Query("BEGIN".to_owned()));
         }
@@ -191,11 +202,29 @@ impl Session {
         } else if home.lost {
             self.spread_resolve(out);
         } else {
+            spreading.take_failure();
             spreading
                 .error
                 .get_or_insert(PgError::error("40000", "the home shard did not commit"));
             self.spread_roll_back(out);
         }
+    }
+
+    /// Something went wrong before anything was decided: what of it is the answer.
+    pub(super) fn spread_failed(&mut self, out: &mut Output) {
+        let Some(spreading) = self.spreading.as_mut() else {
+            return;
+        };
+        let running = matches!(spreading.stage, Stage::Running(_));
+        if spreading.error.is_none()
+            && running
+            && let Some(search) = spreading.begin_search()
+        {
+            spreading.search = Some(search);
+            return self.spread_probe(out);
+        }
+        spreading.take_failure();
+        self.spread_roll_back(out);
     }
 
     /// Nothing is decided: takes back what was done and what was prepared.
@@ -218,7 +247,7 @@ impl Session {
 
     /// Sends the chosen members what they have to do, if their connections live; with none to send to the next stage
     /// follows at once.
-    fn spread_say(
+    pub(super) fn spread_say(
         &mut self,
         choose: impl Fn(usize, &Member) -> bool,
         texts: impl Fn(&Member) -> Vec<Said>,
@@ -274,7 +303,10 @@ impl Session {
                 put::parse(buffer, b"", execution.text.as_bytes(), &execution.types);
                 owe(place, Kind::Parse);
                 if *describes {
-                    put::bind_text(buffer, b"", b"", &[]);
+                    match execution.bound() {
+                        Some(bind) => put::bind_with(buffer, b"", b"", bind.rest),
+                        None => put::bind_text(buffer, b"", b"", &[]),
+                    }
                     put::describe(buffer, b'P', b"");
                     owe(place, Kind::Bind);
                     owe(place, Kind::DescribePortal);
@@ -283,10 +315,10 @@ impl Session {
                 owe(place, Kind::Sync);
                 place.unnamed = None;
             }
-            Said::Part => {
+            Said::Part(first) => {
                 let member = spreading.members.get(index).map(|member| member.shard);
                 if let Some(part) = member.and_then(|shard| spreading.spread.part(shard)) {
-                    spreading.put_part(part, buffer);
+                    spreading.put_part(part, *first, buffer);
                     for kind in [
                         Kind::Parse,
                         Kind::Bind,
@@ -308,20 +340,22 @@ fn owe(place: &mut Place, kind: Kind) {
 
 impl Spreading {
     /// Parse, Bind, Execute and Sync of a part. Parameters that it does not mention are of type text there, and NULL.
-    fn put_part(&self, part: &SpreadPart, buffer: &mut BytesMut) {
+    fn put_part(&self, part: &SpreadPart, first: Option<usize>, buffer: &mut BytesMut) {
         const TEXT: u32 = 25;
-        let text = self.spread.part_text(part, &self.now);
-        let bind = self
-            .execution
-            .bind
-            .as_deref()
-            .and_then(|bytes| Bind::parse(bytes).ok());
+        let text = match first {
+            Some(count) => self
+                .spread
+                .part_of_first(part, count, &self.now)
+                .unwrap_or_default(),
+            None => self.spread.part_text(part, &self.now),
+        };
+        let bind = self.execution.bound();
         let mentioned = |number: u16| {
             part.params
                 .as_ref()
                 .is_none_or(|params| params.binary_search(&number).is_ok())
         };
-        let count = bind.as_ref().map_or(0, Bind::count);
+        let count = bind.as_ref().map_or(0, |bind| bind.count());
         let types: Vec<u32> = (1..=count)
             .map(|number| {
                 let declared = self.execution.types.get(usize::from(number - 1)).copied();
@@ -341,12 +375,9 @@ impl Spreading {
                         false => (false, None),
                     })
                     .collect();
-                let formats = bind.result_formats();
-                let results: Vec<bool> =
-                    (0..formats.len()).map(|at| formats.is_binary(at)).collect();
-                put::bind(buffer, &params, &results);
+                put::bind(buffer, &params, &self.result_formats(Some(&bind)));
             }
-            None => put::bind_text(buffer, b"", b"", &[]),
+            None => put::bind(buffer, &[], &self.result_formats(None)),
         }
         put::execute(buffer, b"", 0);
         put::sync(buffer);

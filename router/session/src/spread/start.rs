@@ -103,7 +103,7 @@ impl Session {
             can_prepare: false,
             prepared: false,
             lost: false,
-            failed: false,
+            failed: None,
         };
         let members = shards.into_iter().map(member).collect();
         self.spreading = Some(Box::new(Spreading {
@@ -116,8 +116,10 @@ impl Session {
             description: None,
             share: self.options.common.gather.budget.share(),
             rows: 0,
+            ordered: Vec::new(),
             error: None,
             said: None,
+            search: None,
             preparing: false,
             committing: false,
         }));
