@@ -440,7 +440,10 @@ pub(crate) fn default_kind(raw: &RawColumn, classes: &Classes) -> ColumnDefault 
         Some(expression) if expression.functions.contains(&crate::expression::NEXTVAL) => {
             ColumnDefault::Sequence
         }
-        Some(expression) if classes.is_plain(expression) => ColumnDefault::Plain,
+        Some(expression) if classes.is_plain(expression) => match &raw.clock {
+            Some(text) => ColumnDefault::Clock(Arc::from(text.as_str())),
+            None => ColumnDefault::Plain,
+        },
         Some(_) => ColumnDefault::Other,
     }
 }

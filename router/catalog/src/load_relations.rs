@@ -112,7 +112,9 @@ async fn columns(tx: &Transaction<'_>) -> PgResult<Vec<Row>> {
         &format!(
             "SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, \
              coalesce(l.collisdeterministic, true), a.attidentity <> '', a.attgenerated <> '', \
-             CASE WHEN a.attidentity = '' THEN coalesce(d.adbin::text, t.typdefaultbin::text) ELSE d.adbin::text END \
+             CASE WHEN a.attidentity = '' THEN coalesce(d.adbin::text, t.typdefaultbin::text) ELSE d.adbin::text END, \
+             CASE WHEN a.attgenerated = '' THEN coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
+                 pg_catalog.pg_get_expr(t.typdefaultbin, 0)) END \
              FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typtype = 'd' \
@@ -139,6 +141,9 @@ fn column(row: &Row) -> RawColumn {
         default: row
             .get::<_, Option<String>>(9)
             .map(|tree| expression::read(&tree)),
+        clock: row
+            .get::<_, Option<String>>(10)
+            .filter(|text| shardgate_plan::reads_clock(text)),
     }
 }
 

@@ -159,6 +159,8 @@ pub struct RawColumn {
     /// attgenerated <> ''
     pub generated: bool,
     pub default: Option<RawExpression>,
+    /// The text of a default that reads the clock of the transaction.
+    pub clock: Option<String>,
 }
 
 /// What a stored expression calls.

@@ -391,7 +391,7 @@ async fn the_definition_is_the_same_on_every_shard() {
         (
             key,
             users.columns[0].name.as_str(),
-            users.columns[0].default
+            users.columns[0].default.clone()
         ),
         (0, "id", ColumnDefault::Sequence)
     );

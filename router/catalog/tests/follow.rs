@@ -253,14 +253,14 @@ async fn the_snapshot_says_what_the_schema_is() {
     let columns: Vec<_> = plain
         .columns
         .iter()
-        .map(|c| (c.name.as_str(), c.ty, c.modifier, c.default))
+        .map(|c| (c.name.as_str(), c.ty, c.modifier, c.default.clone()))
         .collect();
     assert_eq!(
         columns,
         [
             ("id", 20, -1, ColumnDefault::Sequence),
             ("name", 1043, 24, ColumnDefault::Plain),
-            ("at", 1184, -1, ColumnDefault::Plain),
+            ("at", 1184, -1, ColumnDefault::Clock("now()".into())),
             ("doubled", 23, -1, ColumnDefault::Plain),
             ("other", 25, -1, ColumnDefault::Other),
             ("i", 23, -1, ColumnDefault::Sequence),

@@ -3,6 +3,7 @@
 use crate::gather::Gather;
 use crate::moving::Moving;
 use crate::snapshot::Snapshot;
+use crate::spread::{Source, Spread};
 use shardgate_shard_map::ShardId;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -86,6 +87,9 @@ pub enum Route {
     /// The distributed tables are not bound to one shard: their rows are gathered from all of them. The refusal says why
     /// no shard can answer alone; it holds where nothing can be gathered, as within a transaction.
     Gather(Arc<Gather>, Refusal),
+    /// A write of a distributed table that is not bound to one shard: every shard changes its own rows. The refusal says
+    /// why no shard can do it alone.
+    Spread(Arc<Source>, Refusal),
     /// A call of one of the router's own functions.
     Call(Call),
     Refused(Refusal),
@@ -126,6 +130,8 @@ pub enum Decision {
     AllShards,
     /// As in `Route`.
     Gather(Arc<Gather>, Refusal),
+    /// Several shards, each with its part.
+    Spread(Arc<Spread>),
     Call(Call),
     Refused(Refusal),
 }
@@ -157,6 +163,22 @@ impl Compiled {
             | Route::Any
             | Route::One(_)
             | Route::AllShards
+            | Route::Spread(..)
+            | Route::Call(_)
+            | Route::Refused(_) => false,
+        }
+    }
+
+    /// Whether some execution may be spread over several shards: `decide` says which.
+    pub fn may_spread(&self) -> bool {
+        match &self.route {
+            Route::Spread(..) => true,
+            Route::Keyed(keyed) => keyed.spread.is_some(),
+            Route::Home
+            | Route::Any
+            | Route::One(_)
+            | Route::AllShards
+            | Route::Gather(..)
             | Route::Call(_)
             | Route::Refused(_) => false,
         }
@@ -172,6 +194,7 @@ impl Compiled {
             | Route::One(_)
             | Route::AllShards
             | Route::Gather(..)
+            | Route::Spread(..)
             | Route::Call(_)
             | Route::Refused(_) => self.concerns,
         }
@@ -186,6 +209,7 @@ impl Compiled {
             Route::One(shard) => Decision::Shard(*shard),
             Route::AllShards => Decision::AllShards,
             Route::Gather(gather, refusal) => Decision::Gather(gather.clone(), refusal.clone()),
+            Route::Spread(source, refusal) => source.decide(params, snapshot, refusal.clone()),
             Route::Call(call) => Decision::Call(call.clone()),
             Route::Refused(refusal) => Decision::Refused(refusal.clone()),
         }

@@ -3,6 +3,7 @@
 use crate::decision::{Compiled, Decision, Refusal, Route, Traits};
 use crate::gather::Gather;
 use crate::snapshot::{Shard, Snapshot};
+use crate::spread::Spread;
 use shardgate_shard_map::ShardId;
 
 /// One line for each fact: class, shards, role, what each shard gets, and why; or the refusal.
@@ -34,6 +35,7 @@ pub fn explain(compiled: &Compiled, decision: &Decision, snapshot: &Snapshot) ->
             lines.push("  Statement on each: the original text".to_owned());
         }
         Decision::Gather(gather, refusal) => gathers(gather, refusal, snapshot, &mut lines),
+        Decision::Spread(spread) => spreads(spread, snapshot, &mut lines),
         Decision::Call(call) => {
             lines.push("Route: the router itself".to_owned());
             lines.push(format!("  Function: {:?}", call.function));
@@ -76,6 +78,19 @@ fn gathers(gather: &Gather, refusal: &Refusal, snapshot: &Snapshot, lines: &mut 
     );
 }
 
+fn spreads(spread: &Spread, snapshot: &Snapshot, lines: &mut Vec<String>) {
+    lines.push("Route: several shards, all or nothing".to_owned());
+    lines.push("  Role: primary".to_owned());
+    for part in &spread.parts {
+        let text = spread.part_text(part, "time of the transaction");
+        lines.push(format!(
+            "  Statement on {}: {}",
+            name(part.shard, snapshot),
+            text.trim()
+        ));
+    }
+}
+
 fn refused(refusal: &Refusal, lines: &mut Vec<String>) {
     lines.push("Route: refused".to_owned());
     lines.push(format!("  SQLSTATE: {}", refusal.sqlstate));
@@ -97,6 +112,7 @@ fn class(route: &Route) -> &'static str {
         Route::One(_) => "by key, from constants",
         Route::AllShards => "all",
         Route::Gather(..) => "gather",
+        Route::Spread(..) => "by key, on several shards",
         Route::Call(_) => "router",
         Route::Refused(_) => "refused",
     }

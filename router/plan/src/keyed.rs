@@ -4,6 +4,7 @@ use crate::decision::{Decision, Param, Refusal};
 use crate::gather::Gather;
 use crate::keyset::{KeySet, Part, Trouble, within};
 use crate::snapshot::{DistributionId, Snapshot};
+use crate::spread::Source;
 use shardgate_shard_map::{Key, Method, RouteError, ShardId, ShardMap};
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub struct Keyed {
     pub(crate) home_relation: Option<String>,
     /// What is done where the keys of an execution do not lie on one shard.
     pub(crate) gather: Option<Arc<Gather>>,
+    /// The same for a write.
+    pub(crate) spread: Option<Arc<Source>>,
 }
 
 /// One occurrence.
@@ -46,11 +49,17 @@ const HINT_ONE_SHARD: &str = "Bind every distributed table of the statement to k
 
 impl Keyed {
     pub fn decide(&self, params: &[Param<'_>], snapshot: &Snapshot) -> Decision {
-        match (self.one_shard(params, snapshot), &self.gather) {
-            (Decision::Refused(refusal), Some(gather)) if refusal.sqlstate == "0A000" => {
+        match (self.one_shard(params, snapshot), &self.gather, &self.spread) {
+            (Decision::Refused(refusal), Some(gather), _) if refusal.sqlstate == "0A000" => {
                 Decision::Gather(gather.clone(), refusal)
             }
-            (decision, _) => decision,
+            // Of a NULL in the key, Postgres may have to say another row's error first.
+            (Decision::Refused(refusal), None, Some(source))
+                if ["0A000", "23502"].contains(&refusal.sqlstate) =>
+            {
+                source.decide(params, snapshot, refusal)
+            }
+            (decision, _, _) => decision,
         }
     }
 
@@ -191,7 +200,7 @@ impl Bound {
         null_key(&self.relation, &self.key)
     }
 
-    fn unowned(&self, key: &Key) -> Refusal {
+    pub(crate) fn unowned(&self, key: &Key) -> Refusal {
         Refusal {
             sqlstate: "23514",
             message: format!("no shard owns this key of table \"{}\"", self.relation),
@@ -214,6 +223,14 @@ impl Bound {
     }
 }
 
+pub(crate) fn stale_plan() -> Refusal {
+    Refusal::unsupported(
+        "the distribution of a table is not known",
+        "The plan and the catalog snapshot do not fit together.",
+        "Try again.",
+    )
+}
+
 /// As Postgres says it of a NOT NULL column.
 pub(crate) fn null_key(relation: &str, key: &str) -> Refusal {
     Refusal {
@@ -227,7 +244,7 @@ pub(crate) fn null_key(relation: &str, key: &str) -> Refusal {
 }
 
 /// The owners of all keys of an interval. None: the method does not keep neighbours together.
-fn owners_between(
+pub(crate) fn owners_between(
     map: &ShardMap,
     low: Option<&(Key, bool)>,
     high: Option<&(Key, bool)>,

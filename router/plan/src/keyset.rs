@@ -22,6 +22,8 @@ pub(crate) enum KeySet {
         low: Option<(Item, bool)>,
         high: Option<(Item, bool)>,
     },
+    /// The keys of the shard that runs a part of a statement, whichever that is.
+    Own,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -110,6 +112,7 @@ impl KeySet {
             KeySet::Interval { low, high } => {
                 evaluate_interval(low.as_ref(), high.as_ref(), params)
             }
+            KeySet::Own => Ok(None),
         }
     }
 
@@ -162,6 +165,18 @@ impl KeySet {
                     .all(|end| end.as_ref().is_none_or(|(item, _)| known(item)))
                     .then(|| self.clone())
             }
+            KeySet::Own => Some(self.clone()),
+        }
+    }
+
+    /// It has no keys of other shards than the one that runs the part.
+    pub(crate) fn is_own(&self) -> bool {
+        match self {
+            KeySet::Own => true,
+            KeySet::Items(items) => items.is_empty(),
+            KeySet::And(sets) => sets.iter().any(|set| set.is_own()),
+            KeySet::Or(sets) => sets.iter().all(|set| set.is_own()),
+            KeySet::Interval { .. } => false,
         }
     }
 
@@ -174,6 +189,7 @@ impl KeySet {
             KeySet::Interval { low, high } => [low, high]
                 .iter()
                 .any(|end| end.as_ref().is_some_and(|(item, _)| param(item))),
+            KeySet::Own => false,
         }
     }
 }

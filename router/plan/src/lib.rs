@@ -39,6 +39,7 @@ mod scope;
 mod seen;
 mod select;
 pub mod snapshot;
+mod spread;
 mod steady;
 mod stored;
 mod traits;
@@ -54,6 +55,8 @@ pub use decision::{
 pub use explain::explain;
 pub use gather::{Gather, Gathered, Splice};
 pub use moving::Moving;
+pub use spread::clock::reads_clock;
+pub use spread::{Piece, Returns, RowKeys, Source, Spread, SpreadPart};
 
 use shardgate_sql::facts::{Facts, Statement};
 use snapshot::Snapshot;
@@ -153,7 +156,7 @@ fn route(
 /// EXPLAIN of Postgres's goes where the statement goes; without ANALYZE it runs nothing.
 fn explained(compiled: Compiled, analyze: bool) -> Compiled {
     let route = match compiled.route {
-        Route::AllShards | Route::Call(_) | Route::Gather(..) => {
+        Route::AllShards | Route::Call(_) | Route::Gather(..) | Route::Spread(..) => {
             Route::Refused(Refusal::unsupported(
                 "EXPLAIN of this statement is not supported",
                 "It goes to all shards, or is carried out by the router.",

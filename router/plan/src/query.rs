@@ -310,6 +310,11 @@ impl Planned<'_, '_> {
         self.distributed_checks()?;
         let bound = match self.bind(scoped) {
             Ok(bound) => bound,
+            Err(refusal) if self.resolver.seen.writes => {
+                let source = self.spread(scoped, &refusal)?;
+                because.push("each shard can do its part alone".to_owned());
+                return Ok(Route::Spread(Arc::new(source), refusal));
+            }
             Err(refusal) => {
                 let gather = self.gather(&refusal)?;
                 return Ok(Route::Gather(Arc::new(gather), refusal));
@@ -338,24 +343,39 @@ impl Planned<'_, '_> {
                     ))
                 }),
             gather: None,
+            spread: None,
         };
         if !keyed.is_constant() {
             let gather = self.gather_later().map(Arc::new);
-            return Ok(Route::Keyed(Keyed { gather, ..keyed }));
+            let spread = self.spread_later(scoped).and_then(Result::ok).map(Arc::new);
+            return Ok(Route::Keyed(Keyed {
+                gather,
+                spread,
+                ..keyed
+            }));
         }
         match keyed.decide(&[], self.snapshot) {
             Decision::Shard(shard) => {
                 *concerns = keyed.moving(&[], self.snapshot);
                 Ok(Route::One(shard))
             }
+            Decision::Refused(refusal)
+                if self.resolver.seen.writes && refusal.sqlstate == "0A000" =>
+            {
+                let source = self.spread(scoped, &refusal)?;
+                because.push("each shard can do its part alone".to_owned());
+                Ok(Route::Spread(Arc::new(source), refusal))
+            }
             Decision::Refused(refusal) => {
                 let gather = self.gather(&refusal)?;
                 because.clear();
                 Ok(Route::Gather(Arc::new(gather), refusal))
             }
-            Decision::Any | Decision::AllShards | Decision::Gather(..) | Decision::Call(_) => {
-                Ok(Route::Keyed(keyed))
-            }
+            Decision::Any
+            | Decision::AllShards
+            | Decision::Gather(..)
+            | Decision::Spread(_)
+            | Decision::Call(_) => Ok(Route::Keyed(keyed)),
         }
     }
 

@@ -195,11 +195,13 @@ pub struct Column {
     pub deterministic: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ColumnDefault {
     None,
     /// An expression of constants and functions on the allow-list, or a generated column.
     Plain,
+    /// The same, and it is computed from the time of the transaction: its text, with names as pg_catalog alone is searched.
+    Clock(Arc<str>),
     /// nextval(..) or an identity column.
     Sequence,
     /// Anything else.

@@ -116,10 +116,30 @@ pub enum Edge {
     Refresh,
     /// The client is about to be told that it is done.
     Answer,
+    /// Of a write over several shards: a shard is about to be sent its part.
+    WriteRun,
+    WriteRan,
+    /// A shard is about to be sent COMMIT, where one at most has written.
+    WriteFinish,
+    WriteFinished,
+    /// A shard is about to be sent PREPARE TRANSACTION.
+    WritePrepare,
+    WritePrepared,
+    /// Home is about to be sent the decision and COMMIT.
+    WriteDecide,
+    WriteDecided,
+    /// A shard is about to be sent COMMIT PREPARED.
+    WriteCommit,
+    WriteCommitted,
+    /// A shard is about to be sent ROLLBACK or ROLLBACK PREPARED.
+    WriteRollBack,
+    WriteRolledBack,
+    /// The client is about to be told that it is done.
+    WriteAnswer,
 }
 
 impl Edge {
-    pub const ALL: [Edge; 12] = [
+    pub const ALL: [Edge; 25] = [
         Edge::Run,
         Edge::Ran,
         Edge::Prepare,
@@ -132,6 +152,19 @@ impl Edge {
         Edge::RolledBack,
         Edge::Refresh,
         Edge::Answer,
+        Edge::WriteRun,
+        Edge::WriteRan,
+        Edge::WriteFinish,
+        Edge::WriteFinished,
+        Edge::WritePrepare,
+        Edge::WritePrepared,
+        Edge::WriteDecide,
+        Edge::WriteDecided,
+        Edge::WriteCommit,
+        Edge::WriteCommitted,
+        Edge::WriteRollBack,
+        Edge::WriteRolledBack,
+        Edge::WriteAnswer,
     ];
 
     /// For people who choose one.
@@ -149,6 +182,19 @@ impl Edge {
             Edge::RolledBack => "ddl-rolled-back",
             Edge::Refresh => "ddl-refresh",
             Edge::Answer => "ddl-answer",
+            Edge::WriteRun => "write-run",
+            Edge::WriteRan => "write-ran",
+            Edge::WriteFinish => "write-finish",
+            Edge::WriteFinished => "write-finished",
+            Edge::WritePrepare => "write-prepare",
+            Edge::WritePrepared => "write-prepared",
+            Edge::WriteDecide => "write-decide",
+            Edge::WriteDecided => "write-decided",
+            Edge::WriteCommit => "write-commit",
+            Edge::WriteCommitted => "write-committed",
+            Edge::WriteRollBack => "write-roll-back",
+            Edge::WriteRolledBack => "write-rolled-back",
+            Edge::WriteAnswer => "write-answer",
         }
     }
 }

@@ -72,7 +72,8 @@ impl Session {
             | Wait::Settle
             | Wait::Work
             | Wait::Gather
-            | Wait::Held => false,
+            | Wait::Held
+            | Wait::Spread => false,
         }
     }
 
@@ -110,7 +111,7 @@ impl Session {
             b'P' => self.parse(body, bytes, out),
             b'B' => self.bind(body, bytes, rest, out),
             b'D' => self.describe_message(body, bytes, out),
-            b'E' => self.execute(body, bytes, out),
+            b'E' => self.execute(body, bytes, rest, out),
             b'C' => self.close(body, bytes, out),
             b'H' => self.flush(body, bytes, out),
             b'S' => self.sync(body, bytes, out),

@@ -216,6 +216,7 @@ fn planned_doer(route: &Route) -> Doer {
         | Route::Keyed(_)
         | Route::One(_)
         | Route::Gather(..)
+        | Route::Spread(..)
         | Route::Refused(_) => Doer::Planned,
     }
 }

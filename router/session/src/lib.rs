@@ -25,6 +25,7 @@ mod settings;
 mod settle;
 mod several;
 mod simple;
+mod spread;
 mod statements;
 mod transaction;
 

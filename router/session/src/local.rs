@@ -67,6 +67,7 @@ pub(crate) fn is_instant(planned: &Planned) -> bool {
         | Route::Keyed(_)
         | Route::One(_)
         | Route::Gather(..)
+        | Route::Spread(..)
         | Route::Refused(_) => true,
     }
 }
@@ -132,9 +133,15 @@ impl Session {
                 Ok(None)
             }
             Route::Refused(refusal) => Err(refusal_error(refusal)),
-            Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) | Route::Gather(..) => Err(
-                PgError::error("XX000", "a statement for a server was given to the router"),
-            ),
+            Route::Home
+            | Route::Any
+            | Route::Keyed(_)
+            | Route::One(_)
+            | Route::Gather(..)
+            | Route::Spread(..) => Err(PgError::error(
+                "XX000",
+                "a statement for a server was given to the router",
+            )),
         }
     }
 
@@ -376,6 +383,7 @@ impl Session {
                 | Route::Keyed(_)
                 | Route::One(_)
                 | Route::Gather(..)
+                | Route::Spread(..)
                 | Route::Refused(_) => {
                     vec!["The router carries it out.".to_string()]
                 }
@@ -528,6 +536,7 @@ impl Session {
                 | Route::Keyed(_)
                 | Route::One(_)
                 | Route::Gather(..)
+                | Route::Spread(..)
                 | Route::Refused(_) => None,
             },
         };

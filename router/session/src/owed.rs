@@ -51,6 +51,8 @@ pub(crate) enum Purpose {
     Finish,
     /// A step of a statement that runs on several shards.
     Several,
+    /// A step of a write over several shards.
+    Spread,
     /// Reads a shard's rows for a statement that home runs over them.
     Gather,
 }

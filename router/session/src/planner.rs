@@ -53,7 +53,11 @@ impl Planned {
             && !ddl;
         let is_planned = match &compiled.route {
             Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => true,
-            Route::AllShards | Route::Gather(..) | Route::Call(_) | Route::Refused(_) => false,
+            Route::AllShards
+            | Route::Gather(..)
+            | Route::Spread(..)
+            | Route::Call(_)
+            | Route::Refused(_) => false,
         };
         Planned {
             quiet: matches!(facts.statement, Statement::Query(_)) && leaves_nothing && is_planned,
@@ -363,7 +367,11 @@ fn plan_shape(
     let planned = Planned::new(facts, compiled_shape, snapshot.epoch.id, 0..text.len());
     match &planned.compiled.route {
         Route::Home | Route::Any | Route::Keyed(_) | Route::One(_) => {}
-        Route::AllShards | Route::Gather(..) | Route::Call(_) | Route::Refused(_) => return None,
+        Route::AllShards
+        | Route::Gather(..)
+        | Route::Spread(..)
+        | Route::Call(_)
+        | Route::Refused(_) => return None,
     }
     // The text by itself must be no other than what its shape says of it.
     let own = compiled(
@@ -388,6 +396,7 @@ fn without_gathering(decision: Decision) -> Decision {
         Decision::Shard(_)
         | Decision::Any
         | Decision::AllShards
+        | Decision::Spread(_)
         | Decision::Call(_)
         | Decision::Refused(_) => decision,
     }

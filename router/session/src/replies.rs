@@ -179,7 +179,10 @@ impl Session {
         match frame.tag {
             b'N' => {
                 self.query_begins(slot);
-                if self.head_is_the_clients(slot) || self.is_home_of_several(slot) {
+                if self.head_is_the_clients(slot)
+                    || self.is_home_of_several(slot)
+                    || self.is_part_of_spread(slot)
+                {
                     self.forward(bytes, out);
                 }
                 return;
@@ -285,6 +288,18 @@ impl Session {
         self.place(slot).is_some_and(home)
     }
 
+    /// The server carries out its part of a write over several shards.
+    fn is_part_of_spread(&self, slot: Slot) -> bool {
+        let head = self
+            .place(slot)
+            .and_then(|place| place.backend.as_ref())
+            .and_then(|backend| backend.owed.head());
+        head.is_some_and(|entry| {
+            entry.origin == Origin::Router(Purpose::Spread)
+                && matches!(entry.kind, Kind::Execute { .. })
+        })
+    }
+
     pub(crate) fn forward(&mut self, bytes: &[u8], out: &mut Output) {
         self.say(bytes, out);
     }
@@ -349,6 +364,7 @@ impl Session {
                     self.gather_row(slot, body, out);
                 }
             }
+            Purpose::Spread => self.spread_part(slot, tag, bytes, out),
             Purpose::Several => {
                 if tag == b'C'
                     && let Ok(tag) = command_tag(body)
@@ -423,6 +439,9 @@ impl Session {
             (Origin::Router(Purpose::Several), Some(status)) => {
                 self.several_ready(slot, status, out)
             }
+            (Origin::Router(Purpose::Spread), status) => {
+                self.spread_reply(slot, entry.kind, bytes, status, out);
+            }
             (Origin::Router(Purpose::Gather), status) => {
                 self.gather_reply(slot, entry.kind, bytes, status, out);
             }
@@ -478,6 +497,7 @@ impl Session {
         match &entry.origin {
             Origin::Router(Purpose::Poison) => {}
             Origin::Router(Purpose::Gather) => self.gather_error(read_error(bytes), out),
+            Origin::Router(Purpose::Spread) => self.spread_error(slot, bytes),
             Origin::Router(
                 Purpose::Prelude | Purpose::ReadBack | Purpose::Finish | Purpose::Several,
             ) => {
@@ -530,6 +550,7 @@ impl Session {
                 self.forward(bytes, out);
             }
             Origin::Router(Purpose::Several) => self.several_error(slot, bytes),
+            Origin::Router(Purpose::Spread) => self.spread_error(slot, bytes),
             // An error at the Sync behind rows that were read, as of a deferred trigger: nothing has any.
             Origin::Router(Purpose::Gather) => self.gather_error(read_error(bytes), out),
             Origin::Router(
@@ -553,6 +574,12 @@ impl Session {
         if self.several.is_some() {
             let why = read_error(bytes).message;
             if self.several_lost(slot, &why, out) {
+                return;
+            }
+        }
+        if self.spreading.is_some() {
+            let why = read_error(bytes).message;
+            if self.spread_lost(slot, &why, out) {
                 return;
             }
         }

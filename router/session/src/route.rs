@@ -137,6 +137,11 @@ impl Session {
             Decision::Refused(refusal) | Decision::Gather(_, refusal) => {
                 return Err(refusal_error(&refusal));
             }
+            // Where it is alone it was looked at before.
+            Decision::Spread(_) if !planned.compiled.concerns.is_none() => {
+                return Err(crate::spread::in_a_move());
+            }
+            Decision::Spread(_) => return Err(crate::spread::not_alone()),
             Decision::AllShards | Decision::Call(_) => {
                 return Err(PgError::error("0A000", "the statement must be sent alone"));
             }

@@ -4,7 +4,7 @@
 //! client's messages, those of the extended protocol with `extended.rs`; `route.rs` finds the backend for a statement,
 //! `replies.rs` takes the servers' messages, `settle.rs` does what is due before ReadyForQuery, `local.rs` answers what
 //! the router answers itself, `several.rs` runs DDL on all shards,
-//! `gather.rs` reads the rows of all shards for a statement on home.
+//! `gather.rs` reads the rows of all shards for a statement on home, `spread.rs` writes several shards.
 //!
 //! Invariants: bytes of a backend reach the client only as replies to entries of the client in that backend's queue;
 //! a frame of the client stays in its buffer until it can be carried out, so that nothing is half done while the session
@@ -31,6 +31,7 @@ use crate::route::Aimed;
 use crate::settings::{Settings, canonical_name};
 use crate::settle::Settling;
 use crate::several::Several;
+use crate::spread::Spreading;
 use crate::statements::{Named, Portal, Shape, Statements};
 use crate::transaction::{Deeds, Transaction};
 use bytes::BytesMut;
@@ -68,6 +69,8 @@ pub(crate) enum Wait {
     Gather,
     /// Keys change hands between two shards: see `moves.rs`.
     Held,
+    /// A write over several shards.
+    Spread,
 }
 
 /// The extended-protocol messages since the last Sync.
@@ -127,6 +130,7 @@ pub struct Session {
     pub(crate) settling: Option<Settling>,
     pub(crate) working: Option<Box<Waiting>>,
     pub(crate) several: Option<Box<Several>>,
+    pub(crate) spreading: Option<Box<Spreading>>,
     pub(crate) gathering: Option<Box<Gathering>>,
     /// The rows for the client's first message, or why there are none.
     pub(crate) gathered: Option<Box<Result<GatheredRows, PgError>>>,
@@ -219,6 +223,7 @@ impl Session {
             settling: None,
             working: None,
             several: None,
+            spreading: None,
             gathering: None,
             gathered: None,
             gather_share: None,
@@ -294,7 +299,12 @@ impl Session {
             (Phase::Ready, Wait::Nothing, _) => "idle in transaction",
             (
                 Phase::Ready,
-                Wait::Reply(_) | Wait::Drain(_) | Wait::Settle | Wait::Work | Wait::Gather,
+                Wait::Reply(_)
+                | Wait::Drain(_)
+                | Wait::Settle
+                | Wait::Work
+                | Wait::Gather
+                | Wait::Spread,
                 _,
             ) => "active",
         };
@@ -328,6 +338,9 @@ impl Session {
             Event::CancelDone { slot, sent: _ } => self.cancel_done(slot, out),
             Event::CallDone(result) => self.call_done(result, out),
             Event::Refreshed(result) => self.refreshed(result, out),
+            Event::Resolved(result) if self.spreading.is_some() => {
+                self.spread_resolved(result, out);
+            }
             Event::Resolved(result) => self.several_resolved(result, out),
             Event::Snapshot(snapshot) => {
                 self.set_newest(snapshot);

@@ -427,6 +427,7 @@ impl Session {
     fn portals_wait(&self) -> bool {
         self.portals.any(|name, portal| match portal {
             Portal::Remote { ran, .. } => !ran || !name.is_empty(),
+            Portal::Spread(_) => true,
             Portal::Local { .. } => false,
         })
     }

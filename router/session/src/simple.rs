@@ -252,6 +252,9 @@ impl Session {
             });
         }
         self.check_own(planned, false)?;
+        if let Some(spread) = self.to_spread(planned, doer, &[]) {
+            return self.query_spread(spread, frame, out);
+        }
         if let Some(gather) = self.to_gather(planned, doer, &[]) {
             return self.query_gathered(planned, &gather, frame, out);
         }

@@ -1,6 +1,7 @@
 //! The prepared statements and portals of one client, and what identifies a prepared statement on a backend.
 
 use crate::planner::Planned;
+use crate::spread::BoundSpread;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use shardgate_wire::backend::{Field, parameter_description, row_description};
@@ -131,6 +132,8 @@ impl Statement {
 pub(crate) enum Portal {
     /// It stands on the backend of the slot; which statement it runs decides what its execution does.
     Remote { planned: Arc<Planned>, ran: bool },
+    /// It stands on home, and is carried out by several shards.
+    Spread(Arc<BoundSpread>),
     /// The router answers it.
     Local {
         text: Arc<str>,

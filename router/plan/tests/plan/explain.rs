@@ -44,13 +44,8 @@ fn routes() {
         ],
     );
     check(
-        "UPDATE users u SET age = 1",
-        &[
-            "Route: refused",
-            "0A000",
-            "Detail: Relation \"users\" (alias \"u\")",
-            "Hint:",
-        ],
+        "UPDATE users u SET id = age",
+        &["Route: refused", "0A000", "Detail: ", "Hint:"],
     );
     check("SELECT opaque_fn()", &["Keeps its backend"]);
     check("SELECT create_reference_table('t')", &["the router itself"]);

@@ -516,10 +516,15 @@ pub fn text_shard(text: &str) -> ShardId {
         .expect("a shard")
 }
 
-/// Without gathering.
+/// Without gathering, and without other shards.
 pub fn by_one_shard(decision: Decision) -> Decision {
     match decision {
         Decision::Gather(_, refusal) => Decision::Refused(refusal),
+        Decision::Spread(_) => Decision::Refused(Refusal::unsupported(
+            "several shards, each with its part",
+            "",
+            "",
+        )),
         other => other,
     }
 }
@@ -536,9 +541,14 @@ fn matches(decision: &Decision, expect: &str) -> bool {
             Some(text) => says(refusal, text),
             None => refusal.sqlstate == text,
         },
-        (Decision::Any | Decision::AllShards | Decision::Gather(..) | Decision::Call(_), _) => {
-            false
-        }
+        (
+            Decision::Any
+            | Decision::AllShards
+            | Decision::Gather(..)
+            | Decision::Spread(_)
+            | Decision::Call(_),
+            _,
+        ) => false,
     }
 }
 

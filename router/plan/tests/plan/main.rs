@@ -16,6 +16,7 @@ mod joins;
 mod moving;
 mod predicates;
 mod refused;
+mod spread;
 mod subqueries;
 mod traits;
 mod values;

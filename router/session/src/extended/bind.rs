@@ -45,7 +45,7 @@ impl Session {
             return Flow::Consumed;
         }
         let bound = match self.check_bind(body, &head) {
-            Ok(bind) => self.try_bind(&bind, rest, out),
+            Ok(bind) => self.try_bind(&bind, body, rest, out),
             Err(fault) => Err(fault),
         };
         match bound {
@@ -109,7 +109,13 @@ impl Session {
         }
     }
 
-    fn try_bind(&mut self, bind: &Bind<'_>, rest: &[u8], out: &mut Output) -> Result<Flow, Fault> {
+    fn try_bind(
+        &mut self,
+        bind: &Bind<'_>,
+        body: &[u8],
+        rest: &[u8],
+        out: &mut Output,
+    ) -> Result<Flow, Fault> {
         let planned = self
             .current_plan(bind.statement)
             .ok_or_else(|| no_statement(bind.statement))?;
@@ -150,12 +156,23 @@ impl Session {
         let aim = match self.take_aimed() {
             Some(aimed) => aimed.aim,
             None => {
-                let decision = if let Route::Keyed(keyed) = &planned.compiled.route {
-                    keyed.decide(&params_of(bind), &self.snapshot)
-                } else {
+                let decision = match &planned.compiled.route {
+                    Route::Keyed(_) | Route::Spread(..) => {
+                        let params = params_of(bind);
+                        planned.compiled.decide(&params, &self.snapshot)
+                    }
                     // Nothing else looks at the values.
-                    planned.compiled.decide(&[], &self.snapshot)
+                    Route::Home
+                    | Route::Any
+                    | Route::One(_)
+                    | Route::AllShards
+                    | Route::Gather(..)
+                    | Route::Call(_)
+                    | Route::Refused(_) => planned.compiled.decide(&[], &self.snapshot),
                 };
+                if let Some(spread) = self.as_spread(&planned, doer, &decision) {
+                    return Ok(self.bind_spread(bind, body, &planned, spread, out)?);
+                }
                 if let Decision::Gather(gather, _) = &decision
                     && self.may_gather(&planned, doer)
                 {
@@ -244,12 +261,14 @@ impl Session {
     fn refuse_second(&self, portal: &[u8], locally: bool) -> Result<(), Fault> {
         match self.portals.get(portal).filter(|_| !portal.is_empty()) {
             Some(Portal::Local { .. }) => Err(Fault::SecondPortal { ours: true }),
-            Some(Portal::Remote { .. }) if locally => Err(Fault::SecondPortal { ours: false }),
-            Some(Portal::Remote { .. }) | None => Ok(()),
+            Some(Portal::Remote { .. } | Portal::Spread(_)) if locally => {
+                Err(Fault::SecondPortal { ours: false })
+            }
+            Some(Portal::Remote { .. } | Portal::Spread(_)) | None => Ok(()),
         }
     }
 
-    fn put_bind(&mut self, slot: Slot, bind: &Bind<'_>, out: &mut Output) {
+    pub(crate) fn put_bind(&mut self, slot: Slot, bind: &Bind<'_>, out: &mut Output) {
         let name = self.backend_name(slot, bind.statement, out);
         if let Some((place, buffer)) = self.reach(slot, out) {
             put::bind_with(buffer, bind.portal, name.as_bytes(), bind.rest);

@@ -110,7 +110,7 @@ impl Session {
                 self.put_local_shape(&planned, out);
                 Flow::Consumed
             }
-            Some(Portal::Remote { .. }) => {
+            Some(Portal::Remote { .. } | Portal::Spread(_)) => {
                 self.forward_portal(frame, Entry::client(Kind::DescribePortal), out)
             }
             None => self.unknown_portal(name, frame, Kind::DescribePortal, out),

@@ -52,7 +52,9 @@ impl Session {
         {
             match planned.compiled.route {
                 shardgate_plan::Route::One(shard) => aim.shard = Some(shard),
-                shardgate_plan::Route::Home | shardgate_plan::Route::Gather(..) => {
+                shardgate_plan::Route::Home
+                | shardgate_plan::Route::Gather(..)
+                | shardgate_plan::Route::Spread(..) => {
                     aim.shard = Some(self.snapshot.home);
                 }
                 shardgate_plan::Route::Any

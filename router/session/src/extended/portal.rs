@@ -15,7 +15,15 @@ use std::sync::Arc;
 
 impl Session {
     /// Runs a portal, on the server or by the router.
-    pub(crate) fn execute(&mut self, body: &[u8], frame: &[u8], out: &mut Output) -> Flow {
+    ///
+    /// `rest`: what the client has sent behind it.
+    pub(crate) fn execute(
+        &mut self,
+        body: &[u8],
+        frame: &[u8],
+        rest: &[u8],
+        out: &mut Output,
+    ) -> Flow {
         let Ok(execute) = Execute::parse(body) else {
             return self.provoke_by(frame, out);
         };
@@ -40,6 +48,7 @@ impl Session {
                 }
                 self.execute_locally(execute.portal, &text, &planned, &params, out)
             }
+            Some(Portal::Spread(bound)) => self.execute_spread(&bound, execute.max_rows, rest, out),
             Some(Portal::Remote { planned, .. }) => {
                 if let Some(Portal::Remote { ran, .. }) = self.portals.get_mut(execute.portal) {
                     *ran = true;
@@ -96,7 +105,7 @@ impl Session {
         };
         let quiet = |portal: &Portal| match portal {
             Portal::Remote { planned, .. } => planned.quiet,
-            Portal::Local { .. } => false,
+            Portal::Local { .. } | Portal::Spread(_) => false,
         };
         let may_run = rest.starts_with(EXECUTE_AND_SYNC)
             && self.wait == Wait::Nothing
@@ -188,7 +197,12 @@ impl Session {
             self.reply_changing(bytes.freeze(), Some(change), out);
             return Flow::Consumed;
         }
-        let local = matches!(self.portals.remove(close.name), Some(Portal::Local { .. }));
+        let local = match self.portals.remove(close.name) {
+            Some(Portal::Local { .. }) => true,
+            // Once it has run, home has it no more.
+            Some(Portal::Spread(_)) => self.batch.slot.is_none(),
+            Some(Portal::Remote { .. }) | None => false,
+        };
         let slot = self.batch.slot.or(self.joined_slot());
         match slot {
             Some(slot) if !local => {

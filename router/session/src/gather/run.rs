@@ -31,6 +31,7 @@ impl Session {
             Decision::Shard(_)
             | Decision::Any
             | Decision::AllShards
+            | Decision::Spread(_)
             | Decision::Call(_)
             | Decision::Refused(_) => None,
         }

@@ -12,6 +12,7 @@ impl Session {
             place.cancel_pending
                 && (self.gather_runs(slot)
                     || self.several_runs(slot)
+                    || self.spread_runs(slot)
                     || place
                         .backend
                         .as_ref()
@@ -33,6 +34,7 @@ impl Session {
                 }
             }
             Wait::Gather => self.gather_stop(cancelled(), out),
+            Wait::Spread => self.spread_stop(cancelled(), out),
             Wait::Work => self.several_cancel(out),
             Wait::Held => self.hold_ended(cancelled(), out),
             // The work before ReadyForQuery is short.
@@ -68,6 +70,7 @@ impl Session {
             self.release(slot, out);
         }
         self.gather_check(out);
+        self.spread_answered(out);
         self.end_if_gone(out);
     }
 }

@@ -24,6 +24,7 @@ impl Session {
         }
         self.phase = Phase::Over;
         self.several_abandon(out);
+        self.spread_abandon(out);
         self.gathering = None;
         self.gathered = None;
         for index in 0..self.places.len() {
@@ -84,7 +85,8 @@ impl Session {
             | Wait::Settle
             | Wait::Work
             | Wait::Gather
-            | Wait::Held => {}
+            | Wait::Held
+            | Wait::Spread => {}
         }
     }
 }

@@ -155,6 +155,8 @@ impl Session {
             self.wait = Wait::Drain(slot);
         } else if self.several.is_some() {
             self.several_attached(slot, out);
+        } else if self.spreading.is_some() {
+            self.spread_attached(slot, out);
         } else if self.gathering.is_some() {
             self.gather_attached(slot, out);
         }
@@ -169,6 +171,10 @@ impl Session {
         }
         if self.several.is_some() {
             self.several_failed(error, out);
+            return;
+        }
+        if self.spreading.is_some() {
+            self.spread_unattached(slot, error, out);
             return;
         }
         if self.gathering.is_some() {
@@ -262,7 +268,10 @@ impl Session {
             || place.unsynced
             || place.status != TxStatus::Idle
             || self.settles_on(slot);
-        if self.several_lost(slot, LOST, out) || self.gather_lost(slot, LOST, out) {
+        if self.several_lost(slot, LOST, out)
+            || self.spread_lost(slot, LOST, out)
+            || self.gather_lost(slot, LOST, out)
+        {
             return;
         }
         self.close_place(slot, out);

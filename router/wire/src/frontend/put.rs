@@ -78,6 +78,27 @@ pub fn bind_text(buf: &mut BytesMut, portal: &[u8], statement: &[u8], params: &[
     });
 }
 
+/// `B` of the unnamed statement and portal: for each parameter and each result whether it is in binary; no entry for
+/// results means text for all, one is for all. At most 65535 of each.
+pub fn bind(buf: &mut BytesMut, params: &[(bool, Option<&[u8]>)], results: &[bool]) {
+    frame(buf, b'B', |buf| {
+        string(buf, b"");
+        string(buf, b"");
+        count(buf, params.len());
+        for (binary, _) in params {
+            buf.put_i16(i16::from(*binary));
+        }
+        count(buf, params.len());
+        for (_, param) in params {
+            value(buf, *param);
+        }
+        count(buf, results.len());
+        for binary in results {
+            buf.put_i16(i16::from(*binary));
+        }
+    });
+}
+
 /// `B` of the unnamed statement and portal, without parameters and with all results in binary.
 pub fn bind_for_binary(buf: &mut BytesMut) {
     frame(buf, b'B', |buf| {
