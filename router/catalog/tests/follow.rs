@@ -369,6 +369,21 @@ async fn a_follower_sees_epochs_and_changes_of_the_schema() {
         Some("postgres")
     );
 
+    // What the router has drained is told at once, and is never taken back.
+    for (said, told) in [(3, 3), (2, 3), (4, 4)] {
+        follower.set_drained(said);
+        let sql = "SELECT drained FROM shardgate.router WHERE id = 'r1'";
+        let begun = std::time::Instant::now();
+        loop {
+            let drained: i64 = cluster.home.query_one(sql, &[]).await.unwrap().get(0);
+            if drained == told {
+                break;
+            }
+            assert!(begun.elapsed().as_secs() < 20, "{drained} and not {told}");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
     // DDL behind the router's back, each of a kind that the fingerprint must notice.
     let mut number = 3;
     for ddl in [
