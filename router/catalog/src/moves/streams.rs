@@ -319,6 +319,26 @@ pub(crate) async fn drop_slots(from: &Backend, prefix: &str) -> Result<(), Catal
     }
 }
 
+/// Makes the server write down which transactions run: it does so whenever a logical slot is made, and that is the only
+/// way to ask for it before Postgres 16, but for a checkpoint. Nothing depends on it but the time that reading takes.
+pub(crate) async fn note_running(from: &Backend, name: &str) {
+    let name = literal(name);
+    let made = from
+        .run(&format!(
+            "BEGIN; SET LOCAL statement_timeout = '2s'; SELECT pg_create_logical_replication_slot({name}, 'pgoutput', true); \
+             SELECT pg_drop_replication_slot({name}); COMMIT"
+        ))
+        .await;
+    if let Err(error) = made {
+        tracing::debug!(%error, "running transactions were not noted");
+        if !error.is_unreachable()
+            && let Err(error) = from.run("ROLLBACK").await
+        {
+            tracing::debug!(%error, "a transaction could not be ended");
+        }
+    }
+}
+
 /// A number that is larger than every one before it on that shard.
 pub(crate) async fn new_mark(from: &Backend) -> Result<i64, CatalogError> {
     let row = from

@@ -12,6 +12,7 @@ use crate::moves::step::Step;
 use crate::moves::verify::{self, Limits, Sides, Subject, Witness};
 use crate::moves::{gates, map, routers, streams};
 use crate::quote::literal;
+use futures_util::future::try_join;
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 use tracing::{info, warn};
@@ -20,6 +21,11 @@ use tracing::{info, warn};
 const GATE_LOCK_MS: u64 = 300;
 /// A stream may be that far behind when a switch begins.
 const LAG_WAIT: Duration = Duration::from_secs(60);
+/// How often what has changed is looked at again before statements wait, at most.
+const WITNESS_ROUNDS: u32 = 3;
+/// Little is left if reading it was that quick, and it was that few rows.
+const WITNESS_QUICK: Duration = Duration::from_millis(50);
+const WITNESS_FEW: usize = 500;
 /// How long the standbys of the home shard are waited for, so that the new map is not lost with the primary.
 const STANDBYS_WAIT: Duration = Duration::from_secs(5);
 /// How long routers are waited for before they are cut off, after the map has changed.
@@ -31,8 +37,13 @@ const MOVED_WAIT: Duration = Duration::from_millis(1_500);
 /// 55006 if it was undone: the message says what was waited for. It can be tried again.
 pub(crate) async fn run(drive: &mut Drive<'_>, backwards: bool) -> Result<(), CatalogError> {
     refuse_other_timeline(drive, backwards).await?;
-    arm(drive, backwards).await?;
+    follows(drive, backwards).await?;
     let witness = compare(drive, backwards).await?;
+    let mut changed = verify::Changed::default();
+    arm(drive, backwards).await?;
+    if let Some(witness) = &witness {
+        catch_up_witness(drive, backwards, witness, &mut changed).await?;
+    }
     drive.pass("move-hold");
     let begun = Instant::now();
     let deadline =
@@ -43,7 +54,7 @@ pub(crate) async fn run(drive: &mut Drive<'_>, backwards: bool) -> Result<(), Ca
         .await?;
     drive.row.reversing = backwards;
     drive.pass("move-held");
-    let lost = match give_up(drive, held, deadline, witness.as_ref()).await {
+    let lost = match give_up(drive, held, deadline, witness.as_ref(), changed).await {
         Ok(()) => change_map(drive).await,
         Err(error) => Err(error),
     };
@@ -99,6 +110,20 @@ pub(crate) async fn timeline(side: &Side) -> Result<i64, CatalogError> {
     Ok(i64::from_str_radix(&row.get::<_, String>(0), 16).unwrap_or_default())
 }
 
+/// The shard that gains the keys must have almost everything before anybody waits for the rest.
+async fn follows(drive: &Drive<'_>, backwards: bool) -> Result<(), CatalogError> {
+    let (losing, gaining) = drive.direction(backwards);
+    let running = streams::there(&gaining.backend, &streams::prefix(drive, backwards)).await?;
+    let mark = streams::send_mark(&losing.backend, &running).await?;
+    if streams::mark_arrives(&gaining.backend, &running, mark, LAG_WAIT).await? {
+        return Ok(());
+    }
+    Err(drive
+        .refuse("55006", format!("{} does not follow", gaining.row.whom()))
+        .hint("See its log for what the stream waits for, then try again.")
+        .into())
+}
+
 /// Makes the stream that is to run after the switch. Making a slot waits for running transactions, so it is done before
 /// anybody waits.
 async fn arm(drive: &Drive<'_>, backwards: bool) -> Result<(), CatalogError> {
@@ -106,20 +131,54 @@ async fn arm(drive: &Drive<'_>, backwards: bool) -> Result<(), CatalogError> {
         return Ok(());
     }
     let (losing, gaining) = drive.direction(backwards);
-    let running = streams::there(&gaining.backend, &streams::prefix(drive, backwards)).await?;
-    let mark = streams::send_mark(&losing.backend, &running).await?;
-    if !streams::mark_arrives(&gaining.backend, &running, mark, LAG_WAIT).await? {
-        return Err(drive
-            .refuse("55006", format!("{} does not follow", gaining.row.whom()))
-            .hint("See its log for what the stream waits for, then try again.")
-            .into());
-    }
     streams::remove_all(gaining, losing, &streams::prefix(drive, !backwards)).await?;
     let stream = streams::opposite(drive, backwards);
     streams::publish(drive, gaining, &stream).await?;
     streams::subscribe(drive, gaining, losing, &stream).await?;
     drive.pass("move-armed");
     Ok(())
+}
+
+/// Looks again at what has changed since the comparison began, until little is left for the moment in which statements
+/// wait. `changed` has what was not looked at.
+async fn catch_up_witness(
+    drive: &Drive<'_>,
+    backwards: bool,
+    witness: &Witness,
+    changed: &mut verify::Changed,
+) -> Result<(), CatalogError> {
+    let (losing, gaining) = drive.direction(backwards);
+    let slots = streams::there(&gaining.backend, &streams::prefix(drive, backwards)).await?;
+    let sides = Sides {
+        source: &losing.backend,
+        target: &gaining.backend,
+        slots: &slots,
+    };
+    let subjects = subjects(drive);
+    for _ in 0..WITNESS_ROUNDS {
+        // A slot is read from the last place at which the server wrote down which transactions ran: without a new one,
+        // that is seconds of the log each time.
+        streams::note_running(&losing.backend, &format!("{}_n", drive.prefix)).await;
+        let begun = Instant::now();
+        witness.drain(sides, &subjects, changed).await?;
+        let took = begun.elapsed();
+        // A row that changes again and again is left to the next look.
+        let limits = Limits {
+            rounds_max: 2,
+            ..Limits::default()
+        };
+        let report = verify::verify_changed(sides, &subjects, changed, false, &limits).await?;
+        refuse_differences(drive, &report)?;
+        // A row that has changed while it was looked at comes again.
+        let few = changed.len() < WITNESS_FEW;
+        *changed = verify::Changed::default();
+        if took < WITNESS_QUICK && few {
+            break;
+        }
+    }
+    // From here on what has changed is read from this place.
+    streams::note_running(&losing.backend, &format!("{}_n", drive.prefix)).await;
+    witness.drain(sides, &subjects, changed).await
 }
 
 /// What is compared: the rows of the parts in each table.
@@ -184,6 +243,7 @@ async fn give_up(
     held: i64,
     deadline: Instant,
     witness: Option<&Witness>,
+    changed: verify::Changed,
 ) -> Result<(), CatalogError> {
     let (losing, gaining) = drive.direction(drive.row.reversing);
     let undone = |what: String| {
@@ -230,12 +290,16 @@ async fn give_up(
         )));
     }
     drive.pass("move-passed");
-    if let Some(witness) = witness {
-        look_again(drive, witness, &running).await?;
-    }
-    streams::disable(&losing.backend, &gaining.backend, &running).await?;
+    let look = async {
+        match witness {
+            Some(witness) => look_again(drive, witness, changed, &running).await,
+            None => Ok(()),
+        }
+    };
+    let stop = streams::disable(&losing.backend, &gaining.backend, &running);
+    try_join(look, stop).await?;
     drive.pass("move-stopped");
-    advance_opposite(drive, gaining).await?;
+    advance_opposite(drive, losing, gaining).await?;
     drive.pass("move-advanced");
     if Instant::now() >= deadline {
         return Err(undone("it has taken too long".to_owned()));
@@ -269,6 +333,7 @@ async fn close_gate(
 async fn look_again(
     drive: &Drive<'_>,
     witness: &Witness,
+    mut changed: verify::Changed,
     running: &[String],
 ) -> Result<(), CatalogError> {
     let (losing, gaining) = drive.direction(drive.row.reversing);
@@ -278,32 +343,42 @@ async fn look_again(
         slots: running,
     };
     let subjects = subjects(drive);
-    let mut changed = verify::Changed::default();
     witness.drain(sides, &subjects, &mut changed).await?;
     let report =
         verify::verify_changed(sides, &subjects, &changed, true, &Limits::default()).await?;
     refuse_differences(drive, &report)
 }
 
-/// What has come to the gaining shard must not go back through the stream that begins now.
-async fn advance_opposite(drive: &Drive<'_>, gaining: &Side) -> Result<(), CatalogError> {
+/// What has come to the gaining shard must not go back through the stream that begins now: it begins behind that. The
+/// subscription says from where it wants to read, so nobody waits until the slot has been read up to there.
+async fn advance_opposite(
+    drive: &Drive<'_>,
+    losing: &Side,
+    gaining: &Side,
+) -> Result<(), CatalogError> {
     if drive.tables.is_empty() {
         return Ok(());
     }
     let name = streams::opposite(drive, drive.row.reversing).name;
+    let noted = format!(
+        "UPDATE shardgate.gate SET attempt = greatest(attempt, {}) WHERE move_id = {}",
+        drive.lease.attempt,
+        drive.id()
+    );
     // The commit flushes the log, those of the stream's transactions as well: the place must not lie before them.
-    gaining
+    gaining.backend.run(&noted).await?;
+    let row = gaining
+        .backend
+        .query_one("SELECT pg_current_wal_flush_lsn()::text", &[])
+        .await
+        .map_err(|error| gaining.backend.err(&error))?;
+    // The commit makes what was said before it outlive a crash.
+    losing
         .backend
         .run(&format!(
-            "UPDATE shardgate.gate SET attempt = greatest(attempt, {}) WHERE move_id = {}",
-            drive.lease.attempt,
-            drive.id()
-        ))
-        .await?;
-    gaining
-        .backend
-        .run(&format!(
-            "SELECT pg_replication_slot_advance({}, pg_current_wal_flush_lsn())",
+            "BEGIN; SELECT pg_replication_origin_advance('pg_' || oid, {}) FROM pg_subscription WHERE subname = {}; \
+             {noted}; COMMIT",
+            literal(&row.get::<_, String>(0)),
             literal(&name)
         ))
         .await
