@@ -133,8 +133,12 @@ impl Client {
         if repeatable && code.as_deref() == Some("40001") {
             journal.count(|counts| counts.retries += 1);
         } else {
-            let gather = matches!(plan.step, Step::Gather(_) | Step::Both(_, _) | Step::ChangeKey(_));
-            let key = (!gather).then(|| plan.key.clone());
+            // A statement that is prepared first is described by any shard.
+            let alone = matches!(
+                (&plan.step, &plan.key),
+                (Step::SetNumber(_, _) | Step::AddEntry(_), Key::Number(_))
+            );
+            let key = alone.then(|| plan.key.clone());
             let detail = error.as_db_error().and_then(|db| db.detail());
             let text = format!("{error:?} {detail:?} of {:?} {}", plan.step, plan.key);
             self.failed(journal, from, (key, code), text);

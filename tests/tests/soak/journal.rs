@@ -37,7 +37,7 @@ pub struct Failure {
     pub to: Duration,
     pub client: i32,
     pub router: usize,
-    /// None: it concerned all shards, or the connection.
+    /// None: it may have concerned any shard, or the connection.
     pub key: Option<Key>,
     /// None: no server said it, the connection ended.
     pub code: Option<String>,
@@ -146,6 +146,11 @@ impl Journal {
         if let Some(kill) = self.inner().kills.get_mut(number) {
             kill.to = Some(now);
         }
+    }
+
+    /// Everything that was killed.
+    pub fn kills(&self) -> Vec<Kill> {
+        self.inner().kills.clone()
     }
 
     /// The errors that no kill explains, and the number of the others. `shards` gives those that may have had the key.

@@ -1,6 +1,9 @@
-//! Who owns which key, as the catalog says, and by Postgres's own hash. Nothing of the router's code decides here.
+//! Who owns which key, as the catalog says, and by Postgres's own hash. What the shards hold is judged by
+//! Postgres's word alone; the router's hash only says which errors a kill explains.
 
+use crate::ledger::Key;
 use anyhow::{Context, Result};
+use shardgate_shard_map as shard_map;
 use shardgate_tests::Running;
 use std::collections::HashMap;
 
@@ -68,6 +71,23 @@ impl Map {
         self.tables
             .get(table)
             .with_context(|| format!("{table} is not distributed"))
+    }
+
+    /// The shards that may have a key: its owner.
+    pub fn shards(&self, key: &Key) -> Vec<usize> {
+        let (table, text, key) = match key {
+            Key::Number(number) => ("parent", number.to_string(), shard_map::Key::Int(*number)),
+            Key::Name(name) => {
+                let key = shard_map::Key::Text(name.as_str().into());
+                ("named", name.clone(), key)
+            }
+        };
+        let owner = self.of(table).and_then(|distribution| {
+            let count = u32::try_from(distribution.buckets)?;
+            let shard_map::Bucket(bucket) = shard_map::bucket(&key, count);
+            distribution.owner(&text, i32::try_from(bucket)?)
+        });
+        owner.into_iter().collect()
     }
 
     /// The buckets of a shard.
