@@ -4,6 +4,7 @@
 
 use crate::blind::Blind;
 use crate::build_map::build_map;
+use crate::build_moves::build_move;
 use crate::error::CatalogError;
 use crate::function_class::Classes;
 use crate::key_text;
@@ -11,12 +12,21 @@ use crate::raw::{RawColumn, RawExpression, RawRelation, RawSnapshot, RawTable};
 use crate::search_path;
 use crate::view;
 use shardgate_plan::snapshot::{
-    Column, ColumnDefault, Distribution, DistributionId, Epoch, Host, Placement, Relation,
-    RelationKind, Shard, Snapshot, UserOperator,
+    Column, ColumnDefault, Distribution, DistributionId, Epoch, Floor, Host, Move, Placement,
+    Relation, RelationKind, Shard, Snapshot, UserOperator,
 };
 use shardgate_shard_map::ShardId;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// What the catalog's own tables say.
+struct Own {
+    epoch: Epoch,
+    shards: Vec<Shard>,
+    distributions: HashMap<DistributionId, Distribution>,
+    moves: Vec<Move>,
+    floors: HashMap<ShardId, Floor>,
+}
 
 impl RawSnapshot {
     /// Concludes everything that planning needs.
@@ -24,31 +34,18 @@ impl RawSnapshot {
     /// # Errors
     /// `Damaged` if a map has holes, names a shard that is not there, or a key column is gone.
     pub fn build(&self) -> Result<Snapshot, CatalogError> {
-        let shards = self.build_shards()?;
-        let known: HashSet<u16> = self.shards.iter().map(|shard| shard.id).collect();
-        let mut distributions = HashMap::new();
-        for raw in &self.distributions {
-            let id = DistributionId(raw.id);
-            distributions.insert(
-                id,
-                Distribution {
-                    id,
-                    name: raw.name.clone(),
-                    map: build_map(raw, &known)?,
-                },
-            );
-        }
+        let Own {
+            epoch,
+            shards,
+            distributions,
+            moves,
+            floors,
+        } = self.build_own()?;
         let classes = Classes::conclude(self);
         let blind = Blind::conclude(self);
         let relations = self.build_relations(&classes, &blind, &distributions)?;
         Ok(Snapshot {
-            epoch: Epoch {
-                number: self.epoch.number,
-                id: key_text::uuid(&self.epoch.id)
-                    .ok_or_else(|| damaged("an epoch's id is no uuid"))?,
-                parent: key_text::uuid(&self.epoch.parent)
-                    .ok_or_else(|| damaged("an epoch's parent is no uuid"))?,
-            },
+            epoch,
             database: self.database.clone(),
             home: ShardId(self.home),
             shards,
@@ -101,6 +98,75 @@ impl RawSnapshot {
                 .filter(|function| function.schema == "pg_catalog")
                 .map(|function| function.name.clone())
                 .collect(),
+            moves,
+            floors,
+        })
+    }
+
+    /// As `build`, with what an earlier one of the same schema has concluded from it. `before` is what `built` was made of.
+    pub(crate) fn build_again(
+        &self,
+        before: &RawSnapshot,
+        built: &Snapshot,
+    ) -> Result<Snapshot, CatalogError> {
+        let types = |raw: &RawSnapshot| -> Vec<(u32, String)> {
+            let of = |one: &crate::raw::RawDistribution| (one.id, one.key_type.clone());
+            raw.distributions.iter().map(of).collect()
+        };
+        let same = self.fingerprint == before.fingerprint
+            && self.tables == before.tables
+            && types(self) == types(before)
+            && self.relations == before.relations;
+        if !same || self.database != before.database || self.home != before.home {
+            return self.build();
+        }
+        let own = self.build_own()?;
+        Ok(Snapshot {
+            epoch: own.epoch,
+            shards: own.shards,
+            distributions: own.distributions,
+            moves: own.moves,
+            floors: own.floors,
+            ..built.clone()
+        })
+    }
+
+    /// Everything that does not follow from the schema.
+    fn build_own(&self) -> Result<Own, CatalogError> {
+        let known: HashSet<u16> = self.shards.iter().map(|shard| shard.id).collect();
+        let mut distributions = HashMap::new();
+        for raw in &self.distributions {
+            let id = DistributionId(raw.id);
+            distributions.insert(
+                id,
+                Distribution {
+                    id,
+                    name: raw.name.clone(),
+                    map: build_map(raw, &known)?,
+                },
+            );
+        }
+        let moves = self
+            .moves
+            .iter()
+            .map(|raw| build_move(raw, &known, &distributions))
+            .collect::<Result<_, _>>()?;
+        let floors = self.shards.iter().filter_map(|raw| {
+            let (timeline, lsn) = raw.floor?;
+            Some((ShardId(raw.id), Floor { timeline, lsn }))
+        });
+        Ok(Own {
+            epoch: Epoch {
+                number: self.epoch.number,
+                id: key_text::uuid(&self.epoch.id)
+                    .ok_or_else(|| damaged("an epoch's id is no uuid"))?,
+                parent: key_text::uuid(&self.epoch.parent)
+                    .ok_or_else(|| damaged("an epoch's parent is no uuid"))?,
+            },
+            shards: self.build_shards()?,
+            distributions,
+            moves,
+            floors: floors.collect(),
         })
     }
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The first word of the header and the version of the format.
-const MAGIC: &str = "shardgate-snapshot 3";
+const MAGIC: &str = "shardgate-snapshot 4";
 /// A larger file is not read: no catalog comes near it.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 

@@ -4,7 +4,7 @@ use crate::connect::{Backend, config_for, hosts_of};
 use crate::epoch;
 use crate::error::CatalogError;
 use crate::follow::FollowerOptions;
-use crate::load::{self, load};
+use crate::load::{load, load_again};
 use crate::raw::RawSnapshot;
 use crate::recover::recover;
 use crate::view_copies;
@@ -60,14 +60,9 @@ pub(crate) async fn connect_and_load(
         epoch::CHANNEL
     ))
     .await?;
-    let raw = load(&mut home, known.map(held_epoch).as_ref()).await?;
+    let raw = match known {
+        Some(known) => load_again(&mut home, known).await?,
+        None => load(&mut home, None).await?,
+    };
     Ok((home, raw))
-}
-
-pub(crate) fn held_epoch(raw: &RawSnapshot) -> load::Held {
-    load::Held {
-        cluster: raw.cluster.clone(),
-        number: raw.epoch.number,
-        id: raw.epoch.id.clone(),
-    }
 }

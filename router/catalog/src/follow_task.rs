@@ -9,9 +9,9 @@ use crate::epoch;
 use crate::error::CatalogError;
 use crate::fingerprint;
 use crate::follow::{FollowerOptions, FollowerState, Held, blocking};
-use crate::follow_home::{connect_and_load, held_epoch, recover_now_and_then};
+use crate::follow_home::{connect_and_load, recover_now_and_then};
 use crate::identity;
-use crate::load::{load, newest_epoch};
+use crate::load::{load_again, newest_epoch};
 use crate::raw::RawSnapshot;
 use crate::view_copies;
 use shardgate_plan::snapshot::Snapshot;
@@ -233,6 +233,7 @@ impl Task {
         let newest = newest_epoch(&**home)
             .await
             .map_err(|error| home.err(&error))?;
+        let mut news = false;
         let mut stale = !wishes.is_empty() || newest.as_ref() != Some(&raw.epoch);
         if !stale && Instant::now() >= self.fingerprint_at {
             let begun = Instant::now();
@@ -252,11 +253,14 @@ impl Task {
             }
         }
         if stale {
-            let loaded = load(home, Some(&held_epoch(&raw))).await?;
-            self.publish(loaded).await?;
+            let loaded = load_again(home, &raw).await?;
+            news = self.publish(loaded)?;
         }
         self.confirmed();
         self.heartbeat().await?;
+        if news {
+            self.keep().await;
+        }
         let number = self.held.borrow().raw.epoch.number;
         match &self.home {
             Some(home) if wishes.iter().any(|wish| wish.bump) => {
@@ -269,13 +273,15 @@ impl Task {
         }
     }
 
-    /// Takes a newly loaded snapshot into use.
-    async fn publish(&mut self, loaded: RawSnapshot) -> Result<(), CatalogError> {
-        if *self.held.borrow().raw == loaded {
-            return Ok(());
+    /// Takes a newly loaded snapshot into use. False: it is the one in use. Others wait to hear of it, so it is kept on disk
+    /// afterwards.
+    fn publish(&mut self, loaded: RawSnapshot) -> Result<bool, CatalogError> {
+        let before = self.held.borrow().clone();
+        if *before.raw == loaded {
+            return Ok(false);
         }
         let held = Held {
-            snapshot: Arc::new(loaded.build()?),
+            snapshot: Arc::new(loaded.build_again(&before.raw, &before.snapshot)?),
             raw: Arc::new(loaded),
         };
         info!(epoch = held.raw.epoch.number, "new epoch");
@@ -283,8 +289,7 @@ impl Task {
         self.snapshots.send_replace(Arc::clone(&held.snapshot));
         self.published.fetch_add(1, Ordering::Release);
         self.held.send_replace(held);
-        self.keep().await;
-        Ok(())
+        Ok(true)
     }
 
     /// Keeps the snapshot on disk. A failure is said and changes nothing else: it matters only at the next start.
@@ -347,9 +352,12 @@ impl Task {
             );
         }
         self.home = Some(home);
-        self.publish(loaded).await?;
+        let news = self.publish(loaded)?;
         self.confirmed();
         self.heartbeat().await?;
+        if news {
+            self.keep().await;
+        }
         Ok(Turn::Again)
     }
 

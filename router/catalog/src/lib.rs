@@ -6,6 +6,7 @@
 mod blind;
 mod build;
 mod build_map;
+mod build_moves;
 mod call;
 mod check;
 mod check_tables;
@@ -31,7 +32,9 @@ mod key_text;
 mod load;
 mod load_catalog;
 mod load_code;
+mod load_moves;
 mod load_relations;
+pub mod moves;
 mod quote;
 mod raw;
 mod recover;
@@ -64,8 +67,8 @@ pub use guard::GUARD;
 pub use load::{Held, load};
 pub use raw::{
     RawBody, RawCode, RawColumn, RawDistribution, RawEpoch, RawExpression, RawForeignKey,
-    RawFunction, RawOperator, RawPathSetting, RawReach, RawRelation, RawShard, RawSnapshot,
-    RawSystemFunction, RawTable, RawType,
+    RawFunction, RawMove, RawOperator, RawParts, RawPathSetting, RawReach, RawRelation, RawShard,
+    RawSnapshot, RawSystemFunction, RawTable, RawType,
 };
 pub use recover::{Recovered, recover, recover_as, resolve};
 pub use schema::{InitOptions, Initialised, VERSION, init};

@@ -6,7 +6,7 @@
 use crate::connect::Backend;
 use crate::error::CatalogError;
 use crate::raw::{RawEpoch, RawSnapshot};
-use crate::{fingerprint, load_catalog, load_code, load_relations, schema};
+use crate::{fingerprint, load_catalog, load_code, load_moves, load_relations, schema};
 use std::collections::BTreeSet;
 use tokio_postgres::{IsolationLevel, Transaction};
 
@@ -25,6 +25,31 @@ pub struct Held {
 /// # Errors
 /// `NoCatalog` and `Version` by name; `Forked` if the chain does not contain the epoch that is held.
 pub async fn load(home: &mut Backend, held: Option<&Held>) -> Result<RawSnapshot, CatalogError> {
+    load_from(home, held, None).await
+}
+
+/// As `load`, for a reader that holds a snapshot: what it has of the schema is taken over if the fingerprint says that the
+/// schema is as it was, and only the catalog's own tables are read.
+///
+/// # Errors
+/// As `load`.
+pub(crate) async fn load_again(
+    home: &mut Backend,
+    known: &RawSnapshot,
+) -> Result<RawSnapshot, CatalogError> {
+    let held = Held {
+        cluster: known.cluster.clone(),
+        number: known.epoch.number,
+        id: known.epoch.id.clone(),
+    };
+    load_from(home, Some(&held), Some(known)).await
+}
+
+async fn load_from(
+    home: &mut Backend,
+    held: Option<&Held>,
+    known: Option<&RawSnapshot>,
+) -> Result<RawSnapshot, CatalogError> {
     let whom = home.whom().to_owned();
     let err = |error| CatalogError::of(&whom, &error);
     let tx = home
@@ -38,13 +63,14 @@ pub async fn load(home: &mut Backend, held: Option<&Held>) -> Result<RawSnapshot
     if let Some(held) = held {
         require_descent(&tx, &whom, held).await?;
     }
-    let raw = read(&tx).await.map_err(err)?;
+    let raw = read(&tx, known).await.map_err(err)?;
     tx.commit().await.map_err(err)?;
     raw
 }
 
 async fn read(
     tx: &Transaction<'_>,
+    known: Option<&RawSnapshot>,
 ) -> Result<Result<RawSnapshot, CatalogError>, tokio_postgres::Error> {
     // View texts must have every name qualified.
     tx.batch_execute("SET LOCAL search_path = ''").await?;
@@ -60,6 +86,58 @@ async fn read(
             what: "it has no epoch".to_owned(),
         }));
     };
+    let own = RawSnapshot {
+        cluster: row.get(0),
+        mock_auth_secret: row.get(1),
+        epoch,
+        fingerprint,
+        database: row.get(3),
+        home: u16::try_from(row.get::<_, i16>(2)).unwrap_or_default(),
+        shards: load_catalog::shards(tx).await?,
+        distributions: load_catalog::distributions(tx).await?,
+        tables: load_catalog::tables(tx).await?,
+        moves: load_moves::moves(tx).await?,
+        ..RawSnapshot::default()
+    };
+    let known = known
+        .filter(|known| known.fingerprint == own.fingerprint && known.database == own.database);
+    match known {
+        Some(known) => take_over(tx, own, known).await.map(Ok),
+        None => schema_of(tx, own).await.map(Ok),
+    }
+}
+
+/// The schema of `known`, whose fingerprint is the same. Which views are everywhere is no part of it.
+async fn take_over(
+    tx: &Transaction<'_>,
+    own: RawSnapshot,
+    known: &RawSnapshot,
+) -> Result<RawSnapshot, tokio_postgres::Error> {
+    let everywhere = load_relations::everywhere(tx).await?;
+    let mut raw = RawSnapshot {
+        cluster: own.cluster,
+        mock_auth_secret: own.mock_auth_secret,
+        epoch: own.epoch,
+        fingerprint: own.fingerprint,
+        database: own.database,
+        home: own.home,
+        shards: own.shards,
+        distributions: own.distributions,
+        tables: own.tables,
+        moves: own.moves,
+        ..known.clone()
+    };
+    for relation in &mut raw.relations {
+        relation.everywhere = everywhere.contains(&relation.oid);
+    }
+    Ok(raw)
+}
+
+/// Reads the schema.
+async fn schema_of(
+    tx: &Transaction<'_>,
+    own: RawSnapshot,
+) -> Result<RawSnapshot, tokio_postgres::Error> {
     let relations = load_relations::relations(tx).await?;
     let types = load_code::types(tx).await?;
     let functions = load_code::functions(tx).await?;
@@ -83,16 +161,7 @@ async fn read(
     );
     called.extend(operators.iter().map(|operator| operator.function));
     let (path_settings, server_path) = load_code::path_settings(tx).await?;
-    Ok(Ok(RawSnapshot {
-        cluster: row.get(0),
-        mock_auth_secret: row.get(1),
-        epoch,
-        fingerprint,
-        database: row.get(3),
-        home: u16::try_from(row.get::<_, i16>(2)).unwrap_or_default(),
-        shards: load_catalog::shards(tx).await?,
-        distributions: load_catalog::distributions(tx).await?,
-        tables: load_catalog::tables(tx).await?,
+    Ok(RawSnapshot {
         foreign_keys: load_relations::foreign_keys(tx).await?,
         inherits: load_relations::inherits(tx).await?,
         relations,
@@ -107,7 +176,8 @@ async fn read(
         logins: load_code::logins(tx).await?,
         serializable: load_code::serializable(tx).await?,
         server_path,
-    }))
+        ..own
+    })
 }
 
 /// The newest epoch, if there is one.

@@ -8,7 +8,7 @@ use tokio_postgres::{Row, Transaction};
 type PgResult<T> = Result<T, tokio_postgres::Error>;
 
 /// Turns the text column `{}` into the hex of its key type's binary form.
-const KEY_HEX: &str = "encode(CASE d.key_type WHEN 'int8' THEN int8send({}::int8) WHEN 'text' THEN textsend({}) \
+pub(crate) const KEY_HEX: &str = "encode(CASE d.key_type WHEN 'int8' THEN int8send({}::int8) WHEN 'text' THEN textsend({}) \
     WHEN 'uuid' THEN uuid_send({}::uuid) WHEN 'bytea' THEN {}::bytea WHEN 'date' THEN date_send({}::date) \
     WHEN 'timestamp' THEN timestamp_send({}::timestamp) WHEN 'timestamptz' THEN timestamptz_send({}::timestamptz) END, 'hex')";
 
@@ -17,7 +17,8 @@ pub(crate) async fn shards(tx: &Transaction<'_>) -> PgResult<Vec<RawShard>> {
         .query(
             "SELECT s.id, s.name, s.weight, s.dbname, \
              array_agg(h.host ORDER BY h.ordinal) FILTER (WHERE h.host IS NOT NULL), \
-             array_agg(h.port ORDER BY h.ordinal) FILTER (WHERE h.host IS NOT NULL) \
+             array_agg(h.port ORDER BY h.ordinal) FILTER (WHERE h.host IS NOT NULL), \
+             s.floor_timeline, (s.floor_lsn - '0/0')::bigint \
              FROM shardgate.shard s LEFT JOIN shardgate.shard_host h ON h.shard_id = s.id \
              GROUP BY s.id ORDER BY s.id",
             &[],
@@ -38,6 +39,12 @@ pub(crate) async fn shards(tx: &Transaction<'_>) -> PgResult<Vec<RawShard>> {
                     .zip(ports)
                     .map(|(host, port)| (host, u16::try_from(port).unwrap_or_default()))
                     .collect(),
+                floor: row
+                    .get::<_, Option<i64>>(6)
+                    .zip(row.get::<_, Option<i64>>(7))
+                    .and_then(|(timeline, lsn)| {
+                        Some((u32::try_from(timeline).ok()?, u64::try_from(lsn).ok()?))
+                    }),
             }
         })
         .collect())

@@ -4,7 +4,7 @@ use crate::expression;
 use crate::function_reach;
 use crate::raw::{RawCode, RawColumn, RawExpression, RawForeignKey, RawRelation};
 use crate::view_copies::FINGERPRINT;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Row, Transaction};
 
 type PgResult<T> = Result<T, tokio_postgres::Error>;
@@ -63,6 +63,20 @@ pub(crate) async fn relations(tx: &Transaction<'_>) -> PgResult<Vec<RawRelation>
         }
     }
     Ok(all)
+}
+
+/// The views that every shard has as the home shard has them.
+pub(crate) async fn everywhere(tx: &Transaction<'_>) -> PgResult<HashSet<u32>> {
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT c.oid FROM shardgate.view_copy k JOIN pg_catalog.pg_class c ON c.oid = k.view::oid \
+                 WHERE k.fingerprint = {FINGERPRINT}"
+            ),
+            &[],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 fn relation(row: &Row) -> RawRelation {

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Rows of the catalog and of the schema, of one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RawSnapshot {
     /// uuid text
     pub cluster: String,
@@ -19,6 +19,7 @@ pub struct RawSnapshot {
     pub shards: Vec<RawShard>,
     pub distributions: Vec<RawDistribution>,
     pub tables: Vec<RawTable>,
+    pub moves: Vec<RawMove>,
     pub relations: Vec<RawRelation>,
     pub foreign_keys: Vec<RawForeignKey>,
     /// Children (partitions too) and their parents.
@@ -42,7 +43,7 @@ pub struct RawSnapshot {
     pub server_path: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RawEpoch {
     pub number: u64,
     /// uuid text
@@ -59,6 +60,34 @@ pub struct RawShard {
     /// None: as on the home shard.
     pub dbname: Option<String>,
     pub hosts: Vec<(String, u16)>,
+    /// Timeline and LSN of `Snapshot::floors`.
+    pub floor: Option<(u32, u64)>,
+}
+
+/// A move under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawMove {
+    pub id: i64,
+    pub distribution: u32,
+    pub source: u16,
+    pub target: u16,
+    /// They go back to the source, or are to.
+    pub backwards: bool,
+    pub holding: bool,
+    pub since: u64,
+    pub parts: RawParts,
+}
+
+/// Parts of a move. Keys are in hex as in `RawDistribution`.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RawParts {
+    /// First and last bucket of each run.
+    pub buckets: Vec<(u32, u32)>,
+    /// Lower and upper bound; None: there is none.
+    pub ranges: Vec<(Option<String>, Option<String>)>,
+    pub values: Vec<String>,
+    pub default: bool,
+    pub pins: Vec<String>,
 }
 
 /// A map. Keys are the hex of the type's binary form (`int8send`, `textsend`, ..), so Postgres alone reads their text.

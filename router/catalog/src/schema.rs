@@ -4,12 +4,14 @@
 
 use crate::connect::Backend;
 use crate::error::{CatalogError, PgError};
-use crate::fingerprint;
+use crate::{epoch, fingerprint, shard};
 use shardgate_plan::snapshot::Host;
 use tokio_postgres::{GenericClient, Transaction};
 
 /// The version of the catalog that this program reads and writes.
-pub const VERSION: i32 = 2;
+pub const VERSION: i32 = 3;
+/// Catalogs of these versions become one of ours by running the script again: everything that is new in it is added.
+const UPGRADED: &[i32] = &[2];
 
 const SCHEMA: &str = include_str!("schema.sql");
 const LOCAL: &str = include_str!("local.sql");
@@ -31,12 +33,16 @@ pub struct Initialised {
     pub cluster: String,
     /// False: the catalog was there already, and nothing but missing objects was added.
     pub created: bool,
+    /// The version that it had before, if it is a newer one now.
+    pub upgraded_from: Option<i32>,
 }
 
-/// Makes the catalog in the database of `home`. Running it again changes nothing.
+/// Makes the catalog in the database of `home`. Running it again changes nothing, unless the catalog is of an older
+/// version: then it is made a newer one, on every shard. Routers of the older version go on with what they know.
 ///
 /// # Errors
-/// 42501 without the right to create a schema; `Version` if a catalog of another version is there.
+/// 42501 without the right to create a schema; `Version` if a catalog of a version is there that cannot be made a newer
+/// one; 08006 if a shard cannot be reached: then nothing was changed that an older version would notice.
 pub async fn init(home: &mut Backend, options: &InitOptions) -> Result<Initialised, CatalogError> {
     if options.hosts.is_empty() {
         return Err(PgError::new("22023", "the home shard needs at least one host").into());
@@ -44,30 +50,67 @@ pub async fn init(home: &mut Backend, options: &InitOptions) -> Result<Initialis
     let whom = home.whom().to_owned();
     let err = |error| CatalogError::of(&whom, &error);
     check_server(home).await?;
+    let older = older_version(home).await?;
+    if older.is_some() {
+        upgrade_shards(home).await?;
+    }
     let tx = home.transaction().await.map_err(err)?;
     tx.batch_execute("SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock(hashtextextended('shardgate init', 0))")
         .await
         .map_err(err)?;
-    refuse_other_version(&tx, &whom).await?;
     tx.batch_execute(SCHEMA).await.map_err(err)?;
     tx.batch_execute(LOCAL).await.map_err(err)?;
     let known = tx
         .query_opt("SELECT id::text FROM shardgate.cluster", &[])
         .await
         .map_err(err)?;
-    if let Some(row) = known {
+    let Some(row) = known else {
+        let cluster = first_rows(&tx, options).await.map_err(err)?;
         tx.commit().await.map_err(err)?;
         return Ok(Initialised {
-            cluster: row.get(0),
-            created: false,
+            cluster,
+            created: true,
+            upgraded_from: None,
         });
+    };
+    if older.is_some() {
+        tx.execute("UPDATE shardgate.cluster SET version = $1", &[&VERSION])
+            .await
+            .map_err(err)?;
     }
-    let cluster = first_rows(&tx, options).await.map_err(err)?;
     tx.commit().await.map_err(err)?;
+    if older.is_some() {
+        // The catalog's own tables are a part of the schema that the newest epoch has seen.
+        epoch::bump_if_changed(home, "a newer version of the catalog").await?;
+    }
     Ok(Initialised {
-        cluster,
-        created: true,
+        cluster: row.get(0),
+        created: false,
+        upgraded_from: older,
     })
+}
+
+/// The version of a catalog that can be made one of ours; None if there is none, or it is ours already.
+async fn older_version(home: &Backend) -> Result<Option<i32>, CatalogError> {
+    match require(&**home, home.whom()).await {
+        Ok(()) | Err(CatalogError::NoCatalog { .. }) => Ok(None),
+        Err(CatalogError::Version { found, .. }) if UPGRADED.contains(&found) => Ok(Some(found)),
+        Err(other) => Err(other),
+    }
+}
+
+/// What every shard carries, on all but home: an older version does not look at what is new.
+async fn upgrade_shards(home: &Backend) -> Result<(), CatalogError> {
+    let shards = shard::all(&**home, home.config(), home.whom()).await?;
+    for shard in shards.iter().filter(|shard| !shard.home) {
+        let mut backend = shard.connect().await?;
+        let whom = backend.whom().to_owned();
+        let err = |error| CatalogError::of(&whom, &error);
+        let tx = backend.transaction().await.map_err(err)?;
+        create_local(&tx).await.map_err(err)?;
+        tx.commit().await.map_err(err)?;
+    }
+    Ok(())
 }
 
 async fn first_rows(
@@ -183,13 +226,6 @@ pub(crate) async fn require(client: &impl GenericClient, whom: &str) -> Result<(
             known: VERSION,
         }),
         Some(_) => Ok(()),
-    }
-}
-
-async fn refuse_other_version(tx: &Transaction<'_>, whom: &str) -> Result<(), CatalogError> {
-    match require(tx, whom).await {
-        Ok(()) | Err(CatalogError::NoCatalog { .. }) => Ok(()),
-        Err(other) => Err(other),
     }
 }
 

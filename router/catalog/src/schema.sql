@@ -40,6 +40,11 @@ CREATE TABLE IF NOT EXISTS shardgate.shard (
     made_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- What a replica must have replayed before it may answer reads of distributed tables: where the primary was when keys
+-- last came to the shard.
+ALTER TABLE shardgate.shard ADD COLUMN IF NOT EXISTS floor_timeline bigint;
+ALTER TABLE shardgate.shard ADD COLUMN IF NOT EXISTS floor_lsn pg_lsn;
+
 CREATE TABLE IF NOT EXISTS shardgate.shard_host (
     shard_id smallint NOT NULL REFERENCES shardgate.shard ON DELETE CASCADE,
     host text NOT NULL,
@@ -125,6 +130,96 @@ CREATE TABLE IF NOT EXISTS shardgate.router (
     epoch_id uuid NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
     heartbeat timestamptz NOT NULL DEFAULT now()
+);
+-- The newest epoch of which the router says: nothing is under way in it that was planned by an older one and concerns
+-- keys of a move. If a move holds its keys back in that epoch, no transaction that touched them is open in it either.
+ALTER TABLE shardgate.router ADD COLUMN IF NOT EXISTS drained bigint NOT NULL DEFAULT 0;
+
+-- Moves of parts of a distribution from one shard to another, and those that have ended.
+CREATE TABLE IF NOT EXISTS shardgate.move (
+    id bigint PRIMARY KEY CHECK (id > 0),
+    distribution_id integer NOT NULL REFERENCES shardgate.distribution ON DELETE CASCADE,
+    source_shard smallint NOT NULL REFERENCES shardgate.shard,
+    target_shard smallint NOT NULL REFERENCES shardgate.shard CHECK (target_shard <> source_shard),
+    step text NOT NULL CHECK (step IN ('prepare', 'copy', 'catch_up', 'verified', 'hold', 'moved', 'switched', 'reversed',
+        'completing', 'completed', 'cancelling', 'cancelled')),
+    -- The switch under way, or the last one, goes from the target back to the source.
+    reversing boolean NOT NULL DEFAULT false,
+    -- After a switch: the stream back runs, and nothing is left of the one before it.
+    settled boolean NOT NULL DEFAULT true,
+    paused boolean NOT NULL DEFAULT false,
+    -- The last failure, until the step succeeds.
+    error text,
+    -- The epoch in which the move last changed the map; 0: it has not yet.
+    since bigint NOT NULL DEFAULT 0,
+    -- The epoch in which the step began, if it needed one.
+    step_epoch bigint NOT NULL DEFAULT 0,
+    step_at timestamptz NOT NULL DEFAULT now(),
+    -- One program at a time drives it. Each that takes it over counts up, so that shards refuse what an earlier one says.
+    owner uuid,
+    lease timestamptz,
+    attempt bigint NOT NULL DEFAULT 0,
+    -- Timelines of the shards when the move was prepared.
+    source_timeline bigint NOT NULL DEFAULT 0,
+    target_timeline bigint NOT NULL DEFAULT 0,
+    -- How many streams copy and follow, each a part of the keys.
+    streams smallint NOT NULL DEFAULT 2 CHECK (streams BETWEEN 1 AND 64),
+    -- NULL: as fast as it goes.
+    copy_bytes_per_s bigint CHECK (copy_bytes_per_s > 0),
+    -- The copy waits while a standby of the target is further behind.
+    replica_lag_bytes_max bigint NOT NULL CHECK (replica_lag_bytes_max > 0),
+    -- The move stops with an error when a shard must keep more log for it.
+    wal_bytes_max bigint NOT NULL CHECK (wal_bytes_max > 0),
+    -- A switch that holds statements back for longer is undone.
+    pause_ms_max integer NOT NULL CHECK (pause_ms_max > 0),
+    -- A table without a key is moved only if it has no more rows than that: each change of one looks at all of them.
+    keyless_rows_max bigint NOT NULL CHECK (keyless_rows_max >= 0),
+    rows_total bigint NOT NULL DEFAULT 0,
+    rows_copied bigint NOT NULL DEFAULT 0,
+    bytes_total bigint NOT NULL DEFAULT 0,
+    bytes_copied bigint NOT NULL DEFAULT 0,
+    copy_ms bigint NOT NULL DEFAULT 0,
+    -- How far the follower is behind, and how much log is kept for it.
+    lag_bytes bigint NOT NULL DEFAULT 0,
+    wal_bytes bigint NOT NULL DEFAULT 0,
+    verified_at timestamptz,
+    -- How long statements were held back by the last switch.
+    pause_ms integer,
+    made_at timestamptz NOT NULL DEFAULT now(),
+    made_by text NOT NULL DEFAULT session_user,
+    ended_at timestamptz
+);
+CREATE UNIQUE INDEX IF NOT EXISTS move_under_way
+    ON shardgate.move (distribution_id) WHERE step NOT IN ('completed', 'cancelled');
+
+-- What is moved. 'buckets': from lower to upper, both included; 'range': lower included, upper not, NULL: no bound;
+-- 'value' and 'pin': lower; 'default': all values that the map does not name. Written as in the maps.
+CREATE TABLE IF NOT EXISTS shardgate.move_part (
+    move_id bigint NOT NULL REFERENCES shardgate.move ON DELETE CASCADE,
+    ordinal integer NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('buckets', 'range', 'value', 'default', 'pin')),
+    lower text,
+    upper text,
+    PRIMARY KEY (move_id, ordinal)
+);
+
+-- The tables of a move, and the replica identities that they had: d, f, n or i:INDEX.
+CREATE TABLE IF NOT EXISTS shardgate.move_table (
+    move_id bigint NOT NULL REFERENCES shardgate.move ON DELETE CASCADE,
+    relation regclass NOT NULL,
+    source_identity text NOT NULL,
+    target_identity text NOT NULL,
+    PRIMARY KEY (move_id, relation)
+);
+
+-- Which of the streams have copied their rows.
+CREATE TABLE IF NOT EXISTS shardgate.move_stream (
+    move_id bigint NOT NULL REFERENCES shardgate.move ON DELETE CASCADE,
+    number smallint NOT NULL,
+    copied boolean NOT NULL DEFAULT false,
+    rows_copied bigint NOT NULL DEFAULT 0,
+    bytes_copied bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (move_id, number)
 );
 
 -- The outcome of a transaction over several shards, under its gid without the participant's part. The row decides:

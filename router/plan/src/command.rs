@@ -4,6 +4,7 @@
 use crate::alter::is_spread;
 use crate::blind;
 use crate::decision::{Compiled, Context, Refusal, Route, Traits};
+use crate::moving::Moving;
 use crate::path::SearchPath;
 use crate::query;
 use crate::snapshot::Snapshot;
@@ -48,11 +49,46 @@ pub(crate) fn compile(
     }
 }
 
+/// It is compiled as the query that it has.
+pub(crate) fn has_query(command: &Command) -> bool {
+    match command {
+        Command::Declare { .. } | Command::Prepare { .. } => true,
+        Command::Copy(copy) => copy.query.is_some(),
+        Command::Lock(_)
+        | Command::Begin(_)
+        | Command::Commit { .. }
+        | Command::Rollback { .. }
+        | Command::Savepoint(_)
+        | Command::ReleaseSavepoint(_)
+        | Command::RollbackTo(_)
+        | Command::Set { .. }
+        | Command::SetTransaction { .. }
+        | Command::Reset(_)
+        | Command::ResetAll
+        | Command::Show(_)
+        | Command::ShowAll
+        | Command::DiscardAll
+        | Command::Discard(_)
+        | Command::Execute { .. }
+        | Command::Deallocate(_)
+        | Command::Fetch { .. }
+        | Command::Close(_)
+        | Command::Listen(_)
+        | Command::Unlisten(_)
+        | Command::Notify(_)
+        | Command::SetConstraints
+        | Command::PrepareTransaction(_)
+        | Command::CommitPrepared(_)
+        | Command::RollbackPrepared(_) => false,
+    }
+}
+
 fn home(traits: Traits) -> Compiled {
     Compiled {
         route: Route::Home,
         traits,
         because: Vec::new(),
+        concerns: Moving::NONE,
     }
 }
 
@@ -84,6 +120,7 @@ fn compile_copy(
             )),
             traits: Traits::default(),
             because: Vec::new(),
+            concerns: Moving::NONE,
         },
         None => {
             let path = SearchPath::effective(snapshot, context);
@@ -104,6 +141,7 @@ fn compile_copy(
                     route: Route::Refused(refusal),
                     traits: Traits::default(),
                     because: Vec::new(),
+                    concerns: Moving::NONE,
                 };
             }
             let temporary = names.iter().any(|name| {
@@ -154,6 +192,7 @@ fn compile_lock(names: &[Name], snapshot: &Snapshot, context: &Context<'_>) -> C
             )),
             traits: Traits::default(),
             because: Vec::new(),
+            concerns: Moving::NONE,
         },
     }
 }

@@ -1,6 +1,7 @@
 //! What planning answers: where a statement goes, or why it is refused.
 
 use crate::gather::Gather;
+use crate::moving::Moving;
 use crate::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
 use std::collections::HashSet;
@@ -29,6 +30,8 @@ pub struct Compiled {
     pub traits: Traits,
     /// One line for each fact that the route rests on: for EXPLAIN (ROUTE).
     pub because: Vec<String>,
+    /// Moves whose keys an execution may use, whatever its parameters.
+    pub concerns: Moving,
 }
 
 /// What the statement does to its surroundings, whatever the route.
@@ -156,6 +159,21 @@ impl Compiled {
             | Route::AllShards
             | Route::Call(_)
             | Route::Refused(_) => false,
+        }
+    }
+
+    /// The moves whose keys this execution may use, if its route is one to a single shard.
+    pub fn moving(&self, params: &[Param<'_>], snapshot: &Snapshot) -> Moving {
+        match &self.route {
+            Route::Keyed(keyed) if !self.concerns.is_none() => keyed.moving(params, snapshot),
+            Route::Keyed(_)
+            | Route::Home
+            | Route::Any
+            | Route::One(_)
+            | Route::AllShards
+            | Route::Gather(..)
+            | Route::Call(_)
+            | Route::Refused(_) => self.concerns,
         }
     }
 

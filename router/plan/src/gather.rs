@@ -15,6 +15,7 @@ use crate::snapshot::{Oid, Placement, Relation, RelationKind, Snapshot};
 use shardgate_shard_map::ShardId;
 use shardgate_sql::facts::Statement;
 use shardgate_sql::lexer::{Kind, Token, lex};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// How a statement over gathered rows is run.
@@ -35,8 +36,11 @@ pub struct Gather {
 pub struct Gathered {
     pub schema: String,
     pub name: String,
-    /// Answers one column of the table's row type.
+    /// Answers one column of the table's row type, of all rows that a shard has.
     pub select: String,
+    /// While rows of the table move, they may lie on two shards: for each shard that is asked, what is true of the rows that
+    /// it owns, as SQL over the columns of `select`'s row. Empty: a shard has no others.
+    pub owned: Vec<(ShardId, String)>,
     /// Shards that have rows of it, ascending.
     pub shards: Vec<ShardId>,
 }
@@ -46,6 +50,18 @@ pub struct Gathered {
 pub struct Splice {
     pub of_client: Range<usize>,
     pub of_text: Range<usize>,
+}
+
+impl Gathered {
+    /// What this shard is asked.
+    pub fn select_on(&self, shard: ShardId) -> Cow<'_, str> {
+        if self.owned.is_empty() {
+            return Cow::Borrowed(&self.select);
+        }
+        let owned = self.owned.iter().find(|(id, _)| *id == shard);
+        let owned = owned.map_or("false", |(_, owned)| owned);
+        Cow::Owned(format!("{} WHERE ({owned}) IS TRUE", self.select))
+    }
 }
 
 impl Gather {
@@ -287,7 +303,7 @@ fn is_of(table: &Gathered, relation: &Relation) -> bool {
 
 /// None: it is not distributed.
 fn gathered(relation: &Relation, snapshot: &Snapshot) -> Option<Gathered> {
-    let Placement::Distributed { distribution, .. } = relation.placement else {
+    let Placement::Distributed { distribution, key } = relation.placement else {
         return None;
     };
     // The guard on every shard sees to it that no other shard has any row.
@@ -297,11 +313,26 @@ fn gathered(relation: &Relation, snapshot: &Snapshot) -> Option<Gathered> {
     while relation.columns.iter().any(|column| column.name == row) {
         row.push('_');
     }
+    let shards: Vec<ShardId> = map.shards().into_iter().collect();
+    let owned = match snapshot.move_of(distribution) {
+        None => Vec::new(),
+        Some(_) => {
+            let column = format!("{row}.{}", quoted(&relation.columns.get(key)?.name));
+            let own = |shard: ShardId| (shard, map.ownership_sql(&column, shard));
+            // Home is asked for the type of the rows even if it owns none.
+            let mut asked = shards.clone();
+            if !asked.contains(&snapshot.home) {
+                asked.push(snapshot.home);
+            }
+            asked.into_iter().map(own).collect()
+        }
+    };
     Some(Gathered {
         schema: relation.schema.clone(),
         name: relation.name.clone(),
         select: format!("SELECT {row} FROM {} AS {row}", full_name(relation)),
-        shards: map.shards().into_iter().collect(),
+        owned,
+        shards,
     })
 }
 

@@ -25,6 +25,7 @@ mod join;
 pub mod keyed;
 mod keyset;
 mod lists;
+mod moving;
 mod new_keys;
 mod operators;
 mod path;
@@ -52,6 +53,7 @@ pub use decision::{
 };
 pub use explain::explain;
 pub use gather::{Gather, Gathered, Splice};
+pub use moving::Moving;
 
 use shardgate_sql::facts::{Facts, Statement};
 use snapshot::Snapshot;
@@ -92,11 +94,23 @@ fn compile_with(
     snapshot: &Snapshot,
     context: &Context<'_>,
 ) -> Compiled {
-    let compiled = route(facts, text, snapshot, context);
+    let mut compiled = route(facts, text, snapshot, context);
+    if !snapshot.moves.is_empty() && !tells_moves(facts) {
+        compiled.concerns = moving::named(facts, snapshot);
+    }
     if compiled.traits.ddl || matches!(facts.statement, Statement::Utility(_)) {
         ddl_code::see_to(compiled, facts, snapshot, context)
     } else {
         compiled
+    }
+}
+
+/// The statement has, or is, a query, and what that concerns is found with its route.
+fn tells_moves(facts: &Facts) -> bool {
+    match &facts.statement {
+        Statement::Query(_) | Statement::Explain { .. } => true,
+        Statement::Command(command) => command::has_query(command),
+        Statement::Empty | Statement::Utility(_) | Statement::Unparsed { .. } => false,
     }
 }
 
@@ -111,6 +125,7 @@ fn route(
             route: Route::Home,
             traits: Traits::default(),
             because: Vec::new(),
+            concerns: Moving::NONE,
         },
         Statement::Query(query) => query::compile(query, facts, text, snapshot, context),
         Statement::Explain {

@@ -4,6 +4,7 @@ use crate::decision::{Compiled, Context, Decision, Refusal, Route, Traits};
 use crate::functions::{Class, class};
 use crate::ir::{LeafRelation, Scoped};
 use crate::keyed::Keyed;
+use crate::moving::{self, Moving};
 use crate::proof::{is_distributed, is_reference, known};
 use crate::resolve::{Resolver, TooComplex};
 use crate::snapshot::{RelationKind, Snapshot};
@@ -29,6 +30,7 @@ pub(crate) fn compile(
             route,
             traits: Traits::default(),
             because: Vec::new(),
+            concerns: Moving::NONE,
         };
     }
     let mut resolver = Resolver::new(snapshot, context);
@@ -44,6 +46,7 @@ pub(crate) fn compile(
     };
     let traits = traits::of_query(&resolver, facts);
     let mut because = Vec::new();
+    let mut concerns = moving::named(facts, snapshot);
     let call = resolver
         .seen
         .functions
@@ -63,13 +66,14 @@ pub(crate) fn compile(
             snapshot,
         };
         planned
-            .route(&scoped, &mut because)
+            .route(&scoped, &mut because, &mut concerns)
             .unwrap_or_else(Route::Refused)
     };
     Compiled {
         route,
         traits,
         because,
+        concerns,
     }
 }
 
@@ -98,6 +102,7 @@ pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compi
             route,
             traits,
             because: Vec::new(),
+            concerns: Moving::NONE,
         };
     }
     if let Some(refusal) = blind::in_text(facts, snapshot).filter(|_| snapshot.shards.len() > 1) {
@@ -105,6 +110,7 @@ pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compi
             route: Route::Refused(refusal),
             traits,
             because: Vec::new(),
+            concerns: Moving::NONE,
         };
     }
     let suspect = |word: &&String| reach::names_unsafe(word, snapshot) || runs_text(word, snapshot);
@@ -121,6 +127,7 @@ pub(crate) fn unanalysed(facts: &Facts, snapshot: &Snapshot, why: &str) -> Compi
         route,
         traits,
         because: vec![format!("not analysed: {why}")],
+        concerns: moving::named(facts, snapshot),
     }
 }
 
@@ -151,7 +158,13 @@ pub(crate) struct Planned<'p, 'a> {
 pub(crate) type Checked = Result<(), Refusal>;
 
 impl Planned<'_, '_> {
-    fn route(&self, scoped: &Scoped, because: &mut Vec<String>) -> Result<Route, Refusal> {
+    /// `concerns`: narrowed where it is known to be less.
+    fn route(
+        &self,
+        scoped: &Scoped,
+        because: &mut Vec<String>,
+        concerns: &mut Moving,
+    ) -> Result<Route, Refusal> {
         self.all_names_understood()?;
         self.no_hidden_tables()?;
         self.nothing_blind()?;
@@ -163,7 +176,7 @@ impl Planned<'_, '_> {
             self.no_reference_write()?;
         }
         if distributed {
-            return self.keyed(scoped, because);
+            return self.keyed(scoped, because, concerns);
         }
         let passive =
             !self.resolver.seen.writes && !self.resolver.seen.into && !self.resolver.seen.locking;
@@ -288,7 +301,12 @@ impl Planned<'_, '_> {
         }
     }
 
-    fn keyed(&self, scoped: &Scoped, because: &mut Vec<String>) -> Result<Route, Refusal> {
+    fn keyed(
+        &self,
+        scoped: &Scoped,
+        because: &mut Vec<String>,
+        concerns: &mut Moving,
+    ) -> Result<Route, Refusal> {
         self.distributed_checks()?;
         let bound = match self.bind(scoped) {
             Ok(bound) => bound,
@@ -326,7 +344,10 @@ impl Planned<'_, '_> {
             return Ok(Route::Keyed(Keyed { gather, ..keyed }));
         }
         match keyed.decide(&[], self.snapshot) {
-            Decision::Shard(shard) => Ok(Route::One(shard)),
+            Decision::Shard(shard) => {
+                *concerns = keyed.moving(&[], self.snapshot);
+                Ok(Route::One(shard))
+            }
             Decision::Refused(refusal) => {
                 let gather = self.gather(&refusal)?;
                 because.clear();

@@ -2,7 +2,7 @@
 //!
 //! A statement sees one snapshot; a transaction keeps its own. It is built by `catalog` and swapped whole.
 
-use shardgate_shard_map::{ShardId, ShardMap};
+use shardgate_shard_map::{Parts, ShardId, ShardMap};
 use shardgate_sql::facts::Query;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -69,6 +69,38 @@ pub struct Snapshot {
     pub cast_code: Option<String>,
     /// Set if an event trigger may leave something behind in the session. Which.
     pub event_code: Option<String>,
+    /// Moves under way, from their first preparation until nothing of them is left: at most one for each distribution.
+    pub moves: Vec<Move>,
+    /// What a replica of a shard must have replayed before it may answer reads of distributed tables. None for a shard:
+    /// anything.
+    pub floors: HashMap<ShardId, Floor>,
+}
+
+/// Parts of a distribution on their way from one shard to another, or back.
+///
+/// The distribution's map says who owns them. Their rows may lie on both shards, so whoever reads more than one shard
+/// asks each for what it owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    pub id: i64,
+    pub distribution: DistributionId,
+    pub parts: Parts,
+    /// Where they were at first, and where they are to be.
+    pub shards: [ShardId; 2],
+    /// The shard that owns them before the switch under way, or the next one: the first, or the second while they go back.
+    pub losing: ShardId,
+    /// They change hands at this moment: statements for them wait.
+    pub holding: bool,
+    /// The number of the epoch in which this move has last changed the map; 0: it has not yet.
+    pub since: u64,
+}
+
+/// A position in the write-ahead log of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// A replica on a newer timeline has passed the position as well, as far as that was not lost.
+    pub timeline: u32,
+    pub lsn: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,6 +231,13 @@ impl Snapshot {
 
     pub fn shard_named(&self, name: &str) -> Option<&Shard> {
         self.shards.iter().find(|s| s.name == name)
+    }
+
+    /// The move under way in a distribution.
+    pub fn move_of(&self, distribution: DistributionId) -> Option<&Move> {
+        self.moves
+            .iter()
+            .find(|one| one.distribution == distribution)
     }
 
     pub fn relation(&self, schema: &str, name: &str) -> Option<&Arc<Relation>> {

@@ -4,6 +4,7 @@
 //! former goes to all shards, on anything else to home, and what would need both is refused.
 
 use crate::decision::{Compiled, Context, Refusal, Route, Traits};
+use crate::moving::Moving;
 use crate::path::{SearchPath, Target, is_temporary};
 use crate::reach::{self, Reach};
 use crate::resolve::Resolver;
@@ -32,6 +33,7 @@ pub(crate) fn compile(
         route,
         traits: planned.traits(),
         because,
+        concerns: Moving::NONE,
     }
 }
 
@@ -338,10 +340,34 @@ impl Planned<'_> {
             ));
         }
         for relation in &spread {
+            self.no_move(relation)?;
             alter::check(self, relation)?;
         }
         because.push("the tables are on every shard".to_owned());
         Ok(Route::AllShards)
+    }
+
+    /// While rows of the table's distribution move, both shards must keep its definition, and none may be emptied: what
+    /// is truncated on one shard is not on its way to the other.
+    fn no_move(&self, relation: &Relation) -> Result<(), Refusal> {
+        let Placement::Distributed { distribution, .. } = relation.placement else {
+            return Ok(());
+        };
+        let changes = !NO_DDL.contains(&self.utility.tag) || self.utility.tag == "TRUNCATE TABLE";
+        match self.snapshot.move_of(distribution).filter(|_| changes) {
+            Some(one) => Err(Refusal {
+                sqlstate: "55006",
+                message: format!(
+                    "{} is not possible while rows of table \"{}\" move to another shard",
+                    self.utility.tag, relation.name
+                ),
+                detail: Some(format!("Move {} of its distribution is under way.", one.id)),
+                hint: Some(
+                    "Complete or cancel the move first (SHOW MOVES names its step).".to_owned(),
+                ),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The relation, if every shard has it.

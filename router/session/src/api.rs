@@ -181,6 +181,10 @@ pub enum Event {
     Resolved(Result<bool, PgError>),
     /// A newer snapshot. Open transactions keep the one that they have.
     Snapshot(Arc<Snapshot>),
+    /// Transactions that might still have used keys which change hands have had time enough: see `Session::drained_epoch`.
+    SealClaims,
+    /// The statement that is held (`Session::is_held`) is not to wait any longer.
+    HoldEnded(PgError),
     /// The client's input has ended (half close, close or reset). What lies in the input buffer was given to
     /// `on_client` before.
     ClientGone,

@@ -62,7 +62,12 @@ impl Session {
         match self.wait {
             Wait::Nothing => true,
             Wait::Reply(slot) => self.copies_in(slot),
-            Wait::Checkout(_) | Wait::Drain(_) | Wait::Settle | Wait::Work | Wait::Gather => false,
+            Wait::Checkout(_)
+            | Wait::Drain(_)
+            | Wait::Settle
+            | Wait::Work
+            | Wait::Gather
+            | Wait::Held => false,
         }
     }
 
@@ -75,6 +80,15 @@ impl Session {
     fn message(&mut self, frame: Frame, bytes: &[u8], rest: &[u8], out: &mut Output) -> Flow {
         if let Wait::Reply(slot) = self.wait {
             return self.copy_message(frame.tag, bytes, slot, out);
+        }
+        self.catch_up();
+        if let Some(error) = self.moves.ended.take() {
+            // What was held of a Parse is dropped with it: the client was not told of it.
+            self.fail(&error, out);
+            return match frame.tag {
+                b'Q' => self.sync_now(out),
+                _ => Flow::Consumed,
+            };
         }
         let body = bytes.get(5..).unwrap_or_default();
         if self.batch.skipping && !matches!(frame.tag, b'S' | b'X') {

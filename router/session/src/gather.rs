@@ -17,7 +17,7 @@ use crate::owed::{Entry, Kind, Purpose};
 use crate::session::{Session, Wait};
 use budget::Share;
 use shardgate_merge::Rows;
-use shardgate_plan::{Gather, Gathered};
+use shardgate_plan::{Gather, Gathered, Moving};
 use shardgate_wire::PgError;
 use shardgate_wire::frontend::put;
 use std::collections::VecDeque;
@@ -28,6 +28,8 @@ use std::sync::Arc;
 pub(crate) struct Gathering {
     gather: Arc<Gather>,
     epoch: [u8; 16],
+    /// The number of the epoch.
+    pub number: u64,
     /// Home first.
     parts: Vec<Part>,
     /// The object id of each table's row type on home, by the order of the tables.
@@ -86,6 +88,7 @@ impl Session {
     pub(crate) fn rows_of(
         &mut self,
         gather: &Arc<Gather>,
+        moving: Moving,
         out: &mut Output,
     ) -> Result<Ready, PgError> {
         if let Some(gathered) = self.gathered.take() {
@@ -94,6 +97,10 @@ impl Session {
             if rows.epoch == self.snapshot.epoch.id && rows.gather == *gather {
                 return Ok(Ready::Rows(rows));
             }
+        }
+        if self.holds_gathering(moving) {
+            self.wait_for_move(out);
+            return Ok(Ready::Later);
         }
         if let Some(slot) = self.batch.slot
             && self.place(slot).is_some()
@@ -147,6 +154,7 @@ impl Session {
         self.gathering = Some(Box::new(Gathering {
             gather: gather.clone(),
             epoch: self.snapshot.epoch.id,
+            number: self.snapshot.epoch.number,
             parts,
             types: vec![None; gather.tables.len()],
             rows: 0,
@@ -172,9 +180,10 @@ impl Session {
         let Some((place, buffer)) = self.reach(slot, out) else {
             return;
         };
+        let shard = place.shard;
         let entry = |kind: Kind| Entry::router(kind, Purpose::Gather);
         for table in asked.iter().filter_map(|index| gather.tables.get(*index)) {
-            put::parse(buffer, b"", table.select.as_bytes(), &[]);
+            put::parse(buffer, b"", table.select_on(shard).as_bytes(), &[]);
             put::bind_for_binary(buffer);
             place.push(entry(Kind::Parse));
             place.push(entry(Kind::Bind));

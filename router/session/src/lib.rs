@@ -11,6 +11,7 @@ mod extended;
 mod gather;
 mod local;
 mod login;
+mod moves;
 mod owed;
 mod place;
 mod planner;

@@ -414,7 +414,7 @@ impl Session {
 
     pub(crate) fn call_done(&mut self, result: Result<Arc<Snapshot>, PgError>, out: &mut Output) {
         let outcome = result.map(|snapshot| {
-            self.newest = snapshot;
+            self.set_newest(snapshot);
             self.take_snapshot();
         });
         self.finish_work(outcome, out);

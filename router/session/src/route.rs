@@ -2,13 +2,14 @@
 
 use crate::api::{Output, Slot, Wanted};
 use crate::commands::{Doer, refusal_error};
+use crate::moves::outlived;
 use crate::owed::{Entry, Kind, Purpose};
 use crate::place::Place;
 use crate::planner::Planned;
 use crate::session::{Session, Wait};
 use crate::settings::Role;
 use crate::transaction::{Transaction, Virtual, opening};
-use shardgate_plan::{Decision, Param};
+use shardgate_plan::{Decision, Moving, Param};
 use shardgate_shard_map::ShardId;
 use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::frontend::put;
@@ -24,6 +25,8 @@ pub(crate) struct Aim {
     pub replica_safe: bool,
     /// It asks for a replica by hand.
     pub replica_only: bool,
+    /// The moves whose keys it may use.
+    pub moving: Moving,
 }
 
 /// A planned statement and where it goes.
@@ -55,6 +58,7 @@ impl Aim {
             shard: None,
             replica_safe: false,
             replica_only: false,
+            moving: Moving::NONE,
         }
     }
 }
@@ -80,6 +84,7 @@ impl Session {
             shard: None,
             replica_safe: role != Role::Primary && planned.compiled.traits.replica_safe,
             replica_only: role == Role::Replica,
+            moving: Moving::NONE,
         };
         if doer != Doer::Planned {
             aim.replica_safe = false;
@@ -88,6 +93,12 @@ impl Session {
         }
         if self.deeds.ddl && !self.transaction.is_none() && self.mentions_spread(planned) {
             return Err(crate::simple::schema_in_doubt());
+        }
+        if self.has_outlived_a_move() && self.mentions_spread(planned) {
+            return Err(outlived());
+        }
+        if !planned.compiled.concerns.is_none() {
+            aim.moving = planned.compiled.moving(params, &self.snapshot);
         }
         let decision = planned.compiled.decide(params, &self.snapshot);
         if let Some(name) = hint.shard.as_ref().or(self.settings.shard.as_ref()) {
@@ -142,6 +153,18 @@ impl Session {
         if let Some(error) = self.checkout_error.take() {
             return Reach::Failed(error);
         }
+        self.begin_unit();
+        if let Some(stopped) = self.stopped_by_move(aim, out) {
+            return stopped;
+        }
+        let reach = self.find_place(aim, out);
+        if let Reach::Ready(_) = reach {
+            self.use_keys(aim.moving);
+        }
+        reach
+    }
+
+    fn find_place(&mut self, aim: Aim, out: &mut Output) -> Reach {
         if let Transaction::Joined { slot, .. } = self.transaction {
             // With what comes now the block is where it is: going back would undo it.
             self.deeds.prelude = None;
@@ -171,6 +194,8 @@ impl Session {
         if let Some(slot) = self.held_place(shard, aim) {
             return Reach::Ready(slot);
         }
+        // What was attached for a plan that does not hold any more.
+        self.release_spares(out);
         match self.new_place(shard, self.wanted(aim), out) {
             Ok(slot) => {
                 self.wait = Wait::Checkout(slot);

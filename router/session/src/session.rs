@@ -23,6 +23,7 @@ use crate::extended::held::Held;
 use crate::gather::budget::Share;
 use crate::gather::{GatheredRows, Gathering, Positions};
 use crate::local::Waiting;
+use crate::moves::Moves;
 use crate::place::Place;
 use crate::planner::{Planned, Planner, Texts, fresh};
 use crate::provoke::Fault;
@@ -66,6 +67,8 @@ pub(crate) enum Wait {
     Work,
     /// Rows of all shards.
     Gather,
+    /// Keys change hands between two shards: see `moves.rs`.
+    Held,
 }
 
 /// The extended-protocol messages since the last Sync.
@@ -140,6 +143,7 @@ pub struct Session {
     pub(crate) input_left: bool,
     pub(crate) serial: u64,
     pub(crate) counts: Counts,
+    pub(crate) moves: Moves,
 }
 
 /// What a session has done since it was last asked.
@@ -217,6 +221,7 @@ impl Session {
             input_left: false,
             serial: 0,
             counts: Counts::default(),
+            moves: Moves::default(),
             options,
         }
     }
@@ -254,6 +259,7 @@ impl Session {
             (Phase::Starting, _, _) => "login",
             (Phase::Over, _, _) => "closing",
             (Phase::Ready, Wait::Checkout(_), _) => "waiting",
+            (Phase::Ready, Wait::Held, _) => "held",
             (Phase::Ready, Wait::Nothing, Transaction::None) if self.batch.slot.is_none() => "idle",
             (Phase::Ready, Wait::Nothing, Transaction::None) => "active",
             (Phase::Ready, Wait::Nothing, _) => "idle in transaction",
@@ -295,9 +301,11 @@ impl Session {
             Event::Refreshed(result) => self.refreshed(result, out),
             Event::Resolved(result) => self.several_resolved(result, out),
             Event::Snapshot(snapshot) => {
-                self.newest = snapshot;
+                self.set_newest(snapshot);
                 self.take_snapshot();
             }
+            Event::SealClaims => self.seal_claims(),
+            Event::HoldEnded(error) => self.hold_ended(error, out),
             Event::ClientGone => {
                 self.client_gone = true;
                 self.end_if_gone(out);

@@ -371,7 +371,7 @@ impl Session {
 
     pub(crate) fn refreshed(&mut self, result: Result<Arc<Snapshot>, PgError>, out: &mut Output) {
         if let Ok(snapshot) = result {
-            self.newest = snapshot;
+            self.set_newest(snapshot);
         }
         if self.several.is_some() {
             self.several_refreshed(out);
@@ -414,6 +414,7 @@ impl Session {
         self.gather_share = None;
         self.positions = None;
         self.verified = None;
+        self.chain_unit();
         self.take_snapshot();
         if server_idle {
             self.release(slot, out);

@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub(crate) struct Several {
     text: String,
     gid: String,
+    /// The number of the epoch by which it was planned.
+    pub epoch: u64,
     atomic: bool,
     stage: Stage,
     /// Home first.
@@ -126,6 +128,7 @@ impl Session {
         self.several = Some(Several {
             text: text.to_string(),
             gid,
+            epoch: self.snapshot.epoch.number,
             atomic: !planned.compiled.traits.no_transaction,
             stage: Stage::Attaching,
             members,

@@ -338,6 +338,7 @@ impl Session {
                 (None, Some(_)) => aim.shard = one.shard,
                 (None, None) | (Some(_), _) => {}
             }
+            aim.moving = aim.moving.or(one.moving);
             self.note_revival(planned);
         }
         Ok(aim)
@@ -353,6 +354,9 @@ impl Session {
         self.open(slot, out);
         if let Some(place) = self.place_mut(slot) {
             place.pin_pending = false;
+        }
+        if let [(_, planned)] = statements {
+            self.moves.chained = chains(planned);
         }
         // A pin that is made here is undone if the server cannot even read the text: see `query_begins`.
         for (_, planned) in statements {
@@ -490,6 +494,14 @@ impl Session {
             prelude.ran = true;
         }
     }
+}
+
+/// Behind it another transaction is open at once.
+fn chains(planned: &Planned) -> bool {
+    matches!(
+        planned.facts.statement,
+        Statement::Command(Command::Commit { chain: true } | Command::Rollback { chain: true })
+    )
 }
 
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, PgError> {

@@ -3,6 +3,7 @@
 mod ends;
 mod errors;
 mod gather;
+mod moves;
 mod pipelines;
 mod sequences;
 mod settings;
@@ -122,6 +123,8 @@ fn snapshot() -> Arc<Snapshot> {
         casts: Default::default(),
         cast_code: None,
         event_code: None,
+        moves: Vec::new(),
+        floors: HashMap::new(),
     })
 }
 

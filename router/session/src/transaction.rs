@@ -66,6 +66,18 @@ impl Transaction {
         })
     }
 
+    /// It is known to be one that takes a new snapshot for each statement. What a role's or a server's own default is, is
+    /// not known.
+    pub fn has_new_snapshots(&self, default: Option<&str>) -> bool {
+        let modes = self.modes();
+        matches!(
+            modes
+                .and_then(|modes| modes.isolation)
+                .or_else(|| default.and_then(isolation)),
+            Some(Isolation::ReadCommitted | Isolation::ReadUncommitted)
+        ) && modes.is_none_or(|modes| !modes.snapshot)
+    }
+
     /// A standby can serve it: READ ONLY, and not SERIALIZABLE (standbys have no such transactions).
     pub fn may_use_replica(&self) -> bool {
         match self.modes() {

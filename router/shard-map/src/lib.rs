@@ -8,6 +8,8 @@ mod guard;
 mod hash;
 mod key;
 mod map;
+mod ownership;
+mod parts;
 mod placement;
 mod validate;
 
@@ -16,5 +18,7 @@ pub use guard::bucket_sql;
 pub use hash::{bucket, partition_hash};
 pub use key::{Key, KeyType};
 pub use map::{BUCKETS_MAX, Bucket, Method, RouteError, ShardId, ShardMap};
+pub use ownership::constant;
+pub use parts::{Parts, PartsError, Unpinned};
 pub use placement::{PlacementError, initial, rebalance};
 pub use validate::MapError;

@@ -373,6 +373,8 @@ pub fn snapshot() -> Snapshot {
         casts: HashSet::new(),
         cast_code: None,
         event_code: None,
+        moves: Vec::new(),
+        floors: HashMap::new(),
     }
 }
 

@@ -185,6 +185,8 @@ fn snapshot() -> Snapshot {
         casts: Default::default(),
         cast_code: None,
         event_code: None,
+        moves: Vec::new(),
+        floors: HashMap::new(),
     }
 }
 

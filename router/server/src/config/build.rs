@@ -239,6 +239,9 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         idle_transaction_timeout: or_never(&mut s, "idle_transaction_timeout", 0),
         drain_timeout: s.read("drain_timeout", &WAIT_OR_NEVER, Duration::from_secs(30)),
         cancel_wait_timeout: s.read("cancel_wait_timeout", &WAIT, Duration::from_secs(5)),
+        held_clients: count(&mut s, "held_clients", 1..=1_000_000, 10_000),
+        hold_timeout: s.read("hold_timeout", &WAIT, Duration::from_secs(30)),
+        hold_grace: s.read("hold_grace", &WAIT_OR_NEVER, Duration::from_millis(500)),
     };
     s.finish();
     limits

@@ -148,6 +148,12 @@ pub struct Limits {
     pub idle_transaction_timeout: Option<Duration>,
     pub drain_timeout: Duration,
     pub cancel_wait_timeout: Duration,
+    /// Clients whose statements may wait at once for the switch of a move.
+    pub held_clients: usize,
+    /// How long one of them waits.
+    pub hold_timeout: Duration,
+    /// How long a switch waits for transactions that may still use keys that move, before those are held too.
+    pub hold_grace: Duration,
 }
 
 /// `[replicas]`: when reads go to replicas. `None` is "no limit" and is written 0.

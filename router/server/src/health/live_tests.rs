@@ -216,6 +216,8 @@ pub(crate) fn snapshot(hosts: Vec<Host>) -> Arc<Snapshot> {
         casts: Default::default(),
         cast_code: None,
         event_code: None,
+        moves: Vec::new(),
+        floors: HashMap::new(),
     })
 }
 

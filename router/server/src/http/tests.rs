@@ -98,6 +98,8 @@ fn snapshot(port: u16) -> Snapshot {
         casts: Default::default(),
         cast_code: None,
         event_code: None,
+        moves: Vec::new(),
+        floors: HashMap::new(),
     }
 }
 

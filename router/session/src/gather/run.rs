@@ -11,7 +11,7 @@ use crate::session::{Session, Wait};
 use crate::statements::Portal;
 use bytes::Bytes;
 use shardgate_merge::{Rows, array_bytes, put_array};
-use shardgate_plan::{Decision, Gather, Param};
+use shardgate_plan::{Decision, Gather, Moving, Param};
 use shardgate_wire::PgError;
 use shardgate_wire::frontend::{Appended, Bind, put};
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Session {
             .get(5..)
             .and_then(|body| std::str::from_utf8(body.strip_suffix(&[0])?).ok())
             .unwrap_or_default();
-        let Some((slot, rows)) = self.rows_at_home(gather, out)? else {
+        let Some((slot, rows)) = self.rows_at_home(gather, planned.compiled.concerns, out)? else {
             return Ok(Flow::Later);
         };
         self.open(slot, out);
@@ -113,7 +113,7 @@ impl Session {
             self.fail(&error, out);
             return Ok(Flow::Consumed);
         }
-        let Some((slot, rows)) = self.rows_at_home(gather, out)? else {
+        let Some((slot, rows)) = self.rows_at_home(gather, planned.compiled.concerns, out)? else {
             return Ok(Flow::Later);
         };
         self.open(slot, out);
@@ -141,9 +141,10 @@ impl Session {
     fn rows_at_home(
         &mut self,
         gather: &Arc<Gather>,
+        moving: Moving,
         out: &mut Output,
     ) -> Result<Option<(Slot, GatheredRows)>, PgError> {
-        let rows = match self.rows_of(gather, out)? {
+        let rows = match self.rows_of(gather, moving, out)? {
             Ready::Rows(rows) => rows,
             Ready::Later => return Ok(None),
         };

@@ -32,6 +32,7 @@ impl Session {
                 }
             }
             Wait::Gather => self.gather_stop(cancelled(), out),
+            Wait::Held => self.hold_ended(cancelled(), out),
             // From the first PREPARE on no signal is sent, and the work before ReadyForQuery is short.
             Wait::Checkout(_) | Wait::Settle | Wait::Work => {}
         }

@@ -83,7 +83,8 @@ impl Session {
             | Wait::Drain(_)
             | Wait::Settle
             | Wait::Work
-            | Wait::Gather => {}
+            | Wait::Gather
+            | Wait::Held => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The reply to what is asked of a shard for one table: rows of one column; home describes it too.
-fn shard_rows(bytes: &mut BytesMut, home: bool, rows: &[&[u8]]) {
+pub(super) fn shard_rows(bytes: &mut BytesMut, home: bool, rows: &[&[u8]]) {
     reply::parse_complete(bytes);
     reply::bind_complete(bytes);
     if home {

@@ -1,0 +1,16 @@
+//! Moves: parts of a distribution go from one shard to another while applications work with them.
+//!
+//! A move is a row of the catalog, and its column `step` says how far it is. Every step can be carried out again from its
+//! beginning, so whoever holds the lease of the move goes on where another one stopped. Rows are copied and followed by
+//! Postgres's own logical replication; who may write them is decided by gates in the shards' databases, and who owns
+//! them by the map, which changes in one transaction on the home shard.
+//!
+//! It must not know clients, nor how progress is shown.
+
+mod status;
+mod step;
+mod table;
+
+pub use status::{MoveStatus, list, status};
+pub use step::Step;
+pub use table::{MoveColumn, MoveTable};

@@ -1,0 +1,292 @@
+//! What a session does while data moves from one shard to another: which statements go on, which wait, which fail, and what
+//! the router may say of it to whoever moves the data. The races are written down in `docs/adr/0009`.
+//!
+//! A *unit* is what Postgres sees as one transaction: a block that is open on a server, or the messages since the last
+//! Sync. It keeps its shard, so a move that changes hands in the middle of one must either wait for it or be told apart
+//! from it. A *claim* is a unit's right to use the keys of a move on the shard that owned them when the claim began.
+//!
+//! Invariants: what `Session::drained_epoch` says never goes down, because each statement is planned against the newest snapshot
+//! that the session was told of; and a statement for keys that change hands is sent only under a claim.
+
+use crate::api::Output;
+use crate::route::{Aim, Reach};
+use crate::session::{Session, Wait};
+use crate::transaction::Transaction;
+use shardgate_plan::Moving;
+use shardgate_plan::snapshot::{Move, Snapshot};
+use shardgate_shard_map::ShardId;
+use shardgate_wire::PgError;
+use std::sync::Arc;
+
+/// What a session knows of moves; nothing, as long as there are none.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    claims: Vec<Claim>,
+    /// The number of the epoch by which the open unit came to its shard: its snapshot there is not older.
+    began: u64,
+    /// A move that has changed hands since then was completed meanwhile: which keys it had is not known any more.
+    outlived: bool,
+    /// The unit ends with COMMIT AND CHAIN, and the next one begins behind it.
+    pub chained: bool,
+    /// The message that was held is not to wait any longer: why.
+    pub ended: Option<PgError>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    id: i64,
+    /// The epoch by which its first statement was planned.
+    epoch: u64,
+    kind: ClaimKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClaimKind {
+    /// A statement on its keys was sent, or may have been before the move was known.
+    Used,
+    /// None was sent. The unit was open on the shard that gives the keys away before they were held, so it need not wait
+    /// for what itself may delay, until it is told that it has had time enough.
+    Open,
+}
+
+impl Session {
+    /// The shard of the open unit.
+    fn unit(&self) -> Option<ShardId> {
+        let slot = self.joined_slot().or(self.batch.slot)?;
+        self.place(slot).map(|place| place.shard)
+    }
+
+    /// The client's next statement waits until keys have changed hands.
+    pub fn is_held(&self) -> bool {
+        self.wait == Wait::Held
+    }
+
+    /// The newest epoch of which it is true that nothing is under way here which was planned by an older one and concerns a
+    /// move: no rows of all shards are on their way, no DDL; and for a move that changes hands, no unit has a claim of
+    /// before. It never goes down.
+    pub fn drained_epoch(&self) -> u64 {
+        let newest = &self.newest;
+        let gathering = self.gathering.as_ref().map(|gathering| gathering.number);
+        let several = self.several.as_ref().map(|several| several.epoch);
+        let mut oldest = newest.epoch.number;
+        for number in gathering.into_iter().chain(several) {
+            oldest = oldest.min(number);
+        }
+        if !self.moves.claims.is_empty() && self.unit().is_some() {
+            for claim in &self.moves.claims {
+                if newest
+                    .moves
+                    .iter()
+                    .any(|one| one.id == claim.id && one.holding)
+                {
+                    oldest = oldest.min(claim.epoch);
+                }
+            }
+        }
+        oldest
+    }
+
+    /// Units that have not used keys which change hands have had their time: they wait for them like all others now.
+    pub(crate) fn seal_claims(&mut self) {
+        self.moves
+            .claims
+            .retain(|claim| claim.kind != ClaimKind::Open);
+    }
+
+    /// Takes note of a newer snapshot. Statements are planned against it from the next message on.
+    pub(crate) fn set_newest(&mut self, newer: Arc<Snapshot>) {
+        if (!self.newest.moves.is_empty() || !newer.moves.is_empty())
+            && let Some(shard) = self.unit()
+        {
+            self.note_changes(shard, &newer);
+        }
+        self.newest = newer;
+        if self.wait == Wait::Held {
+            // It is looked at again, by the newer one.
+            self.wait = Wait::Nothing;
+        }
+    }
+
+    /// What the open unit may do under the moves of a newer snapshot.
+    fn note_changes(&mut self, shard: ShardId, newer: &Snapshot) {
+        let older = self.newest.clone();
+        let number = older.epoch.number;
+        for one in newer.moves.iter().filter(|one| one.shards.contains(&shard)) {
+            let was = older.moves.iter().find(|was| was.id == one.id);
+            match was {
+                // Whether its keys were used before it was known was not asked then.
+                None => self.claim(one.id, number, ClaimKind::Used),
+                Some(was) if one.holding && !was.holding => {
+                    if self.more_may_come() && one.losing == shard {
+                        self.claim(one.id, number, ClaimKind::Open);
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        let gone = |one: &Move| {
+            newer.moves.iter().all(|still| still.id != one.id)
+                && one.shards.contains(&shard)
+                && one.since > self.moves.began
+        };
+        self.moves.outlived |= older.moves.iter().any(gone);
+        let holding = |id: i64| newer.moves.iter().any(|one| one.id == id && one.holding);
+        self.moves
+            .claims
+            .retain(|claim| claim.kind == ClaimKind::Used || holding(claim.id));
+    }
+
+    /// The client can say more in the open unit.
+    fn more_may_come(&self) -> bool {
+        self.joined_slot().is_some() || !self.batch.synced
+    }
+
+    fn claim(&mut self, id: i64, epoch: u64, kind: ClaimKind) {
+        match self.moves.claims.iter_mut().find(|claim| claim.id == id) {
+            Some(claim) if kind == ClaimKind::Used => claim.kind = ClaimKind::Used,
+            Some(_) => {}
+            None => self.moves.claims.push(Claim { id, epoch, kind }),
+        }
+    }
+
+    /// Before a message is looked at: where moves are known, it is planned by the newest snapshot, in the middle of a
+    /// pipeline too.
+    pub(crate) fn catch_up(&mut self) {
+        let moves = !self.snapshot.moves.is_empty() || !self.newest.moves.is_empty();
+        if moves && !Arc::ptr_eq(&self.snapshot, &self.newest) {
+            self.snapshot = self.newest.clone();
+        }
+    }
+
+    /// A statement is looked at for which there is no unit yet.
+    pub(crate) fn begin_unit(&mut self) {
+        if self.unit().is_none() {
+            self.moves.began = self.snapshot.epoch.number;
+            self.moves.outlived = false;
+            self.moves.claims.clear();
+        }
+    }
+
+    /// The unit has ended, and another one has begun on the same server.
+    pub(crate) fn chain_unit(&mut self) {
+        if std::mem::take(&mut self.moves.chained) {
+            self.moves.began = self.newest.epoch.number;
+            self.moves.outlived = false;
+            self.moves.claims.clear();
+        }
+    }
+
+    /// Whether the statement may be sent now, as far as moves are concerned. None: yes.
+    pub(crate) fn stopped_by_move(&mut self, aim: Aim, out: &mut Output) -> Option<Reach> {
+        if aim.moving.is_none() {
+            return None;
+        }
+        let snapshot = self.snapshot.clone();
+        let unit = self.unit();
+        for one in aim.moving.of(&snapshot) {
+            if let Some(shard) = unit
+                && self.moves.began < one.since
+                && !self.sees_what_came(shard, aim)
+            {
+                return Some(self.leave_unit(one, out));
+            }
+        }
+        let held = |one: &Move| one.holding && !self.has_claim(one.id);
+        aim.moving
+            .of(&snapshot)
+            .any(held)
+            .then(|| self.wait_for_move(out))
+    }
+
+    /// The unit's next statement sees rows that have come to its shard since it began: it is known to take a snapshot for
+    /// each statement.
+    fn sees_what_came(&self, shard: ShardId, aim: Aim) -> bool {
+        let default = self.settings.value("default_transaction_isolation");
+        aim.shard.is_none_or(|wanted| wanted == shard)
+            && self.transaction.has_new_snapshots(default)
+    }
+
+    fn has_claim(&self, id: i64) -> bool {
+        self.moves.claims.iter().any(|claim| claim.id == id)
+    }
+
+    /// The keys have changed hands since the unit began: there its snapshot has them half, here they are no more.
+    fn leave_unit(&mut self, one: &Move, out: &mut Output) -> Reach {
+        match self.idle_batch() {
+            Some(slot) => {
+                self.drain(slot, out);
+                Reach::Later
+            }
+            None => Reach::Failed(moved(one)),
+        }
+    }
+
+    /// Messages of a pipeline in which nothing was bound or executed: they may end anywhere.
+    fn idle_batch(&self) -> Option<crate::api::Slot> {
+        let idle = matches!(self.transaction, Transaction::None)
+            && !self.batch.executed
+            && self.portals.is_empty();
+        self.batch
+            .slot
+            .filter(|slot| idle && self.place(*slot).is_some())
+    }
+
+    /// The message stays where it is. A connection is not kept meanwhile if it need not be.
+    pub(crate) fn wait_for_move(&mut self, out: &mut Output) -> Reach {
+        match self.idle_batch() {
+            Some(slot) => self.drain(slot, out),
+            None => {
+                self.release_spares(out);
+                self.wait = Wait::Held;
+            }
+        }
+        Reach::Later
+    }
+
+    /// The statement is about to be sent.
+    pub(crate) fn use_keys(&mut self, moving: Moving) {
+        if moving.is_none() {
+            return;
+        }
+        let snapshot = self.snapshot.clone();
+        for one in moving.of(&snapshot) {
+            self.claim(one.id, snapshot.epoch.number, ClaimKind::Used);
+        }
+    }
+
+    /// Rows of all shards are not read while keys of their tables change hands.
+    pub(crate) fn holds_gathering(&self, moving: Moving) -> bool {
+        moving.of(&self.snapshot).any(|one| one.holding)
+    }
+
+    /// The open transaction has outlived a move of which nothing is known any more.
+    pub(crate) fn has_outlived_a_move(&self) -> bool {
+        let default = self.settings.value("default_transaction_isolation");
+        self.moves.outlived && self.unit().is_some() && !self.transaction.has_new_snapshots(default)
+    }
+
+    /// The wait has ended without the keys having changed hands: why.
+    pub(crate) fn hold_ended(&mut self, error: PgError, out: &mut Output) {
+        if self.wait == Wait::Held {
+            self.wait = Wait::Nothing;
+            self.moves.ended = Some(error);
+        }
+        self.end_if_gone(out);
+    }
+}
+
+/// As Postgres says it of rows that have changed under a transaction.
+fn moved(one: &Move) -> PgError {
+    PgError::error("40001", "could not serialize access due to a move of data")
+        .detail(format!(
+            "Rows that the statement may use went to another shard after the transaction had begun (move {}).",
+            one.id
+        ))
+        .hint("The transaction might succeed if retried.")
+}
+
+pub(crate) fn outlived() -> PgError {
+    PgError::error("40001", "could not serialize access due to a move of data")
+        .detail("Rows went to another shard after the transaction had begun.")
+        .hint("The transaction might succeed if retried.")
+}
