@@ -74,7 +74,12 @@ impl Client {
                 .find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>())
                 .and_then(|error| error.code())
                 .map(|code| code.code().to_owned());
-            self.failed(journal, from, (None, code), format!("connecting: {error:#}"));
+            self.failed(
+                journal,
+                from,
+                (None, code),
+                format!("connecting: {error:#}"),
+            );
             if stop.load(Ordering::Relaxed) {
                 return None;
             }

@@ -7,9 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// Of `parent` or `named`. Not intact: the long text is not the one that belongs to `b`.
-    Row { row: Row, intact: bool },
-    Child { id: i32, n: i64 },
-    Entry { n: i64 },
+    Row {
+        row: Row,
+        intact: bool,
+    },
+    Child {
+        id: i32,
+        n: i64,
+    },
+    Entry {
+        n: i64,
+    },
 }
 
 /// One row of a shard.

@@ -119,10 +119,7 @@ impl Working {
             clients.push(client.context("a client panicked")?);
         }
         let foreign: Result<Vec<_>> = tokio::task::block_in_place(|| {
-            self.foreign
-                .into_iter()
-                .map(ForeignWorking::stop)
-                .collect()
+            self.foreign.into_iter().map(ForeignWorking::stop).collect()
         });
         Ok(Crowd {
             clients,

@@ -57,7 +57,8 @@ impl Foreign {
                 (key.to_string(), json!(row.map(|row| (row.n, row.b))))
             })
             .collect();
-        let first = json!({"client": self.ledger.client, "rows": rows, "value": self.value, "seed": seed});
+        let first =
+            json!({"client": self.ledger.client, "rows": rows, "value": self.value, "seed": seed});
         writeln!(stdin, "{first}")?;
         let journal = Arc::clone(journal);
         let reader = std::thread::spawn(move || self.listen(BufReader::new(stdout), &journal));

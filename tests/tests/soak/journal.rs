@@ -44,6 +44,17 @@ pub struct Failure {
     pub text: String,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let code = self.code.as_deref().unwrap_or("no SQLSTATE");
+        write!(
+            f,
+            "{:?} to {:?}, client {} of router {}, {code}: {}",
+            self.from, self.to, self.client, self.router, self.text
+        )
+    }
+}
+
 /// The time that one statement or transaction took.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -153,16 +164,16 @@ impl Journal {
         self.inner().kills.clone()
     }
 
-    /// The errors that no kill explains, and the number of the others. `shards` gives those that may have had the key.
+    /// Takes the errors so far: those that no kill explains, and the number of the others. `shards` gives those that may
+    /// have had the key.
     pub fn judge(&self, shards: impl Fn(&Key) -> Vec<usize>) -> (Vec<Failure>, usize) {
-        let inner = self.inner();
-        let (explained, others): (Vec<_>, Vec<_>) = inner.failures.iter().partition(|failure| {
-            inner
-                .kills
-                .iter()
-                .any(|kill| explains(kill, failure, &shards))
+        let mut inner = self.inner();
+        let failures = std::mem::take(&mut inner.failures);
+        let (explained, others): (Vec<_>, Vec<_>) = failures.into_iter().partition(|failure| {
+            let mut kills = inner.kills.iter();
+            kills.any(|kill| explains(kill, failure, &shards))
         });
-        (others.into_iter().cloned().collect(), explained.len())
+        (others, explained.len())
     }
 }
 

@@ -8,6 +8,7 @@ mod chaos;
 mod client;
 mod compare;
 mod crowd;
+mod episode;
 mod foreign;
 mod journal;
 mod ledger;
@@ -16,7 +17,9 @@ mod pauses;
 mod plan;
 mod planted;
 mod random;
+mod rate;
 mod rounds;
+mod verbs;
 mod work;
 mod world;
 
@@ -76,4 +79,59 @@ async fn load_with_kills_loses_nothing() -> Result<()> {
     tokio::time::timeout(DEADLINE, work)
         .await
         .context("in time")?
+}
+
+/// Random moves, in the time of a test: `ROUNDS` and `RATE` change it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "moves are not built yet"]
+async fn load_while_keys_move() -> Result<()> {
+    let work = async {
+        let mut soak = Soak::start(Settings {
+            seed: random::seed()?,
+            clients: 12,
+            rate: random::number("RATE", 200)?,
+            ballast: 2000,
+            time: Duration::from_secs(random::number("SECONDS", 40)?),
+            rounds: u32::try_from(random::number("ROUNDS", 1000)?)?,
+            chaos_percent: random::number("CHAOS", 25)?,
+            stop_ms_max: 2000,
+        })
+        .await?;
+        let done = soak.moves().await;
+        soak.report();
+        done
+    };
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("in time")?
+}
+
+/// The same for as long as `MINUTES` says, with more rows and harder pauses: `make soak`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes as long as MINUTES says"]
+async fn load_long_while_keys_move() -> Result<()> {
+    let minutes = random::number("MINUTES", 60)?;
+    let mut soak = Soak::start(Settings {
+        seed: random::seed()?,
+        clients: 16,
+        rate: random::number("RATE", 500)?,
+        ballast: i64::try_from(random::number("BALLAST", 20_000)?)?,
+        time: Duration::from_secs(60 * minutes),
+        rounds: u32::try_from(random::number("ROUNDS", 1_000_000)?)?,
+        chaos_percent: random::number("CHAOS", 30)?,
+        // Longer than a router may be silent before it counts as lost.
+        stop_ms_max: 25_000,
+    })
+    .await?;
+    let done = soak.moves().await;
+    soak.report();
+    done
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures: wants the machine for itself"]
+async fn load_of_a_copy_is_near_to_a_plain_one() -> Result<()> {
+    let percent = rate::compare().await?;
+    ensure!(percent >= 60, "a move copies at {percent} % of COPY");
+    Ok(())
 }

@@ -57,7 +57,10 @@ impl std::fmt::Display for Times {
         let ms = |hundredths| self.percentile(hundredths).as_secs_f64() * 1000.0;
         let (p50, p99, max) = (ms(50), ms(99), ms(100));
         let count = self.0.len();
-        write!(f, "p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms of {count}")
+        write!(
+            f,
+            "p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms of {count}"
+        )
     }
 }
 
@@ -99,8 +102,14 @@ impl Pauses {
 
     pub fn print(&self) {
         println!("statements while nothing was switched: {}", self.calm);
-        println!("statements for keys that stayed, during a switch: {}", self.staying);
-        println!("statements for keys that moved, during a switch: {}", self.moving);
+        println!(
+            "statements for keys that stayed, during a switch: {}",
+            self.staying
+        );
+        println!(
+            "statements for keys that moved, during a switch: {}",
+            self.moving
+        );
         println!("the longest statement of each switch: {}", self.longest);
     }
 }

@@ -38,7 +38,10 @@ async fn victim(world: &World, crowd: &Crowd) -> Result<(i64, usize)> {
     let k = full.context("no client has a whole family")?;
     let map = Map::load(&world.running).await?;
     let home = world.running.connect_shard(0).await?;
-    let sql = format!("SELECT {} FROM (SELECT {k}::bigint AS k) x", map.bucket_sql("parent", "k")?);
+    let sql = format!(
+        "SELECT {} FROM (SELECT {k}::bigint AS k) x",
+        map.bucket_sql("parent", "k")?
+    );
     let bucket = home.query_one(&sql, &[]).await?.get(0);
     Ok((k, map.of("parent")?.owner(&k.to_string(), bucket)?))
 }
@@ -53,9 +56,14 @@ pub async fn all(world: &World, crowd: &mut Crowd) -> Result<()> {
         shards.get(owner).context("the owner")?,
         shards.get((owner + 1) % shards.len()).context("another")?,
     );
-    let copy = format!("INSERT INTO parent SELECT {k}, client, n, b, big FROM json_populate_record(NULL::parent, $1::text::json)");
+    let copy = format!(
+        "INSERT INTO parent SELECT {k}, client, n, b, big FROM json_populate_record(NULL::parent, $1::text::json)"
+    );
     let row = here
-        .query_one("SELECT row_to_json(p)::text FROM parent p WHERE k = $1", &[&k])
+        .query_one(
+            "SELECT row_to_json(p)::text FROM parent p WHERE k = $1",
+            &[&k],
+        )
         .await?;
     let row: String = row.get(0);
     let delete = format!("DELETE FROM parent WHERE k = {k}");
@@ -88,8 +96,12 @@ pub async fn all(world: &World, crowd: &mut Crowd) -> Result<()> {
         ),
         (
             Kind::Doubled,
-            format!("INSERT INTO entry SELECT * FROM entry WHERE k = {k} AND n = (SELECT min(n) FROM entry WHERE k = {k})"),
-            format!("DELETE FROM entry WHERE ctid = (SELECT max(ctid) FROM entry WHERE k = {k} AND n = (SELECT min(n) FROM entry WHERE k = {k}))"),
+            format!(
+                "INSERT INTO entry SELECT * FROM entry WHERE k = {k} AND n = (SELECT min(n) FROM entry WHERE k = {k})"
+            ),
+            format!(
+                "DELETE FROM entry WHERE ctid = (SELECT max(ctid) FROM entry WHERE k = {k} AND n = (SELECT min(n) FROM entry WHERE k = {k}))"
+            ),
         ),
         (
             Kind::Ghost,
@@ -101,11 +113,18 @@ pub async fn all(world: &World, crowd: &mut Crowd) -> Result<()> {
         plant(kind, 1, crowd).await?;
         here.batch_execute(&back).await?;
     }
-    let ballast: i64 = here.query_one("SELECT min(k) FROM ballast", &[]).await?.get(0);
-    here.execute("DELETE FROM ballast WHERE k = $1", &[&ballast]).await?;
+    let ballast: i64 = here
+        .query_one("SELECT min(k) FROM ballast", &[])
+        .await?
+        .get(0);
+    here.execute("DELETE FROM ballast WHERE k = $1", &[&ballast])
+        .await?;
     plant(Kind::Lost, 1, crowd).await?;
     there
-        .execute("INSERT INTO ballast VALUES ($1, md5($1::int8::text))", &[&ballast])
+        .execute(
+            "INSERT INTO ballast VALUES ($1, md5($1::int8::text))",
+            &[&ballast],
+        )
         .await?;
     let faults = audit(world, &mut crowd.ledgers(), &[]).await?;
     ensure!(

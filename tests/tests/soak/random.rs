@@ -7,10 +7,6 @@ use anyhow::{Context, Result};
 pub struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
     /// A generator of its own, for the client or the round of that number.
     pub fn fork(seed: u64, number: u64) -> Random {
         Random(Random(seed ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93)).next())

@@ -3,13 +3,16 @@
 use crate::audit::audit;
 use crate::chaos::{ALL, Chaos, Event};
 use crate::crowd::Crowd;
+use crate::episode::Counted;
 use crate::journal::Journal;
+use crate::ledger::Key;
 use crate::map::Map;
-use crate::pauses::Pauses;
+use crate::pauses::{Pauses, Times, Window};
 use crate::plan::Allowed;
 use crate::random::Random;
+use crate::verbs::{copies, leftovers};
 use crate::world::World;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +40,18 @@ pub struct Soak {
     pub random: Random,
     pub chaos: Chaos,
     pub pauses: Pauses,
+    pub moves: Counted,
+    /// Switches since the samples were last looked at.
+    pub windows: Vec<Window>,
+    /// Switches that were undone though nothing was killed.
+    pub undone: Vec<String>,
+    /// How long statements were held back, as the engine says.
+    pub engine_pauses: Times,
+    /// When something was last killed.
+    pub last_chaos: Option<Instant>,
+    /// Rounds whose moves or kills explain an error: the maps before and after them.
+    maps: [Map; 2],
+    explained: usize,
     crowd: Option<Crowd>,
 }
 
@@ -44,6 +59,7 @@ impl Soak {
     pub async fn start(settings: Settings) -> Result<Soak> {
         let world = World::start(4, 1, settings.ballast).await?;
         let allowed = allowed(&world).await?;
+        let map = Map::load(&world.running).await?;
         println!("SEED={}, {allowed:?}", settings.seed);
         let crowd = Crowd::new(
             &world,
@@ -61,6 +77,13 @@ impl Soak {
                 ..Chaos::default()
             },
             pauses: Pauses::default(),
+            moves: Counted::default(),
+            windows: Vec::new(),
+            undone: Vec::new(),
+            engine_pauses: Times::default(),
+            last_chaos: None,
+            maps: [map.clone(), map],
+            explained: 0,
             crowd: Some(crowd),
             settings,
         })
@@ -84,7 +107,49 @@ impl Soak {
         Ok(())
     }
 
-    async fn calm(&mut self) {
+    /// Rounds of one random move each.
+    pub async fn moves(&mut self) -> Result<()> {
+        let start = Instant::now();
+        for round in 1..=self.settings.rounds {
+            if start.elapsed() > self.settings.time {
+                break;
+            }
+            let working = self.begin(round)?;
+            self.calm().await;
+            let story = self.episode().await;
+            self.calm().await;
+            let what = match &story {
+                Ok(story) => story.clone(),
+                Err(error) => format!("{error:#}"),
+            };
+            self.end(working, round, &what).await?;
+            story?;
+            let left = leftovers(&self.world).await?;
+            ensure!(left.is_empty(), "{what} has left {left:?}");
+            let windows = std::mem::take(&mut self.windows);
+            self.pauses.add(&windows, &self.journal.take_samples());
+        }
+        Ok(())
+    }
+
+    /// What was done and seen.
+    pub fn report(&self) {
+        println!("{:?}; killed: {:?}", self.moves, self.chaos.happened);
+        println!(
+            "{:?}, {} explained errors",
+            self.journal.counts(),
+            self.explained
+        );
+        println!(
+            "{} switches undone with nothing killed: {:#?}",
+            self.undone.len(),
+            self.undone
+        );
+        println!("pauses as the engine says: {}", self.engine_pauses);
+        self.pauses.print();
+    }
+
+    pub async fn calm(&mut self) {
         let ms = 200 + self.random.below(1500);
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
@@ -109,7 +174,8 @@ impl Soak {
         what: &str,
     ) -> Result<()> {
         let mut crowd = working.stop().await?;
-        let faults = audit(&self.world, &mut crowd.ledgers(), &[]).await?;
+        let copies = copies(&self.world).await?;
+        let faults = audit(&self.world, &mut crowd.ledgers(), &copies).await?;
         self.crowd = Some(crowd);
         for fault in faults.iter().take(20) {
             println!("FAULT {fault:?}");
@@ -127,16 +193,19 @@ impl Soak {
         bail!("round {round} of SEED={} failed", self.settings.seed);
     }
 
-    /// The errors that nothing explains are printed and counted; the others are counted.
-    async fn judge(&self) -> Result<(usize, usize)> {
-        let map = Map::load(&self.world.running).await?;
-        let (unexplained, explained) = self.journal.judge(|key| map.shards(key));
+    /// The errors of this round that nothing explains are printed and counted; the others are counted.
+    async fn judge(&mut self) -> Result<(usize, usize)> {
+        let [_, before] = &self.maps;
+        self.maps = [before.clone(), Map::load(&self.world.running).await?];
+        let shards = |key: &Key| self.maps.iter().flat_map(|map| map.shards(key)).collect();
+        let (unexplained, explained) = self.journal.judge(shards);
         for failure in unexplained.iter().take(20) {
-            println!("ERROR {failure:?}");
+            println!("ERROR {failure}");
         }
         if !unexplained.is_empty() {
             println!("killed: {:?}", self.journal.kills());
         }
+        self.explained += explained;
         Ok((unexplained.len(), explained))
     }
 }

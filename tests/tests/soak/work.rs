@@ -169,10 +169,7 @@ impl Hand {
             }
             Key::Name(_) => {
                 let sql = "UPDATE named SET n = $2 WHERE name = $1";
-                self.session
-                    .execute(sql, &[key, &n])
-                    .await
-                    .map_err(maybe)?
+                self.session.execute(sql, &[key, &n]).await.map_err(maybe)?
             }
         };
         match count {
@@ -186,7 +183,9 @@ impl Hand {
             Key::Number(_) => ("UPDATE parent SET", "WHERE k = $1"),
             Key::Name(_) => ("UPDATE named SET", "WHERE name = $1"),
         };
-        let sql = format!("{sql} n = $2, b = $3, big = repeat(md5($3::int4::text), 160) {ty} RETURNING n");
+        let sql = format!(
+            "{sql} n = $2, b = $3, big = repeat(md5($3::int4::text), 160) {ty} RETURNING n"
+        );
         let rows = self
             .session
             .query(&sql, &[key, &row.n, &row.b])
@@ -212,7 +211,10 @@ impl Hand {
         let sql = format!("SELECT {READ} parent WHERE k = $1 FOR UPDATE");
         let rows = self.session.query(&sql, &[&plan.key]).await?;
         same_row(plan, &rows, "FOR UPDATE")?;
-        let count = self.session.execute(&self.set_number, &[&plan.key, n]).await?;
+        let count = self
+            .session
+            .execute(&self.set_number, &[&plan.key, n])
+            .await?;
         counted(plan, count, 1)?;
         let values: [&(dyn ToSql + Sync); 4] = [&plan.key, id, &self.client, child];
         self.session.execute(&self.insert_child, &values).await?;
@@ -234,7 +236,10 @@ impl Hand {
             // The application thinks.
             tokio::time::sleep(Duration::from_millis(wait)).await;
         }
-        let count = self.session.execute(&self.set_number, &[&plan.key, &n]).await?;
+        let count = self
+            .session
+            .execute(&self.set_number, &[&plan.key, &n])
+            .await?;
         counted(plan, count, 1)?;
         self.end("COMMIT").await
     }
@@ -301,9 +306,15 @@ impl Hand {
             "SELECT count(*), coalesce(sum(n), 0)::int8 FROM {table} WHERE client = $1 AND NOT ({key} = ANY ($2))"
         );
         let values: &(dyn ToSql + Sync) = if key == "k" { &numbers } else { &names };
-        let row = self.session.query_one(&sql, &[&self.client, values]).await?;
+        let row = self
+            .session
+            .query_one(&sql, &[&self.client, values])
+            .await?;
         let found: (i64, i64) = (row.get(0), row.get(1));
-        let free = ledger.families().iter().filter(|(key, _)| !frozen.contains(key));
+        let free = ledger
+            .families()
+            .iter()
+            .filter(|(key, _)| !frozen.contains(key));
         let expected = totals(counted, free);
         if found == expected {
             return Ok(());
@@ -325,7 +336,9 @@ fn totals<'a>(
     for (key, family) in families {
         let row = family.row.map(|row| row.n);
         match (counted, key) {
-            (Counted::Parent, Key::Number(_)) | (Counted::Named, Key::Name(_)) => numbers.extend(row),
+            (Counted::Parent, Key::Number(_)) | (Counted::Named, Key::Name(_)) => {
+                numbers.extend(row)
+            }
             (Counted::Child, _) => numbers.extend(family.children.values()),
             (Counted::Entry, _) => numbers.extend(&family.entries),
             (Counted::Parent, Key::Name(_)) | (Counted::Named, Key::Number(_)) => {}

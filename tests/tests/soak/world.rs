@@ -1,9 +1,7 @@
 //! The deployment of a soak: shards with a replica each, two routers, two distributions, and rows that nobody changes.
 
 use anyhow::{Context, Result, anyhow};
-use shard_admin::cluster::{
-    RouterConfig, RouterProcess, Signal, connection_url, query, router_binary,
-};
+use shard_admin::cluster::{RouterConfig, RouterProcess, Signal, connection_url, router_binary};
 use shardgate_tests::{Running, Session};
 
 /// Through the router, in this order. `parent`, `child`, `entry` and `ballast` are co-located.
@@ -118,14 +116,6 @@ impl World {
         self.second.process.stop();
         self.second.process = start_router(&self.second.config)?;
         Ok(())
-    }
-
-    /// The connections of clients that a router says it has, that of the question apart; blocking.
-    pub fn clients_of(&self, router: usize) -> Result<usize> {
-        let login = self.running.config.auth.superuser();
-        let url = connection_url(&login, "127.0.0.1", self.router(router).port, "shardgate");
-        let rows = query(&url, "SHOW CLIENTS").map_err(|error| anyhow!(error.full_text()))?;
-        Ok(rows.len().saturating_sub(1))
     }
 
     /// Stops or continues a router's process.
