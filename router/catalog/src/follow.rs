@@ -10,7 +10,8 @@ use crate::epoch;
 use crate::error::CatalogError;
 use crate::follow_task::{Request, Task};
 use crate::raw::RawSnapshot;
-use shardgate_plan::snapshot::{Host, Shard, Snapshot};
+use shardgate_plan::snapshot::{Floor, Host, Shard, Snapshot};
+use shardgate_shard_map::ShardId;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,7 +78,35 @@ pub struct Follower {
     state: watch::Receiver<FollowerState>,
     requests: mpsc::Sender<Request>,
     published: Arc<AtomicU64>,
+    drained: watch::Sender<u64>,
     task: JoinHandle<()>,
+}
+
+/// Asks a follower for the newest snapshot, and does not keep it alive.
+#[derive(Clone, Debug)]
+pub struct Refresher {
+    requests: mpsc::WeakSender<Request>,
+}
+
+impl Refresher {
+    /// Reads the catalog now and returns what it then says. Cancel-safe: the reload goes on without its caller.
+    ///
+    /// # Errors
+    /// The home shard cannot be reached, or the follower has ended.
+    pub async fn refresh(&self) -> Result<Arc<Snapshot>, CatalogError> {
+        let requests = self.requests.upgrade().ok_or(CatalogError::Stopped)?;
+        let (answer, done) = oneshot::channel();
+        let wish = Request {
+            bump: false,
+            answer,
+        };
+        requests
+            .send(wish)
+            .await
+            .map_err(|_| CatalogError::Stopped)?;
+        let found = done.await.map_err(|_| CatalogError::Stopped)??;
+        Ok(found.snapshot)
+    }
 }
 
 impl Follower {
@@ -107,6 +136,7 @@ impl Follower {
             state: parts.state,
             requests: parts.requests,
             published: parts.published,
+            drained: parts.drained,
             task,
         })
     }
@@ -116,10 +146,32 @@ impl Follower {
         Arc::clone(&self.snapshots.borrow())
     }
 
+    /// What a replica of the shard must have replayed, by the newest snapshot.
+    pub fn floor(&self, shard: ShardId) -> Option<Floor> {
+        self.snapshots.borrow().floors.get(&shard).copied()
+    }
+
     /// How many snapshots there have been, 0 for the first: a cheap question whether there is a newer one. An epoch is
     /// acknowledged to the other routers after its snapshot counts here.
     pub fn published(&self) -> u64 {
         self.published.load(Ordering::Acquire)
+    }
+
+    /// Says in the router's row, as soon as it can be reached, that nothing is under way here which was planned by an older
+    /// epoch and concerns a move. It never goes down.
+    pub fn set_drained(&self, epoch: u64) {
+        self.drained.send_if_modified(|known| {
+            let newer = epoch > *known;
+            *known = epoch.max(*known);
+            newer
+        });
+    }
+
+    /// Asks for snapshots.
+    pub fn refresher(&self) -> Refresher {
+        Refresher {
+            requests: self.requests.downgrade(),
+        }
     }
 
     /// A channel that always holds the newest snapshot.

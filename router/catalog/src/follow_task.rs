@@ -53,6 +53,7 @@ pub(crate) struct Parts {
     pub state: watch::Receiver<FollowerState>,
     pub requests: mpsc::Sender<Request>,
     pub published: Arc<AtomicU64>,
+    pub drained: watch::Sender<u64>,
 }
 
 pub(crate) struct Task {
@@ -63,6 +64,8 @@ pub(crate) struct Task {
     state: watch::Sender<FollowerState>,
     requests: mpsc::Receiver<Request>,
     published: Arc<AtomicU64>,
+    /// What the router's row is to say of it.
+    drained: watch::Receiver<u64>,
     beaten_at: Option<Instant>,
     /// When the fingerprint may be taken again.
     fingerprint_at: Instant,
@@ -110,6 +113,7 @@ impl Task {
         let (held, held_out) = watch::channel(held);
         let (state, state_out) = watch::channel(state);
         let (wishes, requests) = mpsc::channel(crate::follow::REQUESTS_MAX);
+        let (drained, drained_in) = watch::channel(0);
         let mut task = Task {
             options,
             home,
@@ -118,6 +122,7 @@ impl Task {
             state,
             requests,
             published: Arc::default(),
+            drained: drained_in,
             beaten_at: None,
             fingerprint_at: Instant::now(),
             fingerprint_took: None,
@@ -134,6 +139,7 @@ impl Task {
             task,
             Parts {
                 published,
+                drained,
                 held: held_out,
                 snapshots: snapshots_out,
                 state: state_out,
@@ -185,6 +191,12 @@ impl Task {
                 Some(wish) => Some(wish),
             },
             () = notified.notified() => None,
+            // Whoever moves data waits for it.
+            Ok(()) = self.drained.changed() => {
+                self.beaten_at = None;
+                let told = in_time(self.heartbeat()).await;
+                return told.map(|()| Turn::Again);
+            }
             () = tokio::time::sleep(Duration::from_millis(self.options.poll_ms.max(10))) => None,
         };
         // Whoever asked before the reload begins is answered by it.
@@ -192,16 +204,7 @@ impl Task {
         while let Ok(more) = self.requests.try_recv() {
             wishes.push(more);
         }
-        let looked =
-            match tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), self.look(&wishes))
-                .await
-            {
-                Ok(looked) => looked,
-                Err(_) => Err(CatalogError::Unreachable {
-                    whom: "the home shard".to_owned(),
-                    why: format!("no answer in {ANSWER_MS_MAX} ms"),
-                }),
-            };
+        let looked = in_time(self.look(&wishes)).await;
         for wish in wishes {
             let answer = looked.clone().map(|others_behind| Answer {
                 snapshot: Arc::clone(&self.snapshots.borrow()),
@@ -286,8 +289,11 @@ impl Task {
         };
         info!(epoch = held.raw.epoch.number, "new epoch");
         self.beaten_at = None;
-        self.snapshots.send_replace(Arc::clone(&held.snapshot));
-        self.published.fetch_add(1, Ordering::Release);
+        // Whoever has seen the snapshot must see the count too, and the other way round.
+        self.snapshots.send_modify(|snapshot| {
+            *snapshot = Arc::clone(&held.snapshot);
+            self.published.fetch_add(1, Ordering::Release);
+        });
         self.held.send_replace(held);
         Ok(true)
     }
@@ -315,6 +321,7 @@ impl Task {
             return Ok(());
         }
         let epoch = self.held.borrow().raw.epoch.clone();
+        let drained = *self.drained.borrow_and_update();
         let application = self
             .options
             .config
@@ -322,16 +329,17 @@ impl Task {
             .unwrap_or("shardgate")
             .to_owned();
         home.execute(
-            "INSERT INTO shardgate.router (id, name, application_name, epoch, epoch_id) \
-             VALUES ($1, $2, $3, $4, $5::text::uuid) ON CONFLICT (id) DO UPDATE SET name = excluded.name, \
+            "INSERT INTO shardgate.router (id, name, application_name, epoch, epoch_id, drained) \
+             VALUES ($1, $2, $3, $4, $5::text::uuid, $6) ON CONFLICT (id) DO UPDATE SET name = excluded.name, \
              application_name = excluded.application_name, epoch = excluded.epoch, epoch_id = excluded.epoch_id, \
-             heartbeat = now()",
+             drained = excluded.drained, heartbeat = now()",
             &[
                 &self.options.router_id,
                 &self.options.router_name,
                 &application,
                 &i64::try_from(epoch.number).unwrap_or(i64::MAX),
                 &epoch.id,
+                &i64::try_from(drained).unwrap_or(i64::MAX),
             ],
         )
         .await
@@ -424,6 +432,21 @@ impl Task {
             }
         }
     }
+}
+
+/// What the home shard is asked, or that it did not answer.
+async fn in_time<T>(
+    asked: impl Future<Output = Result<T, CatalogError>>,
+) -> Result<T, CatalogError> {
+    let limit = Duration::from_millis(ANSWER_MS_MAX);
+    tokio::time::timeout(limit, asked)
+        .await
+        .unwrap_or_else(|_| {
+            Err(CatalogError::Unreachable {
+                whom: "the home shard".to_owned(),
+                why: format!("no answer in {ANSWER_MS_MAX} ms"),
+            })
+        })
 }
 
 enum Turn {

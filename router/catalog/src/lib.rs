@@ -62,7 +62,7 @@ pub use distribute::{Caller, DistributeRequest, distribute_table, reference_tabl
 pub use distribution::{BUCKETS, NewDistribution, NewMethod, create_distribution};
 pub use epoch::CHANNEL;
 pub use error::{CatalogError, PgError};
-pub use follow::{Follower, FollowerOptions, FollowerState};
+pub use follow::{Follower, FollowerOptions, FollowerState, Refresher};
 pub use guard::GUARD;
 pub use load::{Held, load};
 pub use raw::{

@@ -14,9 +14,9 @@ use shardgate_sql::facts::Facts;
 
 /// Moves of one snapshot, by their place in `Snapshot::moves`. The last bit stands for all from its place on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moving(u64);
+pub struct Moving(u32);
 
-const LAST: u32 = u64::BITS - 1;
+const LAST: u32 = u32::BITS - 1;
 
 impl Moving {
     pub const NONE: Moving = Moving(0);

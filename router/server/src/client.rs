@@ -147,6 +147,8 @@ async fn welcome(
         );
     }
     if console {
+        // It runs no statements.
+        shared.clients.set_drained(registered.client(), u64::MAX);
         Box::pin(talk(shared, arrival.stream, input, output, &registered)).await;
         return Ok(None);
     }

@@ -30,6 +30,8 @@ impl Signals {
     pub const TICK: Signals = Signals(1 << 4);
     /// An administrator wants the client to end.
     pub const KILL: Signals = Signals(1 << 5);
+    /// Transactions that might still use keys which change hands have had time enough.
+    pub const SEAL: Signals = Signals(1 << 6);
 
     pub fn has(self, other: Signals) -> bool {
         self.0 & other.0 != 0

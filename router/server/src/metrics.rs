@@ -6,7 +6,7 @@ mod scrape;
 
 pub use scrape::{Scrape, registry, render};
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A number that only rises.
@@ -23,6 +23,29 @@ impl Counter {
     }
 
     pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number of things that are there now.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicUsize);
+
+impl Gauge {
+    /// One more, unless there are that many. False: there are.
+    pub fn add_below(&self, max: usize) -> bool {
+        let more = |now: usize| (now < max).then(|| now.saturating_add(1));
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    /// One less.
+    pub fn subtract(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn value(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -105,13 +128,19 @@ pub struct Metrics {
     pub backends_failed: Counter,
     pub backends_closed: Counter,
     pub protocol_violations: Counter,
+    /// Statements that waited because their keys changed hands, clients that do now, and for how long they did.
+    pub held: Counter,
+    pub held_clients: Gauge,
+    pub hold_time: Times,
+    /// Connections to servers that were not used because the server has fenced off older maps of the shards.
+    pub backends_fenced: Counter,
     /// Waits for a backend.
     pub wait_time: Times,
 }
 
 impl Metrics {
     /// Name, help text and value of every counter. The names have no prefix and no `_total`.
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 24] {
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 26] {
         [
             (
                 "clients_accepted",
@@ -205,6 +234,16 @@ impl Metrics {
                 &self.backends_closed,
             ),
             (
+                "statements_held",
+                "Statements that waited because their rows changed hands between two shards",
+                &self.held,
+            ),
+            (
+                "backends_fenced",
+                "Connections not used because the server wants a newer map of the shards",
+                &self.backends_fenced,
+            ),
+            (
                 "protocol_violations",
                 "Connections closed for bytes that are no messages",
                 &self.protocol_violations,
@@ -212,11 +251,18 @@ impl Metrics {
         ]
     }
 
-    fn times(&self) -> [(&'static str, &'static str, &Times); 1] {
-        [(
-            "wait_seconds",
-            "Time that clients waited for a server connection",
-            &self.wait_time,
-        )]
+    fn times(&self) -> [(&'static str, &'static str, &Times); 2] {
+        [
+            (
+                "wait_seconds",
+                "Time that clients waited for a server connection",
+                &self.wait_time,
+            ),
+            (
+                "hold_seconds",
+                "Time that statements waited because their rows changed hands",
+                &self.hold_time,
+            ),
+        ]
     }
 }

@@ -8,8 +8,10 @@ use shardgate_plan::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
+use tokio::sync::Notify;
 
 /// How many clients a router can tell apart.
 const SLOTS_MAX: usize = (1 << 21) - 1;
@@ -26,6 +28,8 @@ pub struct Client {
     pub connected: SystemTime,
     pub mailbox: Mailbox,
     shown: Mutex<Shown>,
+    /// See `Session::drained_epoch`. It never goes down.
+    drained: AtomicU64,
 }
 
 impl Client {
@@ -34,6 +38,11 @@ impl Client {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What its session has said last: see `Session::drained_epoch`.
+    pub fn drained(&self) -> u64 {
+        self.drained.load(Ordering::Acquire)
     }
 
     pub fn show(&self, shown: Shown) {
@@ -59,6 +68,8 @@ pub struct Shown {
 pub struct Clients {
     router: u32,
     slots: Mutex<Slots>,
+    /// What `drained` answers may have risen.
+    rises: Notify,
 }
 
 #[derive(Default)]
@@ -93,6 +104,7 @@ impl Clients {
         Clients {
             router: u32::from(router) & 0x3ff,
             slots: Mutex::default(),
+            rises: Notify::new(),
         }
     }
 
@@ -145,6 +157,8 @@ impl Clients {
                 waiting_since: None,
                 requested: now,
             }),
+            // Until its session says more.
+            drained: AtomicU64::new(0),
         });
         if let Some(entry) = slots.entries.get_mut(at) {
             *entry = Some(Arc::clone(&client));
@@ -164,6 +178,27 @@ impl Clients {
             slots.free.push_back(at);
             slots.count -= 1;
         }
+        drop(slots);
+        self.rises.notify_one();
+    }
+
+    /// The client's session says that nothing older than the epoch is under way in it that concerns a move.
+    pub fn set_drained(&self, client: &Client, epoch: u64) {
+        client.drained.store(epoch, Ordering::Release);
+        self.rises.notify_one();
+    }
+
+    /// What all clients can say of it; `u64::MAX` if there are none. A client that logs in later can say no less than was
+    /// asked for, if its snapshot was published before the question.
+    pub fn drained(&self) -> u64 {
+        let slots = self.slots();
+        let all = slots.entries.iter().flatten();
+        all.map(|client| client.drained()).min().unwrap_or(u64::MAX)
+    }
+
+    /// Waits until `drained` may answer more than when it was asked before. For one task. Cancel-safe.
+    pub async fn drained_rises(&self) {
+        self.rises.notified().await;
     }
 
     /// How many are logged in.

@@ -8,7 +8,7 @@ use crate::metrics::{Scrape, registry};
 use crate::registry::announce_snapshots;
 use crate::shared::Shared;
 use crate::stops::Stops;
-use crate::{admin, listener, recovery};
+use crate::{admin, drains, listener, recovery};
 use shardgate_catalog::{CatalogError, Follower, FollowerOptions};
 use std::io;
 use std::sync::Arc;
@@ -152,6 +152,7 @@ fn background(shared: &Arc<Shared>, http: Vec<TcpListener>) -> JoinSet<()> {
         Arc::clone(&shared.clients),
         shared.follower.subscribe(),
     ));
+    tasks.spawn(drains::run(Arc::clone(shared)));
     tasks.spawn(renew_backends(Arc::clone(shared)));
     tasks.spawn(recovery::run(Arc::clone(shared)));
     let source: Arc<dyn admin::Source> = Arc::clone(shared) as Arc<dyn admin::Source>;

@@ -2,6 +2,7 @@
 
 use crate::admin;
 use crate::config::{Config, Role};
+use crate::fence::Fence;
 use crate::health::Health;
 use crate::lanes::Lanes;
 use crate::listener::Connections;
@@ -53,6 +54,7 @@ impl Shared {
         stops: Option<Arc<Stops>>,
     ) -> Self {
         let metrics = Arc::new(Metrics::default());
+        let fence = Fence::new(config.router.id, follower.subscribe(), follower.refresher());
         let context = crate::pool::Context::new(&config, health.clone(), Arc::clone(&metrics));
         let cluster = follower.raw().cluster.clone();
         // Unique for the cluster, this router, and this run of it.
@@ -69,7 +71,7 @@ impl Shared {
             passwords: Passwords::default(),
             verifiers: Verifiers::new(follower.config().clone()),
             sessions: Arc::new(of_sessions(&config, gid_prefix)),
-            pools: Pools::new(context),
+            pools: Pools::new(context.fenced(fence)),
             started: SystemTime::now(),
             stops,
             accepting: AtomicBool::new(false),

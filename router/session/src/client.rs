@@ -82,7 +82,7 @@ impl Session {
             return self.copy_message(frame.tag, bytes, slot, out);
         }
         self.catch_up();
-        if let Some(error) = self.moves.ended.take() {
+        if let Some(error) = self.moves.take_end() {
             // What was held of a Parse is dropped with it: the client was not told of it.
             self.fail(&error, out);
             return match frame.tag {

@@ -21,15 +21,63 @@ use std::sync::Arc;
 /// What a session knows of moves; nothing, as long as there are none.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
-    claims: Vec<Claim>,
     /// The number of the epoch by which the open unit came to its shard: its snapshot there is not older.
     began: u64,
-    /// A move that has changed hands since then was completed meanwhile: which keys it had is not known any more.
+    /// Of the open unit. Few have any, so it costs the others no memory.
+    of_unit: Option<Box<OfUnit>>,
+}
+
+#[derive(Debug, Default)]
+struct OfUnit {
+    claims: Vec<Claim>,
+    /// A move that has changed hands since the unit began was completed meanwhile: which keys it had is not known any more.
     outlived: bool,
-    /// The unit ends with COMMIT AND CHAIN, and the next one begins behind it.
-    pub chained: bool,
     /// The message that was held is not to wait any longer: why.
-    pub ended: Option<PgError>,
+    ended: Option<PgError>,
+}
+
+impl Moves {
+    fn claims(&self) -> &[Claim] {
+        match &self.of_unit {
+            Some(unit) => &unit.claims,
+            None => &[],
+        }
+    }
+
+    fn has_claim(&self, id: i64) -> bool {
+        self.claims().iter().any(|claim| claim.id == id)
+    }
+
+    fn unit(&mut self) -> &mut OfUnit {
+        self.of_unit.get_or_insert_default()
+    }
+
+    fn claim(&mut self, id: i64, epoch: u64, kind: ClaimKind) {
+        let claims = &mut self.unit().claims;
+        match claims.iter_mut().find(|claim| claim.id == id) {
+            Some(claim) if kind == ClaimKind::Used => claim.kind = ClaimKind::Used,
+            Some(_) => {}
+            None => claims.push(Claim { id, epoch, kind }),
+        }
+    }
+
+    /// Drops the claims of units that did not use the keys, but those of which it is true.
+    fn keep_open(&mut self, keep: impl Fn(i64) -> bool) {
+        if let Some(unit) = &mut self.of_unit {
+            unit.claims
+                .retain(|claim| claim.kind == ClaimKind::Used || keep(claim.id));
+        }
+    }
+
+    fn begin(&mut self, epoch: u64) {
+        self.began = epoch;
+        self.of_unit = None;
+    }
+
+    /// Why the client's message, which was held, is to wait no longer.
+    pub fn take_end(&mut self) -> Option<PgError> {
+        self.of_unit.as_mut()?.ended.take()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +109,11 @@ impl Session {
         self.wait == Wait::Held
     }
 
+    /// The number of the newest epoch that the session was told of.
+    pub fn newest_epoch(&self) -> u64 {
+        self.newest.epoch.number
+    }
+
     /// The newest epoch of which it is true that nothing is under way here which was planned by an older one and concerns a
     /// move: no rows of all shards are on their way, no DDL; and for a move that changes hands, no unit has a claim of
     /// before. It never goes down.
@@ -72,8 +125,9 @@ impl Session {
         for number in gathering.into_iter().chain(several) {
             oldest = oldest.min(number);
         }
-        if !self.moves.claims.is_empty() && self.unit().is_some() {
-            for claim in &self.moves.claims {
+        let claims = self.moves.claims();
+        if !claims.is_empty() && self.unit().is_some() {
+            for claim in claims {
                 if newest
                     .moves
                     .iter()
@@ -88,9 +142,7 @@ impl Session {
 
     /// Units that have not used keys which change hands have had their time: they wait for them like all others now.
     pub(crate) fn seal_claims(&mut self) {
-        self.moves
-            .claims
-            .retain(|claim| claim.kind != ClaimKind::Open);
+        self.moves.keep_open(|_| false);
     }
 
     /// Takes note of a newer snapshot. Statements are planned against it from the next message on.
@@ -115,10 +167,10 @@ impl Session {
             let was = older.moves.iter().find(|was| was.id == one.id);
             match was {
                 // Whether its keys were used before it was known was not asked then.
-                None => self.claim(one.id, number, ClaimKind::Used),
+                None => self.moves.claim(one.id, number, ClaimKind::Used),
                 Some(was) if one.holding && !was.holding => {
                     if self.more_may_come() && one.losing == shard {
-                        self.claim(one.id, number, ClaimKind::Open);
+                        self.moves.claim(one.id, number, ClaimKind::Open);
                     }
                 }
                 Some(_) => {}
@@ -129,11 +181,11 @@ impl Session {
                 && one.shards.contains(&shard)
                 && one.since > self.moves.began
         };
-        self.moves.outlived |= older.moves.iter().any(gone);
+        if older.moves.iter().any(gone) {
+            self.moves.unit().outlived = true;
+        }
         let holding = |id: i64| newer.moves.iter().any(|one| one.id == id && one.holding);
-        self.moves
-            .claims
-            .retain(|claim| claim.kind == ClaimKind::Used || holding(claim.id));
+        self.moves.keep_open(holding);
     }
 
     /// The client can say more in the open unit.
@@ -141,19 +193,12 @@ impl Session {
         self.joined_slot().is_some() || !self.batch.synced
     }
 
-    fn claim(&mut self, id: i64, epoch: u64, kind: ClaimKind) {
-        match self.moves.claims.iter_mut().find(|claim| claim.id == id) {
-            Some(claim) if kind == ClaimKind::Used => claim.kind = ClaimKind::Used,
-            Some(_) => {}
-            None => self.moves.claims.push(Claim { id, epoch, kind }),
-        }
-    }
-
-    /// Before a message is looked at: where moves are known, it is planned by the newest snapshot, in the middle of a
+    /// Before a message is looked at: it is planned by the newest snapshot; where moves are known, in the middle of a
     /// pipeline too.
     pub(crate) fn catch_up(&mut self) {
         let moves = !self.snapshot.moves.is_empty() || !self.newest.moves.is_empty();
-        if moves && !Arc::ptr_eq(&self.snapshot, &self.newest) {
+        let free = moves || self.batch.slot.is_none();
+        if free && !Arc::ptr_eq(&self.snapshot, &self.newest) {
             self.snapshot = self.newest.clone();
         }
     }
@@ -161,19 +206,13 @@ impl Session {
     /// A statement is looked at for which there is no unit yet.
     pub(crate) fn begin_unit(&mut self) {
         if self.unit().is_none() {
-            self.moves.began = self.snapshot.epoch.number;
-            self.moves.outlived = false;
-            self.moves.claims.clear();
+            self.moves.begin(self.snapshot.epoch.number);
         }
     }
 
     /// The unit has ended, and another one has begun on the same server.
     pub(crate) fn chain_unit(&mut self) {
-        if std::mem::take(&mut self.moves.chained) {
-            self.moves.began = self.newest.epoch.number;
-            self.moves.outlived = false;
-            self.moves.claims.clear();
-        }
+        self.moves.begin(self.newest.epoch.number);
     }
 
     /// Whether the statement may be sent now, as far as moves are concerned. None: yes.
@@ -191,7 +230,7 @@ impl Session {
                 return Some(self.leave_unit(one, out));
             }
         }
-        let held = |one: &Move| one.holding && !self.has_claim(one.id);
+        let held = |one: &Move| one.holding && !self.moves.has_claim(one.id);
         aim.moving
             .of(&snapshot)
             .any(held)
@@ -204,10 +243,6 @@ impl Session {
         let default = self.settings.value("default_transaction_isolation");
         aim.shard.is_none_or(|wanted| wanted == shard)
             && self.transaction.has_new_snapshots(default)
-    }
-
-    fn has_claim(&self, id: i64) -> bool {
-        self.moves.claims.iter().any(|claim| claim.id == id)
     }
 
     /// The keys have changed hands since the unit began: there its snapshot has them half, here they are no more.
@@ -250,7 +285,8 @@ impl Session {
         }
         let snapshot = self.snapshot.clone();
         for one in moving.of(&snapshot) {
-            self.claim(one.id, snapshot.epoch.number, ClaimKind::Used);
+            self.moves
+                .claim(one.id, snapshot.epoch.number, ClaimKind::Used);
         }
     }
 
@@ -262,14 +298,19 @@ impl Session {
     /// The open transaction has outlived a move of which nothing is known any more.
     pub(crate) fn has_outlived_a_move(&self) -> bool {
         let default = self.settings.value("default_transaction_isolation");
-        self.moves.outlived && self.unit().is_some() && !self.transaction.has_new_snapshots(default)
+        self.moves
+            .of_unit
+            .as_ref()
+            .is_some_and(|unit| unit.outlived)
+            && self.unit().is_some()
+            && !self.transaction.has_new_snapshots(default)
     }
 
     /// The wait has ended without the keys having changed hands: why.
     pub(crate) fn hold_ended(&mut self, error: PgError, out: &mut Output) {
         if self.wait == Wait::Held {
             self.wait = Wait::Nothing;
-            self.moves.ended = Some(error);
+            self.moves.unit().ended = Some(error);
         }
         self.end_if_gone(out);
     }

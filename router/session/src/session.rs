@@ -92,6 +92,8 @@ pub(crate) struct Batch {
     pub path_changed: bool,
     /// The schema was changed in it, or code ran that may have.
     pub schema_changed: bool,
+    /// It ends with COMMIT AND CHAIN.
+    pub chained: bool,
 }
 
 /// One client's session. See `api` for how it is driven.

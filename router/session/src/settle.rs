@@ -4,7 +4,7 @@
 use crate::api::{Output, Slot, Step};
 use crate::commands::check_setting;
 use crate::owed::Purpose;
-use crate::session::{Batch, Session, Wait};
+use crate::session::{Session, Wait};
 use crate::settings::{canonical_name, quote_literal};
 use crate::transaction::{Deeds, Prelude, Transaction};
 use shardgate_plan::snapshot::Snapshot;
@@ -409,12 +409,13 @@ impl Session {
             self.deeds.rolled_back_to = false;
         }
         reply::ready(self.speak(out), status);
-        self.batch = Batch::default();
+        if std::mem::take(&mut self.batch).chained {
+            self.chain_unit();
+        }
         self.wait = Wait::Nothing;
         self.gather_share = None;
         self.positions = None;
         self.verified = None;
-        self.chain_unit();
         self.take_snapshot();
         if server_idle {
             self.release(slot, out);

@@ -356,7 +356,7 @@ impl Session {
             place.pin_pending = false;
         }
         if let [(_, planned)] = statements {
-            self.moves.chained = chains(planned);
+            self.batch.chained = chains(planned);
         }
         // A pin that is made here is undone if the server cannot even read the text: see `query_begins`.
         for (_, planned) in statements {

@@ -7,7 +7,9 @@ use super::LinkInfo;
 use super::raw::{Message, Socket};
 use crate::health::Endpoint;
 use shardgate_session::ClientKeys;
-use shardgate_wire::backend::{Authentication, ErrorFields, backend_key, parameter_status};
+use shardgate_wire::backend::{
+    Authentication, ErrorFields, backend_key, data_row, parameter_status,
+};
 use shardgate_wire::frontend::put;
 use shardgate_wire::scram::{ClientExchange, Credentials, MECHANISM};
 use shardgate_wire::{DecodeError, PgError};
@@ -22,6 +24,8 @@ pub struct Target<'a> {
     pub user: &'a str,
     pub database: &'a str,
     pub credentials: Option<Credentials>,
+    /// What is said first, a Query with one value as its answer: see `fence.rs`.
+    pub enter: Option<&'a str>,
     /// Over everything.
     pub timeout: Duration,
 }
@@ -45,6 +49,8 @@ pub struct Opened {
     pub stream: TcpStream,
     pub info: LinkInfo,
     pub params: BTreeMap<String, String>,
+    /// What `enter` has answered; 0 if it was not asked.
+    pub fence: u64,
 }
 
 impl From<DecodeError> for ConnectError {
@@ -91,7 +97,16 @@ async fn attempt(target: Target<'_>) -> Result<Opened, ConnectError> {
     put::startup(&mut socket.output, &params);
     socket.flush().await?;
     authenticate(&mut socket, target.credentials, target.user).await?;
+    if let Some(sql) = target.enter {
+        // Behind the login, and before the server has said that it is ready: that saves a round trip.
+        put::query(&mut socket.output, sql.as_bytes());
+        socket.flush().await?;
+    }
     let ready = wait_ready(&mut socket).await?;
+    let fence = match target.enter {
+        Some(_) => entered(&mut socket).await?,
+        None => 0,
+    };
     let (pid, secret) = ready.key.unwrap_or_default();
     let params = ready.params;
     check_server(&params)?;
@@ -111,6 +126,7 @@ async fn attempt(target: Target<'_>) -> Result<Opened, ConnectError> {
         stream,
         info,
         params,
+        fence,
     })
 }
 
@@ -242,6 +258,29 @@ async fn wait_ready(socket: &mut Socket) -> Result<Ready, ConnectError> {
                 ready.key = Some((pid, secret.to_vec()));
             }
             b'Z' => return Ok(ready),
+            _ => refuse_or_skip(&message)?,
+        }
+    }
+}
+
+/// The answer to `Target::enter`.
+async fn entered(socket: &mut Socket) -> Result<u64, ConnectError> {
+    let mut fence = None;
+    loop {
+        let message = socket.message().await?;
+        match message.tag {
+            b'D' => {
+                let value = data_row(&message.body)?.next().flatten();
+                fence = value
+                    .and_then(|value| std::str::from_utf8(value).ok())
+                    .and_then(|value| value.parse().ok());
+            }
+            b'T' | b'C' | b'S' => {}
+            b'Z' => {
+                return fence.ok_or_else(|| {
+                    ConnectError::Network("the server did not say its fence".to_owned())
+                });
+            }
             _ => refuse_or_skip(&message)?,
         }
     }

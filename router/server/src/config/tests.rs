@@ -126,6 +126,9 @@ fn every_setting_can_be_written() {
         idle_transaction_timeout = 30
         drain_timeout = 0
         cancel_wait_timeout = "100ms"
+        held_clients = 9
+        hold_timeout = "2s"
+        hold_grace = 0
         [replicas]
         role = "primary"
         lag_bytes_max = "16MB"
@@ -189,13 +192,21 @@ fn every_setting_can_be_written() {
     );
     assert_eq!(c.limits.drain_timeout, Duration::ZERO);
     assert_eq!(
+        (
+            c.limits.held_clients,
+            c.limits.hold_timeout,
+            c.limits.hold_grace
+        ),
+        (9, Duration::from_secs(2), Duration::ZERO)
+    );
+    assert_eq!(
         (c.replicas.lag_bytes_max, c.replicas.lag_ms_max),
         (Some(1 << 24), None)
     );
     assert_eq!(c.replicas.probe_interval, Duration::from_millis(100));
     assert_eq!(c.admin.users, ["ann", "bob"]);
     // Whatever can be read can be shown, and no password is.
-    assert_eq!(c.settings.len(), 42);
+    assert_eq!(c.settings.len(), 45);
     let shown = format!("{:?} {c:?}", c.settings);
     assert!(!shown.contains("p w"), "{shown}");
 }

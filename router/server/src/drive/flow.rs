@@ -74,7 +74,7 @@ impl Drive {
 
     /// Another router's client may have been told that its DDL is done because this router has said that it knows: what
     /// comes from our client now may already count on it, and the signal may still be on its way.
-    fn look_for_snapshot(&mut self) {
+    pub(super) fn look_for_snapshot(&mut self) {
         let published = self.shared.follower.published();
         if std::mem::replace(&mut self.state.published, published) != published {
             let newest = Event::Snapshot(self.shared.follower.snapshot());

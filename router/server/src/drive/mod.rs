@@ -13,6 +13,7 @@ mod steps;
 mod time;
 
 use crate::client::Arrival;
+use crate::holds::Held;
 use crate::lanes::{Lane, move_here};
 use crate::mailbox::{Letter, Signals};
 use crate::marks::Marks;
@@ -92,6 +93,8 @@ struct Clock {
     /// What was meant for a client that cannot be written to any more.
     dropped_bytes: usize,
     waiting: Option<Instant>,
+    /// The client's next statement waits for keys that change hands.
+    held: Option<Box<Held>>,
     ticking: bool,
 }
 
@@ -133,6 +136,7 @@ impl Drive {
                 gone_cancelled: false,
                 dropped_bytes: 0,
                 waiting: None,
+                held: None,
                 ticking: false,
             },
             state: State::default(),
@@ -189,8 +193,21 @@ impl Drive {
                 return Poll::Pending;
             }
         }
+        self.say_drained();
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Says what older epochs nothing is under way of any more, if there is news.
+    fn say_drained(&mut self) {
+        let said = self.client.drained();
+        if said >= self.session.newest_epoch() {
+            return;
+        }
+        let drained = self.session.drained_epoch();
+        if drained > said {
+            self.shared.clients.set_drained(&self.client, drained);
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -223,6 +240,9 @@ impl Drive {
         }
         if signals.has(Signals::SNAPSHOT) {
             self.tell(Event::Snapshot(self.shared.follower.snapshot()));
+        }
+        if signals.has(Signals::SEAL) {
+            self.tell(Event::SealClaims);
         }
         if signals.has(Signals::CANCEL) {
             self.tell(Event::CancelRequested);

@@ -6,6 +6,7 @@ use crate::backend::{Link, LinkInfo};
 use crate::health::{Endpoint, NoPrimary};
 use crate::mailbox::Refusal;
 use crate::pool::{Checkout, Pool, Want};
+use shardgate_plan::snapshot::Floor;
 use shardgate_session::{Event, Slot, Wanted};
 use shardgate_shard_map::ShardId;
 use shardgate_wire::PgError;
@@ -107,7 +108,10 @@ impl Drive {
             Wanted::Replica => {
                 self.mark_what_was_seen(errand.shard);
                 let marks = self.marks.of(errand.shard);
-                let found = self.shared.health.replica(errand.shard, &marks);
+                let found =
+                    self.shared
+                        .health
+                        .replica(errand.shard, &marks, self.floor(errand.shard));
                 let counter = if found.is_some() {
                     &metrics.reads_on_replica
                 } else {
@@ -116,7 +120,11 @@ impl Drive {
                 counter.increment();
                 found
             }
-            Wanted::ReplicaOnly => match self.shared.health.any_replica(errand.shard) {
+            Wanted::ReplicaOnly => match self
+                .shared
+                .health
+                .any_replica(errand.shard, self.floor(errand.shard))
+            {
                 Some(found) => Some(found),
                 None => {
                     self.events.push_back(Event::CheckoutFailed {
@@ -144,6 +152,11 @@ impl Drive {
                 },
             ),
         }
+    }
+
+    /// What a replica of the shard must have replayed. Of the newest snapshot, which is no older than the session's.
+    fn floor(&self, shard: ShardId) -> Option<Floor> {
+        self.shared.follower.floor(shard)
     }
 
     fn seek_primary(&mut self, slot: Slot, errand: Errand) {

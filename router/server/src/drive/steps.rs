@@ -5,6 +5,7 @@ use super::slots::{Attached, Cancelling, Place};
 use crate::backend::Link;
 use crate::cancel;
 use crate::health::Health;
+use crate::holds::{Held, too_many};
 use crate::mailbox::Letter;
 use crate::marks::{Deed, Marks};
 use crate::recovery;
@@ -23,6 +24,31 @@ const FLUSH_MS_MAX: u64 = 5000;
 impl Drive {
     /// Carries out all steps, tells the session what came of them, and again, until it wants nothing more.
     pub(super) fn carry_out(&mut self) {
+        loop {
+            self.take_steps();
+            if self.session.is_held() == self.clock.held.is_some() {
+                return;
+            }
+            self.hold();
+        }
+    }
+
+    /// The client's statement has begun to wait for keys that change hands, or has ended to.
+    fn hold(&mut self) {
+        self.clock.held = None;
+        if !self.session.is_held() {
+            return;
+        }
+        let clients_max = self.shared.config.limits.held_clients;
+        self.clock.held = Held::begin(&self.shared.metrics, clients_max).map(Box::new);
+        if self.clock.held.is_none() {
+            self.events
+                .push_back(Event::HoldEnded(too_many(clients_max)));
+            self.announce();
+        }
+    }
+
+    fn take_steps(&mut self) {
         self.count();
         while !self.out.steps.is_empty() {
             let mut steps = std::mem::take(&mut self.out.steps);
@@ -78,6 +104,8 @@ impl Drive {
             {
                 attached.told = true;
                 told = true;
+                // A connection may have been opened by a newer epoch than the session plans by: see `fence.rs`.
+                self.look_for_snapshot();
                 self.session.on_event(
                     Event::Attached {
                         slot: Slot(number),

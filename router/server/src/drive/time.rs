@@ -1,6 +1,7 @@
 //! What is due by time. One coarse tick serves every limit of a client; there is no timer for a statement.
 
 use super::{Drive, Place, terminated};
+use crate::holds::too_long;
 use crate::registry::Shown;
 use bytes::BytesMut;
 use shardgate_session::Event;
@@ -19,6 +20,7 @@ impl Drive {
         if !self.state.started && self.session.is_idle() {
             self.state.started = true;
         }
+        self.say_drained();
         if self.state.draining && !self.state.closing && self.session.is_idle() {
             self.tell(Event::Terminate(terminated()));
             self.client.mailbox.signal(crate::mailbox::Signals::TICK);
@@ -77,6 +79,15 @@ impl Drive {
             return;
         }
         self.abandon_gone(now);
+        let limit = self.shared.config.limits.hold_timeout;
+        if self
+            .clock
+            .held
+            .as_ref()
+            .is_some_and(|held| held.lasts(limit, now))
+        {
+            self.tell(Event::HoldEnded(too_long(limit)));
+        }
         if !self.state.closing
             && let Some(error) = self.overdue(now)
         {
@@ -91,7 +102,10 @@ impl Drive {
             state: view.state,
             application_name: view.application_name,
             slots: view.slots,
-            waiting_since: self.clock.waiting,
+            waiting_since: self
+                .clock
+                .waiting
+                .or(self.clock.held.as_ref().map(|held| held.since())),
             requested: self.clock.heard_at,
         });
     }

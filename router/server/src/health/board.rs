@@ -236,6 +236,8 @@ impl Board {
                 endpoint: self.endpoint(s, up),
                 usable: self.usable(s, up, options, now),
                 covered: up.covered,
+                timeline: up.identity.timeline,
+                lsn: up.lsn,
                 seen: up.seen,
                 latency: up.latency,
                 load: s.load.clone(),

@@ -5,6 +5,7 @@
 //! advantage, since there it needs no sample.
 
 use super::{Endpoint, EndpointId, ShardMarks};
+use shardgate_plan::snapshot::Floor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +34,9 @@ pub(super) struct Replica {
     pub usable: bool,
     /// The highest tick of a sample that it has replayed.
     pub covered: u64,
+    /// What it has replayed, by its own word.
+    pub timeline: u32,
+    pub lsn: u64,
     pub seen: Instant,
     pub latency: Duration,
     pub load: Arc<Load>,
@@ -68,15 +72,27 @@ pub(super) fn eligible(replica: &Replica, marks: &ShardMarks) -> bool {
     replica.usable && written && read
 }
 
+/// It has all rows that have come to the shard by a move. On a newer timeline it has passed the position as well, as far as
+/// that was not lost with the older one.
+pub(super) fn reaches(replica: &Replica, floor: Option<Floor>) -> bool {
+    floor.is_none_or(|floor| {
+        replica.timeline > floor.timeline
+            || (replica.timeline == floor.timeline && replica.lsn >= floor.lsn)
+    })
+}
+
 /// Chooses among the eligible replicas that were seen within `fresh`.
 pub(super) fn choose(
     view: &View,
     marks: &ShardMarks,
+    floor: Option<Floor>,
     now: Instant,
     fresh: Duration,
     random: &Random,
 ) -> Option<Endpoint> {
-    let fits = |r: &&Replica| eligible(r, marks) && now.saturating_duration_since(r.seen) <= fresh;
+    let fits = |r: &&Replica| {
+        eligible(r, marks) && reaches(r, floor) && now.saturating_duration_since(r.seen) <= fresh
+    };
     let count = view.replicas.iter().filter(fits).count();
     let nth = |n: usize| view.replicas.iter().filter(fits).nth(n);
     let sticky = marks.read_on.and_then(|id| {

@@ -282,7 +282,7 @@ async fn write_and_read(
         health.need_sample(SHARD, marks.write);
         let patience = Instant::now() + Duration::from_millis(60);
         let endpoint = loop {
-            match health.replica(SHARD, &marks) {
+            match health.replica(SHARD, &marks, None) {
                 Some(endpoint) => break Some(endpoint),
                 None if Instant::now() > patience => break None,
                 None => tokio::task::yield_now().await,
@@ -321,7 +321,7 @@ async fn reads_never_miss_a_write_and_an_old_primary_is_fenced() {
     let deadline = Instant::now() + Duration::from_secs(60);
     let first = health.wait_primary(SHARD, deadline).await.unwrap();
     assert_eq!(first.port, primary.port);
-    until("the replica is usable", || health.any_replica(SHARD)).await;
+    until("the replica is usable", || health.any_replica(SHARD, None)).await;
 
     sessions_with_random_pauses(&health, &primary, &replica).await;
     paused_replica_is_left_out(&health, &primary, &replica).await;
@@ -382,17 +382,20 @@ async fn paused_replica_is_left_out(health: &Health, primary: &Server, replica: 
         let tick = health.tick();
         health.need_sample(SHARD, tick);
         until("a sample", || (shard.sampled() >= tick).then_some(())).await;
-        assert_eq!(health.replica(SHARD, &marks), None);
+        assert_eq!(health.replica(SHARD, &marks, None), None);
     }
     assert!(
-        health.any_replica(SHARD).is_some(),
+        health.any_replica(SHARD, None).is_some(),
         "without marks it may still answer"
     );
     control
         .batch_execute("SELECT pg_wal_replay_resume()")
         .await
         .unwrap();
-    until("the replica catches up", || health.replica(SHARD, &marks)).await;
+    until("the replica catches up", || {
+        health.replica(SHARD, &marks, None)
+    })
+    .await;
     let row = control
         .query_one("SELECT n FROM seen WHERE session = 0", &[])
         .await
@@ -415,7 +418,7 @@ async fn until_paused(control: &Client) {
 
 /// A crash of one backend throws the standby back to its last restart point, with the same postmaster.
 async fn crash_of_one_process_makes_another_endpoint(health: &Health, replica: &Server) {
-    let before = until("the replica", || health.any_replica(SHARD)).await;
+    let before = until("the replica", || health.any_replica(SHARD, None)).await;
     let victim = replica.client().await;
     let row = victim
         .query_one("SELECT pg_backend_pid()", &[])
@@ -424,7 +427,9 @@ async fn crash_of_one_process_makes_another_endpoint(health: &Health, replica: &
     let pid: i32 = row.get(0);
     run(Command::new("kill").args(["-KILL", &pid.to_string()]));
     let after = until("the replica is back", || {
-        health.any_replica(SHARD).filter(|r| r.id != before.id)
+        health
+            .any_replica(SHARD, None)
+            .filter(|r| r.id != before.id)
     })
     .await;
     assert_eq!(after.port, replica.port);
@@ -433,7 +438,10 @@ async fn crash_of_one_process_makes_another_endpoint(health: &Health, replica: &
         read_on: Some(before.id),
         ..ShardMarks::default()
     };
-    assert_ne!(health.replica(SHARD, &marks).map(|e| e.id), Some(before.id));
+    assert_ne!(
+        health.replica(SHARD, &marks, None).map(|e| e.id),
+        Some(before.id)
+    );
 }
 
 async fn fail_over(health: &Health, primary: &mut Server, replica: &mut Server, first: &Endpoint) {
@@ -447,7 +455,7 @@ async fn fail_over(health: &Health, primary: &mut Server, replica: &mut Server, 
         ..ShardMarks::default()
     };
     health.need_sample(SHARD, marks.write);
-    until("the replica has it", || health.replica(SHARD, &marks)).await;
+    until("the replica has it", || health.replica(SHARD, &marks, None)).await;
     primary.end("-QUIT");
     until("the loss is seen", || {
         health.primary(SHARD).is_none().then_some(())
@@ -480,7 +488,7 @@ async fn fail_over(health: &Health, primary: &mut Server, replica: &mut Server, 
         assert_eq!(health.primary(SHARD).as_ref(), Some(&second));
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    assert_eq!(health.replica(SHARD, &ShardMarks::default()), None);
+    assert_eq!(health.replica(SHARD, &ShardMarks::default(), None), None);
     // A restart of the primary makes another endpoint of it.
     replica.end("-INT");
     until("the loss is seen", || {

@@ -28,7 +28,7 @@ pub use choose::Load;
 use crate::config::{Config, Secret};
 use arc_swap::ArcSwap;
 use shard::Shard;
-use shardgate_plan::snapshot::Snapshot;
+use shardgate_plan::snapshot::{Floor, Snapshot};
 use shardgate_shard_map::ShardId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -308,20 +308,25 @@ impl Health {
     }
 
     /// A replica that streams, lags less than the limits and has replayed all that the marks stand for. None: ask the
-    /// primary. Never waits.
-    pub fn replica(&self, shard: ShardId, marks: &ShardMarks) -> Option<Endpoint> {
+    /// primary. Never waits. `floor`: of the newest snapshot.
+    pub fn replica(
+        &self,
+        shard: ShardId,
+        marks: &ShardMarks,
+        floor: Option<Floor>,
+    ) -> Option<Endpoint> {
         self.with(shard, |shard| {
             if shard.view().replicas.is_empty() {
                 return None;
             }
             shard.touch();
-            shard.choose(marks)
+            shard.choose(marks, floor)
         })?
     }
 
     /// A replica that streams and lags less than the limits, whatever a session has seen.
-    pub fn any_replica(&self, shard: ShardId) -> Option<Endpoint> {
-        self.replica(shard, &ShardMarks::default())
+    pub fn any_replica(&self, shard: ShardId, floor: Option<Floor>) -> Option<Endpoint> {
+        self.replica(shard, &ShardMarks::default(), floor)
     }
 
     /// Whether the shard has a replica that could be used by a session without marks.

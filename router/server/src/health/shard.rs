@@ -8,7 +8,7 @@ use super::history::Sample;
 use super::server::{Answer, Incarnation};
 use super::{Clock, Endpoint, Options, ServerHealth, ShardMarks};
 use arc_swap::ArcSwap;
-use shardgate_plan::snapshot::Host;
+use shardgate_plan::snapshot::{Floor, Host};
 use shardgate_shard_map::ShardId;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,9 +81,16 @@ impl Shard {
         locked(&self.board).servers(&self.options, Instant::now())
     }
 
-    pub fn choose(&self, marks: &ShardMarks) -> Option<Endpoint> {
+    pub fn choose(&self, marks: &ShardMarks, floor: Option<Floor>) -> Option<Endpoint> {
         let fresh = self.options.probe_timeout + self.options.idle_interval;
-        choose(&self.view(), marks, Instant::now(), fresh, &self.random)
+        choose(
+            &self.view(),
+            marks,
+            floor,
+            Instant::now(),
+            fresh,
+            &self.random,
+        )
     }
 
     /// Replicas are in use: their positions are worth asking for often.

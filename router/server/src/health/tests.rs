@@ -1,11 +1,11 @@
 //! The board and the choice as tables: observations in, the primary and the eligible replicas out.
 
 use super::board::Board;
-use super::choose::{Random, View, choose, eligible};
+use super::choose::{Random, View, choose, eligible, reaches};
 use super::history::Sample;
 use super::server::{Answer, Incarnation};
 use super::*;
-use shardgate_plan::snapshot::Host;
+use shardgate_plan::snapshot::{Floor, Host};
 use std::collections::HashMap;
 
 const SHARD: ShardId = ShardId(1);
@@ -413,13 +413,39 @@ fn the_marks_decide() {
 }
 
 #[test]
+fn a_replica_without_the_rows_that_have_come_is_left_out() {
+    let mut w = World::new(&["a", "b"]);
+    w.sees("a", primary(3, 500)).sees("b", replica(3, 400));
+    let view = w.view();
+    let check = |floor: Option<(u32, u64)>, expect: bool| {
+        let floor = floor.map(|(timeline, lsn)| Floor { timeline, lsn });
+        assert_eq!(reaches(&view.replicas[0], floor), expect, "{floor:?}");
+        let random = Random::new(1);
+        let chosen = choose(
+            &view,
+            &ShardMarks::default(),
+            floor,
+            w.now,
+            MS * 100,
+            &random,
+        );
+        assert_eq!(chosen.is_some(), expect, "{floor:?}");
+    };
+    check(None, true);
+    check(Some((3, 400)), true);
+    check(Some((3, 401)), false);
+    check(Some((2, 900)), true);
+    check(Some((4, 1)), false);
+}
+
+#[test]
 fn the_choice_spreads_load_and_is_sticky() {
     let w = pair();
     let random = Random::new(7);
     let count = |view: &View, marks: &ShardMarks, now: Instant| {
         let mut seen: HashMap<u64, u32> = HashMap::new();
         for _ in 0..3000 {
-            let chosen = choose(view, marks, now, MS * 100, &random);
+            let chosen = choose(view, marks, None, now, MS * 100, &random);
             *seen.entry(chosen.map_or(0, |e| e.id.0)).or_default() += 1;
         }
         seen

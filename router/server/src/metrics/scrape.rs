@@ -107,6 +107,12 @@ impl Scrape {
             "1 if the catalog can be reached",
             &one(i64::from(catalog.connected)),
         )?;
+        gauge(
+            encoder,
+            "held_clients",
+            "Clients whose statement waits because its rows change hands",
+            &one(signed(self.metrics.held_clients.value())),
+        )?;
         let clients = self.source.clients();
         let mut states: BTreeMap<String, i64> = BTreeMap::new();
         for client in &clients {

@@ -124,6 +124,7 @@ async fn connections_are_shared_and_never_lost() {
         admin: (String::new(), None),
         health,
         metrics: Arc::default(),
+        fence: None,
         runtime: tokio::runtime::Handle::current(),
         tickets: AtomicU64::new(1),
         crowded: Mutex::default(),

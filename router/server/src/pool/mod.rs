@@ -16,6 +16,7 @@ pub use state::{Checkout, Place, Pool, Want};
 pub use views::PoolFacts;
 
 use crate::config::Config;
+use crate::fence::Fence;
 use crate::health::{Endpoint, EndpointId, Health};
 use crate::metrics::Metrics;
 use shardgate_session::ClientKeys;
@@ -36,6 +37,8 @@ pub struct Context {
     admin: (String, Option<Vec<u8>>),
     pub health: Health,
     pub metrics: Arc<Metrics>,
+    /// None: connections are used whatever their shard says.
+    fence: Option<Fence>,
     /// Connections are opened by tasks of their own, also when one is dropped outside of a task.
     runtime: tokio::runtime::Handle,
     tickets: AtomicU64,
@@ -79,9 +82,18 @@ impl Context {
             admin: (config.database.admin_user.clone(), password),
             health,
             metrics,
+            fence: None,
             runtime: tokio::runtime::Handle::current(),
             tickets: AtomicU64::new(1),
             crowded: Mutex::default(),
+        }
+    }
+
+    /// Asks each new connection whether the router knows enough to use it.
+    pub fn fenced(self, fence: Fence) -> Self {
+        Context {
+            fence: Some(fence),
+            ..self
         }
     }
 

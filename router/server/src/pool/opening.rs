@@ -3,6 +3,7 @@
 use super::lock;
 use super::state::{Place, Pool};
 use crate::backend::{ConnectError, Link, Target, connect};
+use crate::fence::Fence;
 use crate::lanes::MAIN;
 use crate::mailbox::Refusal;
 use shardgate_session::Backend;
@@ -22,9 +23,17 @@ pub(super) async fn open(mut place: Place) {
         user: &pool.role.role,
         database: &pool.database,
         credentials: pool.role.credentials(),
+        enter: pool.context.fence.as_ref().map(Fence::enter),
         timeout: pool.context.server_connect_timeout,
     };
-    match connect(target).await {
+    let mut opened = connect(target).await;
+    if let (Some(fence), Ok(one)) = (&pool.context.fence, &opened)
+        && let Err(error) = fence.pass(one.fence).await
+    {
+        pool.context.metrics.backends_fenced.increment();
+        opened = Err(ConnectError::Unfit(error));
+    }
+    match opened {
         Ok(opened) => {
             pool.context.metrics.backends_opened.increment();
             let info = Arc::new(opened.info);
