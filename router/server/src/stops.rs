@@ -111,6 +111,7 @@ fn stop(variable: &str, text: &str) -> Result<Stop, String> {
         .iter()
         .map(|edge| edge.name())
         .chain(shardgate_catalog::EDGES.iter().copied())
+        .chain(shardgate_catalog::moves::EDGES.iter().copied())
         .collect();
     if !known.contains(&edge) || count == 0 {
         return Err(format!(

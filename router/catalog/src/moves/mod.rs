@@ -7,10 +7,31 @@
 //!
 //! It must not know clients, nor how progress is shown.
 
+mod advance;
+mod checks;
+mod copy;
+mod drive;
+mod edges;
+mod ending;
+mod gates;
+mod lease;
+mod map;
+mod routers;
+mod spec;
+mod start_point;
 mod status;
 mod step;
+mod steps;
+mod streams;
+mod switch;
 mod table;
+mod throttle;
+mod trim;
+pub mod verify;
 
+pub use advance::{advance, pause, recover, unpause};
+pub use edges::EDGES;
+pub use spec::{MoveOptions, MoveSpec, PartsSpec, start};
 pub use status::{MoveStatus, list, status};
 pub use step::Step;
 pub use table::{MoveColumn, MoveTable};

@@ -1,0 +1,9 @@
+//! Moves between real servers: what is copied and followed, who may write meanwhile, what is left afterwards.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod support;
+#[path = "moves/fixture.rs"]
+mod fixture;
+#[path = "moves/whole.rs"]
+mod whole;
