@@ -8,6 +8,7 @@ mod chaos;
 mod client;
 mod compare;
 mod crowd;
+mod engine;
 mod episode;
 mod foreign;
 mod journal;

@@ -35,9 +35,16 @@ impl Verb {
     /// Starts `shard-admin move ..`.
     pub fn start(dir: &Path, home: &str, arguments: &[String]) -> Result<Verb> {
         let output = dir.join("verb");
-        let child = Command::new(shard_admin_binary()?)
-            .args(["--catalog", home, "--output", "json", "move"])
-            .args(arguments)
+        let mut command = if std::env::var_os("SOAK_CLI").is_some() {
+            let mut command = Command::new(shard_admin_binary()?);
+            command
+                .args(["--catalog", home, "--output", "json", "move"])
+                .args(arguments);
+            command
+        } else {
+            crate::engine::command(home, arguments)?
+        };
+        let child = command
             .stdin(Stdio::null())
             .stdout(File::create(output.with_extension("out"))?)
             .stderr(File::create(output.with_extension("err"))?)
