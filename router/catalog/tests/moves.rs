@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-mod support;
 #[path = "moves/fixture.rs"]
 mod fixture;
+#[path = "moves/kills.rs"]
+mod kills;
+mod support;
 #[path = "moves/whole.rs"]
 mod whole;

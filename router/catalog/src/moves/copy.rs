@@ -158,22 +158,22 @@ async fn one_table(
             piece.extend_from_slice(&row.map_err(|error| reader.err(&error))?);
             in_piece += 1;
         }
-        if piece.len() < PIECE_BYTES && !(is_end && !piece.is_empty()) {
-            if is_end {
-                break;
-            }
-            continue;
+        if piece.len() >= PIECE_BYTES || (is_end && !piece.is_empty()) {
+            drive.lease.check()?;
+            let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_BYTES * 2));
+            let size = i64::try_from(full.len()).unwrap_or(i64::MAX);
+            sink.send(Cursor::new(full))
+                .await
+                .map_err(|error| writer.err(&error))?;
+            bytes += size;
+            note(&drive.lease.progress, in_piece, size, throttle);
+            in_piece = 0;
+            throttle.wait(drive, size).await?;
         }
-        drive.lease.check()?;
-        let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_BYTES * 2));
-        let size = i64::try_from(full.len()).unwrap_or(i64::MAX);
-        sink.send(Cursor::new(full))
-            .await
-            .map_err(|error| writer.err(&error))?;
-        bytes += size;
-        note(&drive.lease.progress, in_piece, size, throttle);
-        in_piece = 0;
-        throttle.wait(drive, size).await?;
+        // The stream must not be asked again behind its end.
+        if is_end {
+            break;
+        }
     }
     let rows = sink
         .as_mut()

@@ -51,7 +51,7 @@ impl Lease {
         let row = home
             .query_opt(
                 "UPDATE shardgate.move SET owner = gen_random_uuid(), attempt = attempt + 1, \
-                 lease = now() + make_interval(secs => $2 / 1000.0) \
+                 lease = now() + make_interval(secs => $2::float8 / 1000.0) \
                  WHERE id = $1 AND (lease IS NULL OR lease < now()) \
                  RETURNING attempt, rows_copied, bytes_copied, copy_ms, lag_bytes, wal_bytes, paused",
                 &[&id, &(LEASE_MS as f64)],
@@ -180,7 +180,7 @@ async fn write(
     let of = |value: &AtomicI64| value.load(Ordering::Relaxed);
     let row = home
         .query_opt(
-            "UPDATE shardgate.move SET lease = now() + make_interval(secs => $3 / 1000.0), rows_copied = $4, \
+            "UPDATE shardgate.move SET lease = now() + make_interval(secs => $3::float8 / 1000.0), rows_copied = $4, \
              bytes_copied = $5, copy_ms = $6, lag_bytes = $7, wal_bytes = $8 WHERE id = $1 AND attempt = $2 RETURNING paused",
             &[
                 &id,

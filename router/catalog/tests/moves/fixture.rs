@@ -2,7 +2,8 @@
 
 use crate::support::{Cluster, text};
 use shardgate_catalog::moves::{self, MoveOptions, MoveSpec, PartsSpec, Step};
-use shardgate_catalog::{Backend, CatalogError, DistributeRequest, distribute_table};
+use shardgate_catalog::{Backend, CatalogError, DistributeRequest, check, distribute_table, load};
+use shardgate_shard_map::ShardId;
 
 /// Settings of servers on which streams begin quickly.
 pub const SETTINGS: &[&str] = &[
@@ -17,8 +18,10 @@ pub const SETTINGS: &[&str] = &[
 /// Two co-located tables over two shards by 16 buckets, the second one with a foreign key to the first.
 pub const TABLES: &str = "CREATE TABLE public.a (k int PRIMARY KEY, n int NOT NULL DEFAULT 0, big text, \
     twice int GENERATED ALWAYS AS (n * 2) STORED); ALTER TABLE public.a ALTER big SET STORAGE EXTERNAL; \
-    CREATE TABLE public.b (k int NOT NULL REFERENCES public.a ON DELETE CASCADE ON UPDATE CASCADE, i int, j jsonb, \
-    PRIMARY KEY (k, i))";
+    CREATE TABLE public.b (k int NOT NULL, i int, j jsonb, PRIMARY KEY (k, i))";
+
+/// Run on each shard once the tables are distributed.
+pub const AFTERWARDS: &str = "ALTER TABLE public.b ADD FOREIGN KEY (k) REFERENCES public.a ON DELETE CASCADE ON UPDATE CASCADE";
 
 pub struct Moving {
     pub cluster: Cluster,
@@ -54,6 +57,7 @@ impl Moving {
     pub async fn filled() -> Moving {
         let moving = Moving::start(TABLES, &[("a", "k"), ("b", "k")]).await;
         for shard in &moving.shards {
+            shard.batch_execute(AFTERWARDS).await.unwrap();
             // The guard says which rows are the shard's own.
             shard
                 .batch_execute(
@@ -72,13 +76,17 @@ impl Moving {
         &mut self.cluster.home
     }
 
-    /// Starts a move of all buckets of the first shard to the second.
-    pub async fn begin(&mut self, parts: PartsSpec) -> Result<i64, CatalogError> {
-        let distribution = text(&self.cluster.home, "SELECT name FROM shardgate.distribution").await;
+    /// Starts a move to a shard.
+    pub async fn begin(&mut self, parts: PartsSpec, to: &str) -> Result<i64, CatalogError> {
+        let distribution = text(
+            &self.cluster.home,
+            "SELECT name FROM shardgate.distribution",
+        )
+        .await;
         let spec = MoveSpec {
             distribution,
             parts,
-            to: "s2".to_owned(),
+            to: to.to_owned(),
             options: MoveOptions::default(),
         };
         moves::start(&mut self.cluster.home, &spec).await
@@ -108,14 +116,69 @@ impl Moving {
     }
 
     /// Rows of `a` and `b` on a shard: how many, and a checksum.
-    pub async fn rows(&self, shard: usize) -> String {
-        text(
-            &self.shards[shard],
-            "SELECT concat_ws(' ', (SELECT count(*) || ':' || coalesce(sum(hashtextextended(a::text, 0)), 0) FROM public.a), \
-             (SELECT count(*) || ':' || coalesce(sum(hashtextextended(b::text, 0)), 0) FROM public.b))",
-        )
-        .await
+    pub async fn rows(&self, shard: usize) -> Rows {
+        let mut rows = Rows::default();
+        for table in ["a", "b"] {
+            let row = self.shards[shard]
+                .query_one(
+                    &format!(
+                        "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0) % 1000000000), 0)::bigint FROM public.{table} t"
+                    ),
+                    &[],
+                )
+                .await
+                .unwrap();
+            rows.count += row.get::<_, i64>(0);
+            rows.checksum += row.get::<_, i64>(1);
+        }
+        rows
     }
+
+    /// Rows of both shards together.
+    pub async fn all_rows(&self) -> Rows {
+        let (one, two) = (self.rows(0).await, self.rows(1).await);
+        Rows {
+            count: one.count + two.count,
+            checksum: one.checksum + two.checksum,
+        }
+    }
+
+    /// Nothing is left of any move: on no shard, and not for `check`.
+    pub async fn nothing_left(&mut self) {
+        for shard in &self.shards {
+            assert_eq!(left_behind(shard).await, "");
+        }
+        let findings = check(&mut self.cluster.home).await.unwrap();
+        // The servers of tests run without fsync.
+        let found: Vec<_> = findings
+            .into_iter()
+            .filter(|finding| finding.code != "not_durable")
+            .collect();
+        assert_eq!(found, []);
+        // Every row is where the map says.
+        let snapshot = load(&mut self.cluster.home, None)
+            .await
+            .unwrap()
+            .build()
+            .unwrap();
+        assert_eq!(snapshot.moves, []);
+        let map = &snapshot.distributions.values().next().unwrap().map;
+        for (shard, id) in self.shards.iter().zip([1, 2]) {
+            for table in ["a", "b"] {
+                let sql = format!(
+                    "SELECT count(*)::text FROM public.{table} WHERE NOT ({})",
+                    map.ownership_sql("k", ShardId(id))
+                );
+                assert_eq!(text(shard, &sql).await, "0", "{table} on shard {id}");
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    pub count: i64,
+    pub checksum: i64,
 }
 
 /// What a move makes on a shard, by kind: empty when nothing is left.
