@@ -3,6 +3,7 @@
 use crate::planner::Planned;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use shardgate_wire::backend::{Field, row_description};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -40,11 +41,59 @@ pub(crate) struct Statement {
     pub told: Option<Shape>,
 }
 
-/// The frames that describe a statement's parameters and result.
+/// What a statement's parameters and result look like, as far as that is the same on every shard: a table has another OID
+/// on each of them, and a column may have another number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
+    /// The frame.
     pub parameters: Bytes,
-    pub result: Bytes,
+    pub result: Described,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Described {
+    Columns(Vec<Column>),
+    /// A frame of another kind: NoData, or one that cannot be read.
+    Other(Bytes),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Column {
+    name: Bytes,
+    type_oid: u32,
+    size: i16,
+    modifier: i32,
+}
+
+impl Default for Described {
+    fn default() -> Described {
+        Described::Other(Bytes::new())
+    }
+}
+
+impl Described {
+    /// Of a RowDescription or NoData frame.
+    pub fn of(frame: &[u8]) -> Described {
+        let fields = frame
+            .split_at_checked(5)
+            .filter(|(head, _)| head.first() == Some(&b'T'))
+            .and_then(|(_, body)| row_description(body).ok());
+        match fields {
+            Some(fields) => Described::Columns(fields.iter().map(Column::of).collect()),
+            None => Described::Other(Bytes::copy_from_slice(frame)),
+        }
+    }
+}
+
+impl Column {
+    fn of(field: &Field<'_>) -> Column {
+        Column {
+            name: Bytes::copy_from_slice(field.name),
+            type_oid: field.type_oid,
+            size: field.size,
+            modifier: field.modifier,
+        }
+    }
 }
 
 impl Statement {
@@ -109,5 +158,31 @@ impl Statements {
 
     pub fn clear(&mut self) {
         self.map.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A RowDescription of one column `n`.
+    fn frame(table: u32, attnum: i16, type_oid: u32) -> Vec<u8> {
+        let mut body = vec![0, 1, b'n', 0];
+        body.extend(table.to_be_bytes());
+        body.extend(attnum.to_be_bytes());
+        body.extend(type_oid.to_be_bytes());
+        body.extend([0, 8, 255, 255, 255, 255, 0, 0]);
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [vec![b'T'], length.to_be_bytes().to_vec(), body].concat()
+    }
+
+    #[test]
+    fn tables_have_other_numbers_on_another_shard() {
+        let here = Described::of(&frame(16400, 1, 20));
+        assert!(matches!(&here, Described::Columns(columns) if columns.len() == 1));
+        assert_eq!(here, Described::of(&frame(16512, 3, 20)));
+        assert_ne!(here, Described::of(&frame(16400, 1, 23)));
+        assert_ne!(here, Described::of(b"n\0\0\0\x04"));
+        assert_ne!(here, Described::of(b"T"));
     }
 }
