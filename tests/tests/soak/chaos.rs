@@ -54,6 +54,10 @@ impl Chaos {
         *self.happened.entry(event).or_default() += 1;
         let router = below(random, ROUTERS);
         let shard = below(random, world.running.cluster.shards.len());
+        println!(
+            "{:?}: {event:?}, router {router} or shard {shard}",
+            journal.now()
+        );
         match event {
             Event::RouterKilled => {
                 let number = journal.kill(Victim::Router(router));

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How long a move may need to come to a step, with everything that is killed meanwhile.
 const STEP: Duration = Duration::from_secs(150);
 
+/// A verb that takes longer is spoken of.
+const SLOW: Duration = Duration::from_secs(10);
+
 /// How a verb ended that was not the last word.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counted {
@@ -41,7 +44,8 @@ impl Soak {
     /// A move of random keys, with random things happening. Returns a description.
     pub async fn episode(&mut self) -> Result<String> {
         let parts = self.choose().await?;
-        let mut story = vec![parts.arguments.join(" ")];
+        let what = if parts.numbers { "numbers" } else { "names" };
+        let mut story = vec![format!("{} buckets of {what}", parts.buckets.len())];
         self.moves.moves += 1;
         let before = newest(&self.world).await?.map_or(0, |state| state.id);
         self.begin_move(&parts, before).await?;
@@ -238,9 +242,14 @@ impl Soak {
         let at = Instant::now() + Duration::from_millis(self.random.below(2500));
         let mut event = chaos.then(|| self.random.below(ALL.len() as u64 + 3));
         let running = &self.world.running;
+        let begun = Instant::now();
         let mut verb = Verb::start(&running.cluster.dir, &running.catalog_url(), arguments)?;
         loop {
             if let Some(ended) = verb.poll()? {
+                let took = begun.elapsed();
+                if !ended.status.success() || took > SLOW {
+                    println!("{:?}: after {took:?} {ended}", self.journal.now());
+                }
                 return Ok(ended);
             }
             if Instant::now() > at
@@ -250,6 +259,7 @@ impl Soak {
                 match usize::try_from(number).ok().and_then(|n| ALL.get(n)) {
                     Some(event) => self.happen(*event).await?,
                     None => {
+                        println!("{:?}: the engine is killed", self.journal.now());
                         self.moves.killed += 1;
                         verb.kill()?;
                     }

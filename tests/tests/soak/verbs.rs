@@ -52,7 +52,11 @@ impl Verb {
             .context("shard-admin")?;
         Ok(Verb {
             child,
-            text: format!("move {}", arguments.join(" ")),
+            // The list of buckets may be long.
+            text: format!("move {}", arguments.join(" "))
+                .chars()
+                .take(60)
+                .collect(),
             output,
             started: Instant::now(),
         })
