@@ -3,6 +3,7 @@
 //! One finding for each thing that somebody should do something about, with what to do. How findings are shown is not
 //! its business.
 
+use crate::check_moves;
 use crate::check_tables;
 use crate::connect::Backend;
 use crate::error::CatalogError;
@@ -60,16 +61,34 @@ impl Finding {
     }
 }
 
-/// Looks at everything. A shard that cannot be reached is a finding and not an error.
+/// How closely to look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Read every row of distributed tables, to find those that lie on a wrong shard.
+    pub rows: bool,
+}
+
+/// Looks at everything but rows. A shard that cannot be reached is a finding and not an error.
 ///
 /// # Errors
 /// The home shard or its catalog cannot be read.
 pub async fn check(home: &mut Backend) -> Result<Vec<Finding>, CatalogError> {
+    check_with(home, CheckOptions::default()).await
+}
+
+/// As `check`, as closely as asked for.
+///
+/// # Errors
+/// The home shard or its catalog cannot be read.
+pub async fn check_with(
+    home: &mut Backend,
+    options: CheckOptions,
+) -> Result<Vec<Finding>, CatalogError> {
     let raw = load(home, None).await?;
     let snapshot = raw.build()?;
     let base = home.config().clone();
     let shards = shard::all(&**home, &base, home.whom()).await?;
-    let mut findings = Vec::new();
+    let mut findings = check_moves::of_home(home).await?;
     let definitions = check_tables::definitions(home, &snapshot).await?;
     for row in &shards {
         let backend = match row.connect().await {
@@ -85,7 +104,15 @@ pub async fn check(home: &mut Backend) -> Result<Vec<Finding>, CatalogError> {
                 continue;
             }
         };
-        match check_shard(home, &backend, row, &raw.cluster, &snapshot, &definitions).await {
+        let looked = async {
+            let mut found =
+                check_shard(home, &backend, row, &raw.cluster, &snapshot, &definitions).await?;
+            if options.rows {
+                found.extend(check_moves::misplaced(&backend, row, &snapshot).await?);
+            }
+            Ok::<_, CatalogError>(found)
+        };
+        match looked.await {
             Ok(found) => findings.extend(found),
             Err(error) => {
                 let hint = "Connect as a role that may read the system catalogs of every shard.";
@@ -148,6 +175,7 @@ async fn check_shard(
             )
         }));
     }
+    findings.extend(check_moves::of_shard(backend, row, cluster, snapshot).await?);
     findings.extend(check_tables::check(backend, row, snapshot, definitions).await?);
     Ok(findings)
 }

@@ -32,24 +32,79 @@ pub(crate) async fn create(
     table: u32,
     others: &[RawTable],
 ) -> Result<(Vec<String>, Vec<u32>), CatalogError> {
-    let mut waiting = read(tx, table)
+    let waiting = read(tx, table)
         .await
         .map_err(|error| CatalogError::of(whom, &error))?;
     let mut there: BTreeSet<u32> = others.iter().map(|other| other.relation).collect();
     there.insert(table);
     let (mut out, mut made) = (Vec::new(), Vec::new());
+    for (oid, view) in in_order(waiting, there) {
+        if view.uses_code {
+            continue;
+        }
+        out.extend(statements(&view));
+        made.push(oid);
+    }
+    Ok((out, made))
+}
+
+/// A view that a new shard is to have, and how it is made there.
+pub(crate) struct ViewCopy {
+    pub oid: u32,
+    /// `schema.name`
+    pub name: String,
+    pub statements: Vec<String>,
+}
+
+/// The views over all of these tables that a shard with the tables can have, in order: those that use nothing else of
+/// the user's, and those that every shard has by now (`everywhere`).
+pub(crate) async fn create_all(
+    tx: &Transaction<'_>,
+    whom: &str,
+    tables: &[RawTable],
+    everywhere: &BTreeSet<u32>,
+) -> Result<Vec<ViewCopy>, CatalogError> {
+    let mut waiting = BTreeMap::new();
+    for table in tables {
+        let views = read(tx, table.relation).await;
+        waiting.extend(views.map_err(|error| CatalogError::of(whom, &error))?);
+    }
+    let there = tables.iter().map(|table| table.relation).collect();
+    let views = in_order(waiting, there)
+        .into_iter()
+        .filter(|(oid, view)| !view.uses_code || everywhere.contains(oid));
+    let copy = |(oid, view): (u32, View)| ViewCopy {
+        oid,
+        name: format!("{}.{}", view.schema, view.name),
+        statements: statements(&view),
+    };
+    Ok(views.map(copy).collect())
+}
+
+/// Views whose relations are all there, each behind those that it reads. One that uses code of the user is never taken
+/// for being there by those that read it, unless they use code as well.
+fn in_order(mut waiting: BTreeMap<u32, View>, mut there: BTreeSet<u32>) -> Vec<(u32, View)> {
+    let mut out: Vec<(u32, View)> = Vec::new();
+    let mut with_code: BTreeSet<u32> = BTreeSet::new();
     loop {
+        let can = |view: &View| {
+            let reads = |oid: &u32| there.contains(oid) || with_code.contains(oid);
+            view.reads.iter().all(reads)
+        };
         let next = waiting
             .iter()
-            .find(|(_, view)| !view.uses_code && view.reads.iter().all(|oid| there.contains(oid)));
-        let Some(oid) = next.map(|(oid, _)| *oid) else {
-            return Ok((out, made));
+            .find(|(_, view)| can(view))
+            .map(|(oid, _)| *oid);
+        let Some((oid, mut view)) = next.and_then(|oid| waiting.remove_entry(&oid)) else {
+            return out;
         };
-        if let Some(view) = waiting.remove(&oid) {
-            out.extend(statements(&view));
-            made.push(oid);
+        view.uses_code |= view.reads.iter().any(|oid| with_code.contains(oid));
+        if view.uses_code {
+            with_code.insert(oid);
+        } else {
+            there.insert(oid);
         }
-        there.insert(oid);
+        out.push((oid, view));
     }
 }
 

@@ -5,16 +5,23 @@ use crate::epoch;
 use crate::error::CatalogError;
 use crate::follow::FollowerOptions;
 use crate::load::{load, load_again};
+use crate::moves;
 use crate::raw::RawSnapshot;
 use crate::recover::recover;
 use crate::view_copies;
-use shardgate_plan::snapshot::Host;
+use shardgate_plan::snapshot::{Host, Snapshot};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_postgres::Config;
 use tracing::{debug, warn};
 
 /// How often every shard is asked for changes that were left half-way.
 const RECOVERY_MS: u64 = 60_000;
+/// How often a switch under way is looked at: whoever makes it says that it lives more often than that.
+const SWITCH_MS: u64 = 500;
+/// The same for moves of which nobody waits.
+const SETTLE_MS: u64 = 5_000;
 
 /// Ends changes that somebody left half-way, on every shard, and compares views that could not be compared before. It has a connection of its own, so that a shard that is
 /// down delays nobody.
@@ -33,6 +40,53 @@ pub(crate) async fn recover_now_and_then(config: Config) -> std::convert::Infall
             Err(error) => warn!(%error, "a change that was left half-way could not be ended"),
         }
         tokio::time::sleep(Duration::from_millis(RECOVERY_MS)).await;
+    }
+}
+
+/// Ends switches of moves that their maker has left half-way: statements wait for them. It looks often while there is one,
+/// and not at all while nothing is moved.
+pub(crate) async fn end_switches(
+    config: Config,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+) -> std::convert::Infallible {
+    let mut home: Option<Backend> = None;
+    loop {
+        let wait_ms = {
+            let moves = &snapshots.borrow_and_update().moves;
+            match moves.iter().any(|one| one.holding) {
+                true => Some(SWITCH_MS),
+                false if moves.is_empty() => None,
+                false => Some(SETTLE_MS),
+            }
+        };
+        let Some(wait_ms) = wait_ms else {
+            home = None;
+            if snapshots.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            continue;
+        };
+        let ended = match &mut home {
+            Some(home) => moves::recover(home).await.map(|_| ()),
+            None => match Backend::primary(&config, "the home shard").await {
+                Ok(connected) => {
+                    home = Some(connected);
+                    continue;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = ended {
+            debug!(%error, "a switch that was left half-way is tried again");
+            home = None;
+        }
+        let pause = tokio::time::sleep(Duration::from_millis(wait_ms));
+        tokio::select! {
+            () = pause => {}
+            changed = snapshots.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            },
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::epoch;
 use crate::error::CatalogError;
 use crate::fingerprint;
 use crate::follow::{FollowerOptions, FollowerState, Held, blocking};
-use crate::follow_home::{connect_and_load, recover_now_and_then};
+use crate::follow_home::{connect_and_load, end_switches, recover_now_and_then};
 use crate::identity;
 use crate::load::{load_again, newest_epoch};
 use crate::raw::RawSnapshot;
@@ -151,10 +151,12 @@ impl Task {
     /// Runs until the follower is dropped.
     pub(crate) async fn run(self) {
         let recovery = recover_now_and_then(self.options.config.clone());
+        let switches = end_switches(self.options.config.clone(), self.snapshots.subscribe());
         let following = self.follow();
         tokio::select! {
             () = following => {}
             never = recovery => match never {},
+            never = switches => match never {},
         }
     }
 

@@ -154,6 +154,15 @@ pub(crate) async fn recover_before(home: &mut Backend) -> Result<(), CatalogErro
     }
 }
 
+/// Ends what an earlier change left on a server that is about to be a shard.
+pub(crate) async fn recover_newcomer(
+    home: &mut Backend,
+    shard: &ShardRow,
+) -> Result<(), CatalogError> {
+    let makers = Makers::ask(home, None).await?;
+    recover_shard(home, shard, &makers, &mut Vec::new()).await
+}
+
 async fn recover_shard(
     home: &mut Backend,
     shard: &ShardRow,

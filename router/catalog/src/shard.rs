@@ -5,10 +5,14 @@
 use crate::connect::{Backend, config_for};
 use crate::epoch;
 use crate::error::{CatalogError, PgError};
+use crate::raw::RawTable;
+use crate::recover::recover_newcomer;
 use crate::schema::{self, check_server, create_local, insert_hosts};
+use crate::shard_fill::{self, Left};
+use crate::work::{self, Work};
 use shardgate_plan::snapshot::Host;
 use shardgate_shard_map::ShardId;
-use tokio_postgres::{Config, GenericClient};
+use tokio_postgres::{Config, GenericClient, Transaction};
 
 /// A shard to be added.
 #[derive(Clone, Debug)]
@@ -37,6 +41,10 @@ impl ShardRow {
         format!("shard \"{}\"", self.name)
     }
 
+    pub(crate) fn shard_id(&self) -> ShardId {
+        ShardId(u16::try_from(self.id).unwrap_or_default())
+    }
+
     pub(crate) async fn connect(&self) -> Result<Backend, CatalogError> {
         Backend::primary(&self.config, &self.whom()).await
     }
@@ -49,13 +57,16 @@ pub struct ShardAdded {
     pub warnings: Vec<String>,
 }
 
-/// Adds a shard: connects to it, checks it, makes its local objects, and writes it down in a new epoch.
+/// Adds a shard: connects to it, checks it, makes there what every shard has, and writes it down in a new epoch.
 ///
-/// It owns nothing yet: existing maps do not change.
+/// It gets all distributed and reference tables, the rows of the latter, and the home shard's schemas, types and
+/// functions. It owns nothing yet: existing maps do not change. While its reference tables are filled, writes of them
+/// wait.
 ///
 /// # Errors
 /// 0A000 for a server that cannot be a shard, 42704 for roles that are missing there, 42710 for a name or database that
-/// is a shard already, 08006 if it cannot be reached.
+/// is a shard already, 42P07 if it has a table of a name that must be free, 55000 if it cannot prepare transactions and
+/// there are tables to be made, 55006 while data is moved, 08006 if it cannot be reached.
 pub async fn add_shard(home: &mut Backend, new: &NewShard) -> Result<ShardAdded, CatalogError> {
     if new.hosts.is_empty() {
         return Err(PgError::new("22023", "a shard needs at least one host").into());
@@ -64,64 +75,133 @@ pub async fn add_shard(home: &mut Backend, new: &NewShard) -> Result<ShardAdded,
     let base = home.config().clone();
     let shards = all(&**home, &base, home.whom()).await?;
     if shards.iter().any(|shard| shard.name == new.name) {
-        return Err(PgError::new("42710", format!("shard \"{}\" already exists", new.name)).into());
+        return Err(already_exists(new));
     }
-    let config = config_for(&base, &new.hosts, new.dbname.as_deref());
-    let mut shard = Backend::primary(&config, &format!("shard \"{}\"", new.name)).await?;
+    let mut row = ShardRow {
+        id: 0,
+        name: new.name.clone(),
+        weight: new.weight,
+        home: false,
+        config: config_for(&base, &new.hosts, new.dbname.as_deref()),
+    };
+    let shard = row.connect().await?;
     check_server(&shard).await?;
-    let warnings = examine(home, &shard, &shards).await?;
+    let mut warnings = examine(home, &shard, &shards).await?;
     refuse_missing_roles(home, &shard).await?;
-    refuse_known_tables(home).await?;
-    let id = write(home, &mut shard, new).await?;
+    recover_newcomer(home, &row).await?;
+    let mut tables = Vec::new();
+    work::change(home, async |work| {
+        refuse_moves(work).await?;
+        tables = work.spread_tables().await?;
+        let left = write(work, &shard, &mut row, new, &tables).await?;
+        warnings.extend(left.warnings);
+        Ok(format!("add shard {}", new.name))
+    })
+    .await?;
+    warnings.extend(shard_fill::level(home, &row, &tables).await?);
     Ok(ShardAdded {
-        id: ShardId(u16::try_from(id).unwrap_or_default()),
+        id: row.shard_id(),
         warnings,
     })
 }
 
-/// The shard learns who it is before the home shard decides: a row there without one here is harmless, and is
-/// overwritten by the next attempt.
+fn already_exists(new: &NewShard) -> CatalogError {
+    PgError::new("42710", format!("shard \"{}\" already exists", new.name)).into()
+}
+
+/// Tables of a move have triggers and replica identities that are not theirs to keep.
+async fn refuse_moves(work: &Work<'_>) -> Result<(), CatalogError> {
+    let row = work
+        .tx
+        .query_opt(
+            "SELECT id FROM shardgate.move WHERE step NOT IN ('completed', 'cancelled') ORDER BY id LIMIT 1",
+            &[],
+        )
+        .await
+        .map_err(|error| work.err(&error))?;
+    let Some(row) = row else { return Ok(()) };
+    let id: i64 = row.get(0);
+    Err(PgError::new("55006", format!("move {id} is under way"))
+        .detail("While its tables are on their way a new shard cannot take over their definitions.")
+        .hint(format!(
+            "Wait for it, or see \"shard-admin move complete {id}\" and \"move cancel {id}\"."
+        ))
+        .into())
+}
+
+/// Writes the shard down on the home shard, and fills it: as one step with the home shard's commit if there are tables to
+/// be made. Without any, it is done there before the home shard decides, which is harmless if that never happens.
 async fn write(
-    home: &mut Backend,
-    shard: &mut Backend,
+    work: &mut Work<'_>,
+    shard: &Backend,
+    row: &mut ShardRow,
     new: &NewShard,
-) -> Result<i16, CatalogError> {
-    let whom = home.whom().to_owned();
+    tables: &[RawTable],
+) -> Result<Left, CatalogError> {
+    let whom = work.whom.clone();
     let err = |error| CatalogError::of(&whom, &error);
-    let (tx, next) = epoch::begin_change(home).await?;
-    let row = tx
+    if work.shards.iter().any(|shard| shard.name == new.name) {
+        return Err(already_exists(new));
+    }
+    let drawn = work
+        .tx
         .query_one(
             "UPDATE shardgate.cluster SET next_shard = next_shard + 1 RETURNING (next_shard - 1)::smallint, id::text",
             &[],
         )
         .await
         .map_err(err)?;
-    let (id, cluster): (i16, String) = (row.get(0), row.get(1));
+    row.id = drawn.get(0);
+    let cluster: String = drawn.get(1);
     let weight = i32::try_from(new.weight).unwrap_or(i32::MAX);
-    tx.execute(
-        "INSERT INTO shardgate.shard (id, name, weight, dbname) VALUES ($1, $2, $3, $4)",
-        &[&id, &new.name, &weight, &new.dbname],
-    )
-    .await
-    .map_err(err)?;
-    insert_hosts(&tx, id, &new.hosts).await.map_err(err)?;
-    let there = shard.whom().to_owned();
-    let shard_err = |error| CatalogError::of(&there, &error);
-    let local = shard.transaction().await.map_err(shard_err)?;
-    create_local(&local).await.map_err(shard_err)?;
-    local
-        .batch_execute("DELETE FROM shardgate.identity")
-        .await
-        .map_err(shard_err)?;
-    schema::write_identity(&local, &cluster, id, &new.name, next.number, &next.id)
-        .await
-        .map_err(shard_err)?;
-    local.commit().await.map_err(shard_err)?;
-    epoch::finish(&tx, &next, &format!("add shard {}", new.name))
+    work.tx
+        .execute(
+            "INSERT INTO shardgate.shard (id, name, weight, dbname) VALUES ($1, $2, $3, $4)",
+            &[&row.id, &new.name, &weight, &new.dbname],
+        )
         .await
         .map_err(err)?;
-    tx.commit().await.map_err(err)?;
-    Ok(id)
+    insert_hosts(&work.tx, row.id, &new.hosts)
+        .await
+        .map_err(err)?;
+    let (known, next) = (work.shards.clone(), work.next.clone());
+    let id = row.shard_id();
+    let mut left = Left::default();
+    let mut fill = async |tx: &Transaction<'_>, backend: &Backend| {
+        let there = |error| backend.err(&error);
+        create_local(&**backend).await.map_err(there)?;
+        backend.run("DELETE FROM shardgate.identity").await?;
+        schema::write_identity(
+            &**backend,
+            &cluster,
+            row.id,
+            &new.name,
+            next.number,
+            &next.id,
+        )
+        .await
+        .map_err(there)?;
+        left = shard_fill::fill(tx, &whom, backend, id, &known, tables).await?;
+        Ok(())
+    };
+    if tables.is_empty() {
+        shard
+            .run("BEGIN; SET LOCAL synchronous_commit = on")
+            .await?;
+        fill(&work.tx, shard).await?;
+        shard.run("COMMIT").await?;
+    } else {
+        work.prepare_on(row, fill).await?;
+    }
+    // Whether every shard has a view is found out anew.
+    work.tx
+        .execute(
+            "DELETE FROM shardgate.view_copy WHERE view::oid = ANY ($1)",
+            &[&left.views],
+        )
+        .await
+        .map_err(err)?;
+    Ok(left)
 }
 
 /// Replaces the hosts of a shard: for a replica that was added or an address that changed.
@@ -349,26 +429,4 @@ async fn refuse_missing_roles(home: &Backend, shard: &Backend) -> Result<(), Cat
         .detail(format!("Missing: {}.", missing.join(", ")))
         .hint("Create them with the same passwords: pg_dumpall --roles-only on the home shard, psql on the new one.")
         .into())
-}
-
-/// A new shard would lack the copies of reference tables and the definitions of distributed ones.
-async fn refuse_known_tables(home: &Backend) -> Result<(), CatalogError> {
-    let row = home
-        .query_one(
-            "SELECT string_agg(t.relation::text, ', ' ORDER BY t.relation::text) FROM shardgate.distributed_table t \
-             JOIN pg_class c ON c.oid = t.relation",
-            &[],
-        )
-        .await
-        .map_err(|error| home.err(&error))?;
-    match row.get::<_, Option<String>>(0) {
-        None => Ok(()),
-        Some(tables) => Err(PgError::new(
-            "0A000",
-            "a shard cannot be added while tables are distributed",
-        )
-        .detail(format!("The new shard would lack {tables}."))
-        .hint("Add all shards first, or undistribute these tables while they are empty.")
-        .into()),
-    }
 }

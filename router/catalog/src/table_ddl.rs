@@ -55,13 +55,7 @@ pub(crate) fn create(table: &Table) -> Vec<String> {
             .filter(|index| !index.of_constraint)
             .map(|index| index.definition.clone()),
     );
-    for key in table.foreign_keys.iter().filter(|key| key.outgoing) {
-        out.push(format!(
-            "ALTER TABLE {name} ADD CONSTRAINT {} {}",
-            ident(&key.name),
-            key.definition
-        ));
-    }
+    out.extend(foreign_keys(table));
     out.extend(table.statistics.iter().cloned());
     out.extend(replica_identity(table, &name));
     out.push(format!(
@@ -70,6 +64,18 @@ pub(crate) fn create(table: &Table) -> Vec<String> {
     ));
     out.extend(grants(table, &name));
     out
+}
+
+/// The foreign keys of the table, for when the tables that they refer to are there.
+pub(crate) fn foreign_keys(table: &Table) -> Vec<String> {
+    let name = qualified(&table.schema, &table.name);
+    let outgoing = table.foreign_keys.iter().filter(|key| key.outgoing);
+    outgoing
+        .map(|key| {
+            let (key, how) = (ident(&key.name), &key.definition);
+            format!("ALTER TABLE {name} ADD CONSTRAINT {key} {how}")
+        })
+        .collect()
 }
 
 fn column(column: &TableColumn) -> String {

@@ -126,6 +126,29 @@ impl Change {
         Ok(())
     }
 
+    /// As `prepare`, for a change on one shard alone whose statements are not known beforehand: `fill` runs in the
+    /// transaction there.
+    pub(crate) async fn prepare_one(
+        &mut self,
+        fill: impl AsyncFnOnce(&Backend) -> Result<(), CatalogError>,
+    ) -> Result<(), CatalogError> {
+        let Some(participant) = self.participants.first_mut() else {
+            return Ok(());
+        };
+        let backend = &participant.backend;
+        pass(participant.watch.as_ref(), "change-run");
+        backend
+            .run("BEGIN; SET LOCAL synchronous_commit = on")
+            .await?;
+        fill(backend).await?;
+        pass(participant.watch.as_ref(), "change-prepare");
+        let gid = literal(&participant.gid);
+        backend.run(&format!("PREPARE TRANSACTION {gid}")).await?;
+        participant.prepared = true;
+        pass(participant.watch.as_ref(), "change-prepared");
+        Ok(())
+    }
+
     /// Puts the decision into the home shard's transaction: it is taken when that commits.
     pub(crate) async fn decide(&self, tx: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
         self.pass("change-decide");

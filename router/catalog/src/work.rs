@@ -111,6 +111,22 @@ impl<'a> Work<'a> {
         self.change.as_mut().ok_or(CatalogError::Stopped)
     }
 
+    /// Makes this a change on home and on one other shard, which need not be written down yet. `fill` runs in the
+    /// transaction there, which is then prepared.
+    pub(crate) async fn prepare_on(
+        &mut self,
+        shard: &ShardRow,
+        fill: impl AsyncFnOnce(&Transaction<'_>, &Backend) -> Result<(), CatalogError>,
+    ) -> Result<(), CatalogError> {
+        let one = std::slice::from_ref(shard);
+        let change = Change::open(&self.tx, &self.whom, one, self.watch.clone()).await?;
+        let change = self.change.insert(change);
+        let tx = &self.tx;
+        change
+            .prepare_one(async |backend| fill(tx, backend).await)
+            .await
+    }
+
     /// Passes a result on, and takes back what was prepared if it is an error.
     pub(crate) async fn or_abandon<T>(
         &mut self,

@@ -4,6 +4,8 @@
 
 #[path = "moves/fixture.rs"]
 mod fixture;
+#[path = "moves/gate.rs"]
+mod gate;
 #[path = "moves/kills.rs"]
 mod kills;
 mod support;

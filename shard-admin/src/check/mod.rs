@@ -8,7 +8,7 @@ pub mod survey;
 
 use crate::check::survey::Survey;
 use crate::failure::Failure;
-use shardgate_catalog::{Backend, RawSnapshot};
+use shardgate_catalog::{Backend, CheckOptions, RawSnapshot};
 
 /// How bad a finding is; the order is from bad to harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,9 +65,10 @@ pub async fn check(
     home: &mut Backend,
     survey: &Survey,
     raw: &RawSnapshot,
+    options: CheckOptions,
 ) -> Result<Vec<Finding>, Failure> {
     let mut findings = servers::judge(survey, raw);
-    let of_schema = shardgate_catalog::check(home).await?;
+    let of_schema = shardgate_catalog::check_with(home, options).await?;
     let more: Vec<Finding> = of_schema
         .into_iter()
         .filter(|found| !TOLD_OF_SERVERS.contains(&found.code))

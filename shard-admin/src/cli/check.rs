@@ -4,13 +4,22 @@ use crate::check::{self, Finding, Severity, survey};
 use crate::cli::Shared;
 use crate::failure::{Exit, Failure};
 use crate::output::{Report, table};
+use clap::Args;
 use serde_json::{Value, json};
+use shardgate_catalog::CheckOptions;
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Read every row of distributed tables, to find those that lie on a wrong shard
+    #[arg(long)]
+    rows: bool,
+}
 
 /// Exit code 3 if there are errors; warnings alone are a success.
-pub async fn run(shared: &Shared) -> Result<(), Failure> {
+pub async fn run(shared: &Shared, args: Check) -> Result<(), Failure> {
     let (mut home, raw, snapshot) = shared.snapshot().await?;
     let survey = survey::survey(home.config(), &raw, &snapshot).await?;
-    let findings = check::check(&mut home, &survey, &raw).await?;
+    let findings = check::check(&mut home, &survey, &raw, CheckOptions { rows: args.rows }).await?;
     report(&findings).print(shared.output);
     let errors = findings
         .iter()

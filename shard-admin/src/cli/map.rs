@@ -63,7 +63,7 @@ fn title(distribution: &Distribution) -> String {
 }
 
 /// By the name of the distribution, else by `table` or `schema.table`.
-fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Distribution, Failure> {
+pub fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Distribution, Failure> {
     if let Some(found) = snapshot
         .distributions
         .values()

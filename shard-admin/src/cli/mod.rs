@@ -6,6 +6,9 @@ mod demo;
 mod distribution;
 mod init;
 mod map;
+mod moves;
+mod range;
+mod rebalance;
 mod shard;
 mod status;
 mod table;
@@ -21,7 +24,7 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "shard-admin", version, max_term_width = 110)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong arguments, 3 \"check\" has found errors."
+    after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong arguments, 3 \"check\" has found errors, or \"move verify\" rows that differ."
 )]
 struct Cli {
     /// The home shard's database: a libpq URL or keywords, several hosts allowed; its primary is used
@@ -44,7 +47,7 @@ struct Cli {
 enum Verb {
     /// Make the catalog in the home shard's database
     Init(init::Init),
-    /// Add and list shards
+    /// Add, list, empty and remove shards
     #[command(subcommand)]
     Shard(shard::Verb),
     /// Show how keys are distributed
@@ -56,10 +59,19 @@ enum Verb {
     /// Show where keys live
     #[command(subcommand)]
     Map(map::Verb),
+    /// Move data to another shard while applications go on
+    #[command(subcommand)]
+    Move(moves::Verb),
+    /// Even out what the shards have
+    #[command(subcommand)]
+    Rebalance(rebalance::Verb),
+    /// Change the bounds of range distributions
+    #[command(subcommand)]
+    Range(range::Verb),
     /// Show the epoch, the servers with their roles, and the routers
     Status,
     /// Find what could go wrong: versions, settings, roles, missing tables, drift
-    Check,
+    Check(check::Check),
     /// Run a throw-away cluster on this machine
     #[command(subcommand)]
     Demo(demo::Verb),
@@ -101,8 +113,11 @@ async fn run(shared: Shared, verb: Verb) -> Result<(), Failure> {
         Verb::Distribution(verb) => distribution::run(&shared, verb).await,
         Verb::Table(verb) => table::run(&shared, verb).await,
         Verb::Map(verb) => map::run(&shared, verb).await,
+        Verb::Move(verb) => moves::run(&shared, verb).await,
+        Verb::Rebalance(verb) => rebalance::run(&shared, verb).await,
+        Verb::Range(verb) => range::run(&shared, verb).await,
         Verb::Status => status::run(&shared).await,
-        Verb::Check => check::run(&shared).await,
+        Verb::Check(args) => check::run(&shared, args).await,
         Verb::Demo(verb) => demo::run(&shared, verb).await,
     }
 }

@@ -1,12 +1,14 @@
-//! `shard-admin shard add|list|set-hosts`.
+//! `shard-admin shard add|list|set-hosts|set-weight|drain|remove`.
 
 use crate::cli::Shared;
 use crate::cli::connect::{host_text, hosts_text, parse_host};
+use crate::cli::rebalance::{How, carry_out};
 use crate::failure::Failure;
 use crate::output::{Report, table};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use shardgate_catalog::{NewShard, add_shard, set_hosts};
+use shardgate_catalog::moves::PlanRequest;
+use shardgate_catalog::{NewShard, add_shard, remove_shard, set_hosts, set_weight};
 use shardgate_plan::snapshot::{Host, Snapshot};
 
 #[derive(Debug, Subcommand)]
@@ -17,6 +19,34 @@ pub enum Verb {
     List,
     /// Replace the servers of a shard, when a replica was added or an address has changed
     SetHosts(SetHosts),
+    /// Give a shard another share; "rebalance" then moves data accordingly
+    SetWeight(SetWeight),
+    /// Move everything away from a shard; it gets nothing new
+    Drain(Drain),
+    /// Take a shard out of the cluster that owns nothing
+    Remove(Remove),
+}
+
+#[derive(Debug, Args)]
+pub struct SetWeight {
+    /// The shard's name
+    name: String,
+    /// Its share, compared with other shards; 0: it gets nothing
+    weight: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Drain {
+    /// The shard's name
+    name: String,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// The shard's name
+    name: String,
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +76,9 @@ pub struct SetHosts {
 pub async fn run(shared: &Shared, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Add(args) => add(shared, args).await,
+        Verb::SetWeight(args) => weigh(shared, args).await,
+        Verb::Drain(args) => drain(shared, args.name, &args.how).await,
+        Verb::Remove(args) => remove(shared, &args.name).await,
         Verb::List => {
             let (_, _, snapshot) = shared.snapshot().await?;
             list(&snapshot).print(shared.output);
@@ -66,6 +99,38 @@ pub async fn run(shared: &Shared, verb: Verb) -> Result<(), Failure> {
     }
 }
 
+async fn weigh(shared: &Shared, args: SetWeight) -> Result<(), Failure> {
+    let SetWeight { name, weight } = args;
+    set_weight(&mut shared.home().await?, &name, weight).await?;
+    let text = format!(
+        "Shard \"{name}\" has the weight {weight}. See what that means with \"shard-admin rebalance plan\"."
+    );
+    Report::new(text, json!({ "name": name, "weight": weight })).print(shared.output);
+    Ok(())
+}
+
+async fn remove(shared: &Shared, name: &str) -> Result<(), Failure> {
+    remove_shard(&mut shared.home().await?, name).await?;
+    let text = format!(
+        "Shard \"{name}\" is no shard of the cluster any more. Its database stays as it is; its guards let nothing in."
+    );
+    Report::new(text, json!({ "name": name })).print(shared.output);
+    Ok(())
+}
+
+/// The weight goes first, so that nothing new comes while the rest leaves.
+async fn drain(shared: &Shared, name: String, how: &How) -> Result<(), Failure> {
+    if !how.dry_run {
+        set_weight(&mut shared.home().await?, &name, 0).await?;
+    }
+    let request = PlanRequest {
+        drain: vec![name],
+        only_drain: true,
+        ..PlanRequest::default()
+    };
+    carry_out(shared, &request, how).await
+}
+
 async fn add(shared: &Shared, args: Add) -> Result<(), Failure> {
     let mut home = shared.home().await?;
     let new = NewShard {
@@ -76,7 +141,7 @@ async fn add(shared: &Shared, args: Add) -> Result<(), Failure> {
     };
     let added = add_shard(&mut home, &new).await?;
     let mut text = format!(
-        "Added shard \"{}\" ({}). It owns nothing yet: tables that are distributed from now on use it.",
+        "Added shard \"{}\" ({}). It owns nothing yet: \"shard-admin rebalance plan\" shows what it would get.",
         new.name,
         hosts_text(&new.hosts)
     );

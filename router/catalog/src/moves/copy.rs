@@ -150,7 +150,7 @@ async fn one_table(
     tokio::pin!(rows, sink);
     let mut piece: Vec<u8> = Vec::with_capacity(PIECE_BYTES * 2);
     let mut bytes = 0i64;
-    let mut in_piece = 0i64;
+    let (mut in_piece, mut told) = (0i64, 0i64);
     loop {
         let next = rows.next().await;
         let is_end = next.is_none();
@@ -167,6 +167,7 @@ async fn one_table(
                 .map_err(|error| writer.err(&error))?;
             bytes += size;
             note(&drive.lease.progress, in_piece, size, throttle);
+            told += in_piece;
             in_piece = 0;
             throttle.wait(drive, size).await?;
         }
@@ -180,7 +181,11 @@ async fn one_table(
         .finish()
         .await
         .map_err(|error| writer.err(&error))?;
-    Ok((i64::try_from(rows).unwrap_or(i64::MAX), bytes))
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    // The end of a binary copy comes as a message of its own, which is no row.
+    let progress = &drive.lease.progress;
+    progress.rows.fetch_add(rows - told, Ordering::Relaxed);
+    Ok((rows, bytes))
 }
 
 fn note(progress: &Progress, rows: i64, bytes: i64, throttle: &Throttle) {
@@ -245,7 +250,7 @@ async fn estimate(drive: &mut Drive<'_>) -> Result<(), CatalogError> {
         rows += all * share;
         bytes += size * share;
     }
-    let whole = |value: f64| value.min(9e18).max(0.0) as i64;
+    let whole = |value: f64| value.clamp(0.0, 9e18) as i64;
     drive
         .home
         .execute(

@@ -8,6 +8,7 @@
 //! It must not know clients, nor how progress is shown.
 
 mod advance;
+mod balance;
 mod checks;
 mod copy;
 mod drive;
@@ -16,6 +17,10 @@ mod ending;
 mod gates;
 mod lease;
 mod map;
+mod measure;
+mod plan;
+mod ranges;
+mod reverify;
 mod routers;
 mod spec;
 mod start_point;
@@ -29,9 +34,13 @@ mod throttle;
 mod trim;
 pub mod verify;
 
-pub use advance::{advance, pause, recover, unpause};
+pub use advance::{advance, cancel, complete, pause, recover, resume, reverse, switch, verify};
 pub use edges::EDGES;
-pub use spec::{MoveOptions, MoveSpec, PartsSpec, start};
+pub use measure::Load;
+pub use plan::{Measure, Plan, PlanRequest, PlannedMove, Share, plan, text};
+pub use ranges::{merge_ranges, split_range};
+pub use reverify::verify_again;
+pub use spec::{MoveOptions, MoveSpec, PartsSpec, Preview, preview, start};
 pub use status::{MoveStatus, list, status};
 pub use step::Step;
 pub use table::{MoveColumn, MoveTable};

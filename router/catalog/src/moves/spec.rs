@@ -7,9 +7,12 @@ use crate::epoch;
 use crate::error::{CatalogError, PgError};
 use crate::key_text;
 use crate::load_moves;
+use crate::moves::measure::{self, Load};
+use crate::moves::table::{self, MoveTable};
 use crate::quote::literal;
 use crate::raw::RawParts;
 use crate::shard::{self, ShardRow};
+use serde::Serialize;
 use shardgate_shard_map::{ShardId, ShardMap};
 use tokio_postgres::Transaction;
 
@@ -35,6 +38,22 @@ pub enum PartsSpec {
     Values { values: Vec<String>, default: bool },
     /// Single keys, which are pinned to the shard from then on.
     Keys(Vec<String>),
+}
+
+impl PartsSpec {
+    /// How many buckets, ranges, values or keys.
+    fn count(&self) -> u64 {
+        let count = match self {
+            PartsSpec::Buckets(runs) => {
+                let size = |(first, last): &(u32, u32)| u64::from(last.saturating_sub(*first)) + 1;
+                return runs.iter().map(size).sum();
+            }
+            PartsSpec::Ranges(ranges) => ranges.len(),
+            PartsSpec::Values { values, default } => values.len() + usize::from(*default),
+            PartsSpec::Keys(keys) => keys.len(),
+        };
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
 }
 
 /// How a move is carried out.
@@ -85,38 +104,7 @@ pub async fn start(home: &mut Backend, spec: &MoveSpec) -> Result<i64, CatalogEr
     pass("move-start");
     let (tx, next) = epoch::begin_change(home).await?;
     let shards = shard::all(&tx, &base, &whom).await?;
-    let condition = format!("name = {}", literal(&spec.distribution));
-    let known = distribution::find(&tx, &whom, &condition, &shards).await?;
-    let known = known.ok_or_else(|| {
-        PgError::new(
-            "42704",
-            format!("distribution \"{}\" does not exist", spec.distribution),
-        )
-    })?;
-    let to = shards.iter().find(|shard| shard.name == spec.to);
-    let to =
-        to.ok_or_else(|| PgError::new("42704", format!("shard \"{}\" does not exist", spec.to)))?;
-    refuse_second(&tx, &whom, known.id, &spec.distribution).await?;
-    let id: i64 = tx
-        .query_one("SELECT coalesce(max(id), 0) + 1 FROM shardgate.move", &[])
-        .await
-        .map_err(err)?
-        .get(0);
-    // The source is not known before the parts are read; the row needs one that is not the target.
-    let other = shards.iter().find(|shard| shard.id != to.id);
-    let other = other.ok_or_else(|| PgError::new("22023", "there is only one shard"))?;
-    insert(&tx, id, known.id, other.id, to.id, &spec.options)
-        .await
-        .map_err(err)?;
-    insert_parts(&tx, &whom, id, &known.map, &spec.parts).await?;
-    let raw = load_moves::parts_of(&tx, id).await.map_err(err)?;
-    let source = source_of(&raw, &known.map, to, &shards)?;
-    tx.execute(
-        "UPDATE shardgate.move SET source_shard = $2 WHERE id = $1",
-        &[&id, &source],
-    )
-    .await
-    .map_err(err)?;
+    let Written { id, .. } = write(&tx, &whom, &shards, spec).await?;
     epoch::finish(&tx, &next, &format!("move {id} begins"))
         .await
         .map_err(err)?;
@@ -129,6 +117,105 @@ pub async fn start(home: &mut Backend, spec: &MoveSpec) -> Result<i64, CatalogEr
     tx.commit().await.map_err(err)?;
     pass("move-started");
     Ok(id)
+}
+
+/// A move whose row and parts are written in the caller's transaction.
+struct Written {
+    id: i64,
+    distribution: i32,
+    source: ShardRow,
+    raw: RawParts,
+    map: ShardMap,
+}
+
+async fn write(
+    tx: &Transaction<'_>,
+    whom: &str,
+    shards: &[ShardRow],
+    spec: &MoveSpec,
+) -> Result<Written, CatalogError> {
+    let err = |error| CatalogError::of(whom, &error);
+    let condition = format!("name = {}", literal(&spec.distribution));
+    let known = distribution::find(tx, whom, &condition, shards).await?;
+    let known = known.ok_or_else(|| {
+        PgError::new(
+            "42704",
+            format!("distribution \"{}\" does not exist", spec.distribution),
+        )
+    })?;
+    let to = shards.iter().find(|shard| shard.name == spec.to);
+    let to =
+        to.ok_or_else(|| PgError::new("42704", format!("shard \"{}\" does not exist", spec.to)))?;
+    refuse_second(tx, whom, known.id, &spec.distribution).await?;
+    let id: i64 = tx
+        .query_one("SELECT coalesce(max(id), 0) + 1 FROM shardgate.move", &[])
+        .await
+        .map_err(err)?
+        .get(0);
+    // The source is not known before the parts are read; the row needs one that is not the target.
+    let other = shards.iter().find(|shard| shard.id != to.id);
+    let other = other.ok_or_else(|| PgError::new("22023", "there is only one shard"))?;
+    insert(tx, id, known.id, other.id, to.id, &spec.options)
+        .await
+        .map_err(err)?;
+    insert_parts(tx, whom, id, &known.map, &spec.parts).await?;
+    let raw = load_moves::parts_of(tx, id).await.map_err(err)?;
+    let source = source_of(&raw, &known.map, to, shards)?;
+    tx.execute(
+        "UPDATE shardgate.move SET source_shard = $2 WHERE id = $1",
+        &[&id, &source],
+    )
+    .await
+    .map_err(err)?;
+    let source = shards.iter().find(|shard| shard.id == source).cloned();
+    Ok(Written {
+        id,
+        distribution: known.id,
+        source: source.ok_or_else(|| CatalogError::Damaged {
+            what: "the owner of the keys is no shard".to_owned(),
+        })?,
+        raw,
+        map: known.map,
+    })
+}
+
+/// What a move would be, if it were started now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Preview {
+    /// The shard that has the keys.
+    pub from: String,
+    pub to: String,
+    /// `schema.table`
+    pub tables: Vec<String>,
+    /// Counted on the source.
+    pub load: Load,
+}
+
+/// Does all that `start` does, takes it back, and counts what would be copied.
+///
+/// # Errors
+/// As for `start`.
+pub async fn preview(home: &mut Backend, spec: &MoveSpec) -> Result<Preview, CatalogError> {
+    let whom = home.whom().to_owned();
+    let base = home.config().clone();
+    let (tx, _) = epoch::begin_change(home).await?;
+    let shards = shard::all(&tx, &base, &whom).await?;
+    let written = write(&tx, &whom, &shards, spec).await?;
+    tx.rollback()
+        .await
+        .map_err(|error| CatalogError::of(&whom, &error))?;
+    let parts = build_parts(&written.raw, &written.map)
+        .map_err(|why| CatalogError::from(PgError::new("22023", why)))?;
+    let tables = table::of_distribution(home, written.distribution).await?;
+    let counted = measure::counted(&written.source, &tables, &written.map, &[parts]).await?;
+    let mut load = counted.first().copied().unwrap_or_default();
+    load.units = spec.parts.count();
+    Ok(Preview {
+        from: written.source.name,
+        to: spec.to.clone(),
+        tables: tables.iter().map(MoveTable::display).collect(),
+        load,
+    })
 }
 
 async fn refuse_second(

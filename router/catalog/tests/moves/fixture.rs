@@ -3,7 +3,7 @@
 use crate::support::{Cluster, text};
 use shardgate_catalog::moves::{self, MoveOptions, MoveSpec, PartsSpec, Step};
 use shardgate_catalog::{Backend, CatalogError, DistributeRequest, check, distribute_table, load};
-use shardgate_shard_map::ShardId;
+use shardgate_shard_map::{ShardId, ShardMap};
 
 /// Settings of servers on which streams begin quickly.
 pub const SETTINGS: &[&str] = &[
@@ -117,12 +117,16 @@ impl Moving {
 
     /// Rows of `a` and `b` on a shard: how many, and a checksum.
     pub async fn rows(&self, shard: usize) -> Rows {
+        self.rows_where(shard, "true").await
+    }
+
+    async fn rows_where(&self, shard: usize, condition: &str) -> Rows {
         let mut rows = Rows::default();
         for table in ["a", "b"] {
             let row = self.shards[shard]
                 .query_one(
                     &format!(
-                        "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0) % 1000000000), 0)::bigint FROM public.{table} t"
+                        "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0) % 1000000000), 0)::bigint FROM public.{table} t WHERE {condition}"
                     ),
                     &[],
                 )
@@ -141,6 +145,20 @@ impl Moving {
             count: one.count + two.count,
             checksum: one.checksum + two.checksum,
         }
+    }
+
+    /// The map of the only distribution.
+    pub async fn map(&mut self) -> ShardMap {
+        let raw = load(&mut self.cluster.home, None).await.unwrap();
+        let snapshot = raw.build().unwrap();
+        snapshot.distributions.values().next().unwrap().map.clone()
+    }
+
+    /// Rows of `a` and `b` that a shard owns.
+    pub async fn owned_rows(&mut self, shard: usize) -> Rows {
+        let owner = ShardId(u16::try_from(shard + 1).unwrap());
+        let owned = self.map().await.ownership_sql("k", owner);
+        self.rows_where(shard, &owned).await
     }
 
     /// Nothing is left of any move: on no shard, and not for `check`.

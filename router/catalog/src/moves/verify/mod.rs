@@ -21,6 +21,7 @@ pub use witness::{Changed, Witness};
 
 use crate::connect::Backend;
 use crate::error::CatalogError;
+use serde::Serialize;
 use shape::Shape;
 use std::time::Duration;
 
@@ -72,7 +73,8 @@ impl Default for Limits {
 }
 
 /// What is wrong with one row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The source has it, the target has not.
     Missing,
@@ -83,7 +85,7 @@ pub enum Kind {
 }
 
 /// One row that differs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Difference {
     /// `schema.table`
     pub table: String,
@@ -95,7 +97,7 @@ pub struct Difference {
 }
 
 /// What was compared of one table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TableReport {
     /// `schema.table`
     pub table: String,
@@ -110,7 +112,7 @@ pub struct TableReport {
 }
 
 /// The outcome of a verification.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub tables: Vec<TableReport>,
 }
