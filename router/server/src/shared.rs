@@ -159,6 +159,7 @@ impl Shared {
             health: self.health.clone(),
             metrics: Arc::clone(&self.metrics),
             started: self.started,
+            moves: Vec::new(),
         }
     }
 }

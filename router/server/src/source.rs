@@ -4,10 +4,13 @@ use crate::admin::{CatalogView, ClientView, PoolView, ServerView, Source};
 use crate::backend::LinkInfo;
 use crate::pool::PoolFacts;
 use crate::registry::Client;
-use crate::shared::Shared;
+use crate::shared::{Shared, pg_error};
+use shardgate_catalog::Backend;
+use shardgate_catalog::moves::{self, MoveStatus};
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_shard_map::ShardId;
 use shardgate_wire::PgError;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -54,6 +57,20 @@ impl Source for Shared {
 
     fn snapshot(&self) -> Arc<Snapshot> {
         self.follower.snapshot()
+    }
+
+    fn moves(&self) -> Pin<Box<dyn Future<Output = Result<Vec<MoveStatus>, PgError>> + Send + '_>> {
+        Box::pin(async {
+            let asked = async {
+                let home = Backend::primary(self.follower.config(), "the home shard").await?;
+                moves::list(&home).await
+            };
+            let limit = self.config.pool.server_connect_timeout;
+            match tokio::time::timeout(limit, asked).await {
+                Ok(answer) => answer.map_err(|error| pg_error(&error)),
+                Err(_) => Err(PgError::error("57P03", "the home shard does not answer")),
+            }
+        })
     }
 
     fn accepting(&self) -> bool {

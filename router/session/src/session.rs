@@ -316,13 +316,16 @@ impl Session {
         }
     }
 
-    /// After the end only backends that still arrive matter: they go back unused.
+    /// After the end backends that still arrive go back unused, and what the session says of epochs goes on.
     fn drop_late(&mut self, event: Event, out: &mut Output) {
         if let Event::Attached { slot, backend } = event {
             out.steps.push(Step::Release {
                 slot,
                 backend: Some(backend),
             });
+        } else if let Event::Snapshot(snapshot) = event {
+            // Whoever moves data does not wait for a client that is slow to read its last message.
+            self.newest = snapshot;
         }
     }
 

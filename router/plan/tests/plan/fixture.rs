@@ -454,6 +454,11 @@ impl Fixture {
             return;
         }
         assert_eq!(&decision, own_decision, "lifted: {sql}");
+        assert_eq!(
+            lifted.moving(&params, &self.snapshot),
+            own.moving(&[], &self.snapshot),
+            "lifted: {sql}"
+        );
         assert_eq!(lifted.traits, own.traits, "lifted: {sql}");
     }
 

@@ -13,6 +13,7 @@ mod gather;
 mod home;
 mod inserts;
 mod joins;
+mod moving;
 mod predicates;
 mod refused;
 mod subqueries;

@@ -12,6 +12,7 @@ pub(super) enum View {
     Distributions,
     Epoch,
     Map,
+    Moves,
     Pools,
     Routers,
     Servers,
@@ -23,7 +24,7 @@ pub(super) enum View {
 
 impl View {
     /// Name and description of every view.
-    pub const ALL: [(View, &str, &str); 14] = [
+    pub const ALL: [(View, &str, &str); 15] = [
         (View::Clients, "CLIENTS", "connected clients"),
         (
             View::Config,
@@ -46,6 +47,11 @@ impl View {
             "the catalog's version in use, and how the catalog is followed",
         ),
         (View::Map, "MAP", "which shard owns which keys"),
+        (
+            View::Moves,
+            "MOVES",
+            "moves of data between shards, and how far they are",
+        ),
         (
             View::Pools,
             "POOLS",

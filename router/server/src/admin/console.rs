@@ -3,7 +3,7 @@
 //! One task, one socket, one reply at a time; there is no backend behind it.
 
 use super::Context;
-use super::command::{Command, parse};
+use super::command::{Command, View, parse};
 use super::statement::{Answer, describe, row, run, width};
 use bytes::{Buf, BytesMut};
 use shardgate_wire::backend::put;
@@ -33,6 +33,9 @@ const PARAMETERS: [(&str, &str); 7] = [
     ("TimeZone", "UTC"),
 ];
 
+/// What stands in a text that asks for moves.
+const MOVES: &[u8] = b"moves";
+
 /// One connection to the console, after AuthenticationOk was sent.
 pub struct Console {
     context: Context,
@@ -42,6 +45,8 @@ pub struct Console {
     /// An error was sent; everything up to Sync is skipped.
     skipping: bool,
     write_timeout: Duration,
+    /// The client has asked for moves, which are not known without the home shard: why they cannot be told, if so.
+    moves: Option<Result<(), PgError>>,
 }
 
 struct Portal {
@@ -71,6 +76,7 @@ impl Console {
             portals: HashMap::new(),
             skipping: false,
             write_timeout,
+            moves: None,
         }
     }
 
@@ -96,6 +102,7 @@ impl Console {
         put::backend_key(&mut out, pid, secret);
         put::ready(&mut out, TxStatus::Idle);
         loop {
+            self.ask_for_moves(&input).await;
             let next = self.consume(&mut input, &mut out);
             if !out.is_empty() {
                 let writing = stream.write_all_buf(&mut out);
@@ -114,6 +121,26 @@ impl Console {
                 }
             }
         }
+    }
+
+    /// Asks for them before a message is looked at, if the client has ever shown that it wants them.
+    async fn ask_for_moves(&mut self, input: &[u8]) {
+        let wanted = input
+            .windows(MOVES.len())
+            .any(|word| word.eq_ignore_ascii_case(MOVES));
+        if input.is_empty() || !(wanted || self.moves.is_some()) {
+            return;
+        }
+        self.moves = Some(self.context.source.moves().await.map(|moves| {
+            self.context.moves = moves;
+        }));
+    }
+
+    fn run(&self, command: &Command) -> Result<Answer, PgError> {
+        if let (Command::Show(View::Moves), Some(Err(error))) = (command, &self.moves) {
+            return Err(error.clone());
+        }
+        run(command, &self.context)
     }
 
     fn has_whole_message(&self, input: &BytesMut) -> bool {
@@ -198,7 +225,7 @@ impl Console {
             put::empty_query(out);
         }
         for command in &commands {
-            let answer = run(command, &self.context)?;
+            let answer = self.run(command)?;
             describe(out, Some(command), false);
             for values in &answer.rows {
                 row(out, values, |_| false);
@@ -296,15 +323,20 @@ impl Console {
     }
 
     fn execute(&mut self, message: &Execute<'_>, out: &mut BytesMut) -> Result<(), PgError> {
+        let portal = self.portals.get(message.portal);
+        let portal = portal.ok_or_else(|| no_portal(message.portal))?;
+        let fresh = match &portal.command {
+            None => {
+                put::empty_query(out);
+                return Ok(());
+            }
+            Some(command) if portal.answer.is_none() => Some(self.run(command)?),
+            Some(_) => None,
+        };
         let portal = self.portals.get_mut(message.portal);
         let portal = portal.ok_or_else(|| no_portal(message.portal))?;
-        let Some(command) = &portal.command else {
-            put::empty_query(out);
-            return Ok(());
-        };
-        let answer = match portal.answer.take() {
-            Some(answer) => answer,
-            None => run(command, &self.context)?,
+        let Some(answer) = fresh.or_else(|| portal.answer.take()) else {
+            return Err(no_portal(message.portal));
         };
         let rest = answer.rows.len().saturating_sub(portal.sent);
         let now = match usize::try_from(message.max_rows) {

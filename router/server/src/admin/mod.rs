@@ -19,6 +19,7 @@ pub use views::{CatalogView, ClientView, PoolView, ServerView, Source};
 use crate::config::{AuthMethod, Config};
 use crate::health::Health;
 use crate::metrics::Metrics;
+use shardgate_catalog::moves::MoveStatus;
 use shardgate_wire::PgError;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct Context {
     pub health: Health,
     pub metrics: Arc<Metrics>,
     pub started: SystemTime,
+    /// As they were when they were last asked for.
+    pub moves: Vec<MoveStatus>,
 }
 
 /// Whether a role may use the console. To be asked after the role has proven who it is, so that strangers learn nothing;

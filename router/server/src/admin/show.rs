@@ -3,6 +3,7 @@
 use super::Context;
 use super::command::View;
 use super::text::{self, plain_text};
+use shardgate_catalog::moves::{MoveStatus, Step};
 use shardgate_plan::snapshot::{Placement, RelationKind, Snapshot};
 use shardgate_shard_map::{Method, ShardId};
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ pub(super) fn rows(view: View, context: &Context) -> Vec<Row> {
         View::Distributions => distributions(&context.source.snapshot()),
         View::Epoch => epoch(context),
         View::Map => map(&context.source.snapshot()),
+        View::Moves => moves(context),
         View::Pools => pools(context),
         View::Routers => routers(context),
         View::Servers => servers(context),
@@ -168,6 +170,43 @@ fn shard_name(snapshot: &Snapshot, id: ShardId) -> Cell {
         Some(shard) => string(&shard.name),
         None => string(id.0.to_string()),
     }
+}
+
+/// Of all routers, but for the number of clients that wait here.
+fn moves(context: &Context) -> Vec<Row> {
+    let held = context.metrics.held_clients.value();
+    let row = |one: &MoveStatus| {
+        let holds = one.step == Step::Hold || one.step == Step::Moved;
+        vec![
+            int(one.id),
+            string(&one.distribution),
+            string(&one.parts),
+            string(&one.source),
+            string(&one.target),
+            string(one.step.name()),
+            Cell::Bool(one.reversing),
+            Cell::Bool(one.paused),
+            Cell::Bool(one.driven),
+            int(if holds { held } else { 0 }),
+            int(one.rows_total),
+            int(one.rows_copied),
+            int(one.bytes_total),
+            int(one.bytes_copied),
+            optional_int(one.seconds_left().map(whole)),
+            int(one.lag_bytes),
+            int(one.wal_bytes),
+            optional_int(one.pause_ms),
+            int(whole(one.age_s)),
+            int(whole(one.step_s)),
+            optional(one.error.as_deref()),
+        ]
+    };
+    context.moves.iter().map(row).collect()
+}
+
+/// Seconds without their fraction.
+fn whole(seconds: f64) -> u64 {
+    Duration::try_from_secs_f64(seconds).map_or(0, |time| time.as_secs())
 }
 
 fn sorted(snapshot: &Snapshot) -> Vec<&shardgate_plan::snapshot::Distribution> {

@@ -6,12 +6,14 @@ use super::console::Next;
 use super::show::{Cell, rows};
 use super::*;
 use bytes::BytesMut;
+use shardgate_catalog::moves::MoveStatus;
 use shardgate_plan::snapshot::{
     Distribution, DistributionId, Epoch, Host, Placement, Relation, RelationKind, Shard, Snapshot,
 };
 use shardgate_shard_map::{Key, KeyType, Method, ShardId, ShardMap};
 use shardgate_wire::frontend::put;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,6 +75,9 @@ impl Source for Fake {
 
     fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.clone()
+    }
+    fn moves(&self) -> Pin<Box<dyn Future<Output = Result<Vec<MoveStatus>, PgError>> + Send + '_>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn accepting(&self) -> bool {
@@ -214,6 +219,7 @@ fn world() -> (Context, Arc<Fake>) {
         health,
         metrics: Arc::default(),
         started: SystemTime::UNIX_EPOCH,
+        moves: Vec::new(),
     };
     (context, source)
 }
@@ -378,7 +384,7 @@ async fn views() {
         lines(View::Config, &context)
             .contains(&"database.admin_password|********||no|file, line 4".to_owned())
     );
-    assert_eq!(lines(View::Help, &context).len(), 16);
+    assert_eq!(lines(View::Help, &context).len(), 17);
     assert_eq!(lines(View::Shards, &context).len(), 2);
 }
 

@@ -1,7 +1,9 @@
 //! What the console, the metrics and the readiness check ask of the rest of the process: plain values.
 
+use shardgate_catalog::moves::MoveStatus;
 use shardgate_plan::snapshot::Snapshot;
 use shardgate_wire::PgError;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -91,6 +93,8 @@ pub trait Source: Send + Sync {
     fn servers(&self) -> Vec<ServerView>;
     fn catalog(&self) -> CatalogView;
     fn snapshot(&self) -> Arc<Snapshot>;
+    /// Moves of data, the newest first, as the home shard has them now. Cancel-safe.
+    fn moves(&self) -> Pin<Box<dyn Future<Output = Result<Vec<MoveStatus>, PgError>> + Send + '_>>;
     /// The listener takes clients: not before it is bound, and not once the process drains.
     fn accepting(&self) -> bool;
     /// Ends the client's connection (57P01). False: there is no such client.

@@ -3,10 +3,12 @@
 use super::*;
 use crate::admin::{CatalogView, ClientView, PoolView, ServerView};
 use crate::metrics::{Metrics, Scrape, registry};
+use shardgate_catalog::moves::MoveStatus;
 use shardgate_plan::snapshot::{Epoch, Host, Shard, Snapshot};
 use shardgate_shard_map::ShardId;
 use shardgate_wire::PgError;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -47,6 +49,9 @@ impl Source for Process {
     }
     fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.clone()
+    }
+    fn moves(&self) -> Pin<Box<dyn Future<Output = Result<Vec<MoveStatus>, PgError>> + Send + '_>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
     fn accepting(&self) -> bool {
         self.accepting.load(Ordering::SeqCst)

@@ -531,6 +531,8 @@ fn a_cancel_request_a_timeout_and_the_end_reach_a_statement_that_waits() {
     script.event(Event::Terminate(PgError::error("57P01", "the end")));
     assert_eq!(script.client(), "E(57P01)");
     assert!(matches!(script.step(), Step::Close));
+    script.epoch(4, Stage::Copied);
+    assert_eq!(script.drained(), 4, "a session that is over delays nobody");
 }
 
 #[test]

@@ -81,6 +81,8 @@ pub fn snapshot() -> Arc<Snapshot> {
         casts: HashSet::new(),
         cast_code: None,
         event_code: None,
+        moves: Vec::new(),
+        floors: HashMap::new(),
     })
 }
 
