@@ -11,3 +11,5 @@ mod kills;
 mod support;
 #[path = "moves/whole.rs"]
 mod whole;
+#[path = "moves/writers.rs"]
+mod writers;

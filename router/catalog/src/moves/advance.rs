@@ -8,8 +8,7 @@ use crate::error::{CatalogError, PgError};
 use crate::moves::drive::Drive;
 use crate::moves::status::{MoveStatus, status, unknown};
 use crate::moves::step::Step;
-use crate::moves::verify::Report;
-use crate::moves::{copy, ending, steps, switch as handover};
+use crate::moves::{copy, ending, steps, switch};
 use tracing::warn;
 
 /// Drives a move to a step and answers how it is then.
@@ -23,100 +22,6 @@ use tracing::warn;
 /// for; 55000 if there is no way from the step that it is in; 57014 if it is paused; what the step says otherwise.
 pub async fn advance(home: &mut Backend, id: i64, until: Step) -> Result<MoveStatus, CatalogError> {
     drive(home, id, async |drive| steps_to(drive, until).await).await
-}
-
-/// Goes on with a move: takes a pause back, and drives it to the next step at which it can stay. That is `Verified` before
-/// a switch; what was left half-way later is ended.
-///
-/// # Errors
-/// As for `advance`.
-pub async fn resume(home: &mut Backend, id: i64) -> Result<MoveStatus, CatalogError> {
-    set_paused(home, id, false).await?;
-    let step = status(home, id).await?.step;
-    let until = match step {
-        Step::Prepare | Step::Copy | Step::CatchUp | Step::Verified => Step::Verified,
-        Step::Completing | Step::Completed => Step::Completed,
-        Step::Cancelling | Step::Cancelled => Step::Cancelled,
-        Step::Switched | Step::Reversed => step,
-        Step::Hold | Step::Moved => {
-            return drive(home, id, async |drive| match drive.row.step {
-                Step::Hold => handover::undo(drive).await,
-                Step::Moved => handover::finish(drive, None).await,
-                // Somebody else has ended it meanwhile.
-                Step::Prepare
-                | Step::Copy
-                | Step::CatchUp
-                | Step::Verified
-                | Step::Switched
-                | Step::Reversed
-                | Step::Completing
-                | Step::Completed
-                | Step::Cancelling
-                | Step::Cancelled => Ok(()),
-            })
-            .await;
-        }
-    };
-    advance(home, id, until).await
-}
-
-/// Gives the target the keys. As `advance` to `Switched`.
-///
-/// # Errors
-/// As for `advance`.
-pub async fn switch(home: &mut Backend, id: i64) -> Result<MoveStatus, CatalogError> {
-    advance(home, id, Step::Switched).await
-}
-
-/// Gives the keys back to the source. As `advance` to `Reversed`.
-///
-/// # Errors
-/// As for `advance`.
-pub async fn reverse(home: &mut Backend, id: i64) -> Result<MoveStatus, CatalogError> {
-    advance(home, id, Step::Reversed).await
-}
-
-/// Ends a move whose target keeps the rows. As `advance` to `Completed`.
-///
-/// # Errors
-/// As for `advance`.
-pub async fn complete(home: &mut Backend, id: i64) -> Result<MoveStatus, CatalogError> {
-    advance(home, id, Step::Completed).await
-}
-
-/// Ends a move whose source keeps the rows. As `advance` to `Cancelled`.
-///
-/// # Errors
-/// As for `advance`.
-pub async fn cancel(home: &mut Backend, id: i64) -> Result<MoveStatus, CatalogError> {
-    advance(home, id, Step::Cancelled).await
-}
-
-/// Compares the rows on both shards now, in whichever direction changes are followed. The step does not change.
-///
-/// # Errors
-/// 55000 before the rows are copied and after the move has ended; as for `advance`. Differences are no error: they are in
-/// the report.
-pub async fn verify(home: &mut Backend, id: i64) -> Result<Report, CatalogError> {
-    let mut report = None;
-    drive(home, id, async |drive| {
-        let backwards = match drive.row.step {
-            Step::CatchUp | Step::Verified | Step::Reversed => false,
-            Step::Switched => true,
-            other => {
-                return Err(drive
-                    .refuse(
-                        "55000",
-                        format!("it cannot be verified in the step {other}"),
-                    )
-                    .into());
-            }
-        };
-        report = Some(handover::report(drive, backwards).await?);
-        Ok(())
-    })
-    .await?;
-    report.ok_or(CatalogError::Stopped)
 }
 
 /// Takes the lease, does something, and gives the lease back.
@@ -160,8 +65,8 @@ async fn steps_to(drive: &mut Drive<'_>, until: Step) -> Result<(), CatalogError
         drive.lease.check()?;
         let cancels = until == Step::Cancelled;
         match drive.row.step {
-            Step::Hold => handover::undo(drive).await?,
-            Step::Moved => handover::finish(drive, None).await?,
+            Step::Hold => switch::undo(drive).await?,
+            Step::Moved => switch::finish(drive, None).await?,
             Step::Completing => ending::complete(drive).await?,
             Step::Cancelling => ending::cancel(drive).await?,
             Step::Prepare | Step::Copy | Step::CatchUp | Step::Verified if cancels => {
@@ -169,7 +74,7 @@ async fn steps_to(drive: &mut Drive<'_>, until: Step) -> Result<(), CatalogError
             }
             step if step == until => {
                 return if matches!(step, Step::Switched | Step::Reversed) {
-                    handover::settle(drive).await
+                    switch::settle(drive).await
                 } else {
                     Ok(())
                 };
@@ -185,20 +90,20 @@ async fn steps_to(drive: &mut Drive<'_>, until: Step) -> Result<(), CatalogError
             }
             // An earlier step was asked for, and is behind.
             Step::Verified if until < Step::Verified => return Ok(()),
-            Step::Verified => handover::run(drive, false).await?,
+            Step::Verified => switch::run(drive, false).await?,
             Step::Switched => {
-                handover::settle(drive).await?;
+                switch::settle(drive).await?;
                 match until {
                     Step::Completed => ending::complete(drive).await?,
-                    Step::Reversed => handover::run(drive, true).await?,
+                    Step::Reversed => switch::run(drive, true).await?,
                     other => return no_way(drive, other),
                 }
             }
             Step::Reversed => {
-                handover::settle(drive).await?;
+                switch::settle(drive).await?;
                 match until {
                     Step::Cancelled => ending::cancel(drive).await?,
-                    Step::Switched | Step::Completed => handover::run(drive, false).await?,
+                    Step::Switched | Step::Completed => switch::run(drive, false).await?,
                     other => return no_way(drive, other),
                 }
             }
@@ -234,6 +139,14 @@ fn no_way(drive: &Drive<'_>, until: Step) -> Result<(), CatalogError> {
 /// 42704 for an unknown id; 55000 once it is switched.
 pub async fn pause(home: &Backend, id: i64) -> Result<(), CatalogError> {
     set_paused(home, id, true).await
+}
+
+/// Takes a pause back. `advance` then goes on.
+///
+/// # Errors
+/// 42704 for an unknown id.
+pub async fn unpause(home: &Backend, id: i64) -> Result<(), CatalogError> {
+    set_paused(home, id, false).await
 }
 
 async fn set_paused(home: &Backend, id: i64, paused: bool) -> Result<(), CatalogError> {
@@ -304,9 +217,9 @@ async fn recover_one(home: &mut Backend, id: i64) -> Result<bool, CatalogError> 
         Err(error) => return Err(error),
     };
     let ended = match drive.row.step {
-        Step::Hold => handover::undo(&mut drive).await,
-        Step::Moved => handover::finish(&mut drive, None).await,
-        Step::Switched | Step::Reversed => handover::settle(&mut drive).await,
+        Step::Hold => switch::undo(&mut drive).await,
+        Step::Moved => switch::finish(&mut drive, None).await,
+        Step::Switched | Step::Reversed => switch::settle(&mut drive).await,
         Step::Prepare
         | Step::Copy
         | Step::CatchUp

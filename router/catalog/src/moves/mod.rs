@@ -34,7 +34,7 @@ mod throttle;
 mod trim;
 pub mod verify;
 
-pub use advance::{advance, cancel, complete, pause, recover, resume, reverse, switch, verify};
+pub use advance::{advance, pause, recover, unpause};
 pub use edges::EDGES;
 pub use measure::Load;
 pub use plan::{Measure, Plan, PlanRequest, PlannedMove, Share, plan, text};

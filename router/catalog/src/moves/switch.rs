@@ -136,21 +136,6 @@ pub(crate) fn subjects(drive: &Drive<'_>) -> Vec<Subject> {
         .collect()
 }
 
-/// Compares both shards while applications write, and answers what was found.
-pub(crate) async fn report(
-    drive: &Drive<'_>,
-    backwards: bool,
-) -> Result<verify::Report, CatalogError> {
-    let (losing, gaining) = drive.direction(backwards);
-    let slots = streams::there(&gaining.backend, &streams::prefix(drive, backwards)).await?;
-    let sides = Sides {
-        source: &losing.backend,
-        target: &gaining.backend,
-        slots: &slots,
-    };
-    verify::verify(sides, &subjects(drive), &Limits::default()).await
-}
-
 /// Compares both shards while applications write, and keeps a witness of what changes from then on.
 pub(crate) async fn compare(
     drive: &Drive<'_>,

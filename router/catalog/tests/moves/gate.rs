@@ -151,7 +151,8 @@ async fn a_transaction_that_does_not_end_undoes_the_switch() {
             tokio::task::block_in_place(|| going_on.lock().unwrap().recv().unwrap());
         }
     })));
-    let switching = tokio::spawn(async move { moves::switch(&mut home, id).await });
+    let switching =
+        tokio::spawn(async move { moves::advance(&mut home, id, Step::Switched).await });
     tokio::task::block_in_place(|| wait.recv().unwrap());
     writer.batch_execute(&sql).await.unwrap();
     go_on.send(()).unwrap();
