@@ -2,6 +2,7 @@
 //! killed meanwhile.
 
 use crate::chaos::ALL;
+use crate::ledger::Key;
 use crate::map::Map;
 use crate::pauses::Window;
 use crate::rounds::Soak;
@@ -37,15 +38,24 @@ struct Parts {
     numbers: bool,
     buckets: BTreeSet<u32>,
     bucket_count: u32,
+    /// A single key instead of buckets.
+    key: Option<Key>,
     arguments: Vec<String>,
 }
 
 impl Soak {
     /// A move of random keys, with random things happening. Returns a description.
     pub async fn episode(&mut self) -> Result<String> {
-        let parts = self.choose().await?;
-        let what = if parts.numbers { "numbers" } else { "names" };
-        let mut story = vec![format!("{} buckets of {what}", parts.buckets.len())];
+        let parts = if self.random.chance(15) {
+            self.choose_key().await?
+        } else {
+            self.choose().await?
+        };
+        let mut story = vec![match (&parts.key, parts.numbers) {
+            (Some(key), _) => format!("key {key}"),
+            (None, true) => format!("{} buckets of numbers", parts.buckets.len()),
+            (None, false) => format!("{} buckets of names", parts.buckets.len()),
+        }];
         self.moves.moves += 1;
         let before = newest(&self.world).await?.map_or(0, |state| state.id);
         self.begin_move(&parts, before).await?;
@@ -115,11 +125,10 @@ impl Soak {
             .map(|bucket| u32::try_from(*bucket))
             .collect::<Result<_, _>>()?;
         let target = self.world.running.cluster.shards[target].name.clone();
-        let distribution = self.name_of(distribution.id).await?;
         let arguments = vec![
             "start".to_owned(),
-            "--distribution".to_owned(),
-            distribution,
+            "--of".to_owned(),
+            table.to_owned(),
             "--buckets".to_owned(),
             runs(&chosen),
             "--to".to_owned(),
@@ -129,14 +138,34 @@ impl Soak {
             numbers,
             buckets: chosen,
             bucket_count,
+            key: None,
             arguments,
         })
     }
 
-    async fn name_of(&self, distribution: i32) -> Result<String> {
-        let home = self.world.running.connect_shard(0).await?;
-        let sql = "SELECT name FROM shardgate.distribution WHERE id = $1";
-        Ok(home.query_one(sql, &[&distribution]).await?.get(0))
+    /// A key of a client alone.
+    async fn choose_key(&mut self) -> Result<Parts> {
+        let map = Map::load(&self.world.running).await?;
+        let clients = u64::from(self.settings.clients.unsigned_abs());
+        let client = 1 + i32::try_from(self.random.below(clients))?;
+        let keys = crate::crowd::keys(client);
+        let key = self.random.pick(&keys).context("a key")?.clone();
+        let owner = map.shards(&key).first().copied().context("an owner")?;
+        let shards = self.world.running.cluster.shards.len();
+        let other = 1 + usize::try_from(self.random.below(shards as u64 - 1))?;
+        let (table, text) = match &key {
+            Key::Number(number) => ("parent", number.to_string()),
+            Key::Name(name) => ("named", name.clone()),
+        };
+        let target = &self.world.running.cluster.shards[(owner + other) % shards].name;
+        let words = ["start", "--of", table, "--key", &text, "--to", target];
+        Ok(Parts {
+            numbers: table == "parent",
+            buckets: BTreeSet::new(),
+            bucket_count: u32::try_from(map.of(table)?.buckets)?,
+            arguments: words.iter().map(|word| (*word).to_owned()).collect(),
+            key: Some(key),
+        })
     }
 
     /// Starts it, until the catalog has it.
@@ -189,6 +218,7 @@ impl Soak {
                 numbers: parts.numbers,
                 bucket_count: parts.bucket_count,
                 buckets: parts.buckets.clone(),
+                key: parts.key.clone(),
                 disturbed: self.disturbed(began),
             });
             let state = self.settled().await?;

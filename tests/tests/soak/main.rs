@@ -8,7 +8,6 @@ mod chaos;
 mod client;
 mod compare;
 mod crowd;
-mod engine;
 mod episode;
 mod foreign;
 mod journal;

@@ -15,12 +15,17 @@ pub struct Window {
     pub numbers: bool,
     pub bucket_count: u32,
     pub buckets: BTreeSet<u32>,
+    /// A single key instead.
+    pub key: Option<Key>,
     /// Something was killed at that time: the figures say nothing of switches.
     pub disturbed: bool,
 }
 
 impl Window {
     fn moves(&self, key: &Key) -> bool {
+        if self.key.as_ref() == Some(key) {
+            return true;
+        }
         let key = match (key, self.numbers) {
             (Key::Number(number), true) => map::Key::Int(*number),
             (Key::Name(name), false) => map::Key::Text(name.as_str().into()),
@@ -127,6 +132,7 @@ mod tests {
             numbers: true,
             bucket_count: 1,
             buckets: BTreeSet::from([0]),
+            key: None,
             disturbed: false,
         };
         let sample = |from, took, key| Sample {

@@ -51,6 +51,8 @@ pub async fn compare() -> Result<u64> {
     let home = running.catalog_url();
     let arguments = [
         "start",
+        "--of",
+        "wide",
         "--buckets",
         &crate::episode::runs(&buckets),
         "--to",

@@ -27,7 +27,6 @@ pub struct Verb {
 pub struct Ended {
     pub verb: String,
     pub status: ExitStatus,
-    pub stdout: String,
     pub stderr: String,
 }
 
@@ -35,18 +34,11 @@ impl Verb {
     /// Starts `shard-admin move ..`.
     pub fn start(dir: &Path, home: &str, arguments: &[String]) -> Result<Verb> {
         let output = dir.join("verb");
-        let mut command = if std::env::var_os("SOAK_CLI").is_some() {
-            let mut command = Command::new(shard_admin_binary()?);
-            command
-                .args(["--catalog", home, "--output", "json", "move"])
-                .args(arguments);
-            command
-        } else {
-            crate::engine::command(home, arguments)?
-        };
-        let child = command
+        let child = Command::new(shard_admin_binary()?)
+            .args(["--catalog", home, "--output", "json", "move"])
+            .args(arguments)
             .stdin(Stdio::null())
-            .stdout(File::create(output.with_extension("out"))?)
+            .stdout(Stdio::null())
             .stderr(File::create(output.with_extension("err"))?)
             .spawn()
             .context("shard-admin")?;
@@ -71,12 +63,10 @@ impl Verb {
         let Some(status) = self.child.try_wait()? else {
             return Ok(None);
         };
-        let read = |extension| std::fs::read_to_string(self.output.with_extension(extension));
         Ok(Some(Ended {
             verb: self.text.clone(),
             status,
-            stdout: read("out")?,
-            stderr: read("err")?,
+            stderr: std::fs::read_to_string(self.output.with_extension("err"))?,
         }))
     }
 
@@ -89,8 +79,13 @@ impl Verb {
 
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (out, err) = (self.stdout.trim(), self.stderr.trim());
-        write!(f, "{} ended with {}: {err} {out}", self.verb, self.status)
+        write!(
+            f,
+            "{} ended with {}: {}",
+            self.verb,
+            self.status,
+            self.stderr.trim()
+        )
     }
 }
 
