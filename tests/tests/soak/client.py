@@ -161,7 +161,8 @@ while not stopping.is_set():
         cause = error.__cause__ if isinstance(error, Unknown) else error
         repeatable = connection.isolation_level == psycopg.IsolationLevel.REPEATABLE_READ
         maybe = isinstance(error, Unknown)
-        say(failed=k, code=cause.sqlstate, text=str(cause), maybe=maybe, repeatable=repeatable)
+        block = not connection.autocommit
+        say(failed=k, code=cause.sqlstate, text=str(cause), maybe=maybe, repeatable=repeatable, block=block)
         if isinstance(error, Unknown):
             del rows[k]
             unknown.append(k)

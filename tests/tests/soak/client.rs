@@ -77,7 +77,7 @@ impl Client {
             self.failed(
                 journal,
                 from,
-                (None, code),
+                (None, false, code),
                 format!("connecting: {error:#}"),
             );
             if stop.load(Ordering::Relaxed) {
@@ -118,7 +118,7 @@ impl Client {
             Err(_) => {
                 let key = (!gather).then(|| plan.key.clone());
                 let text = format!("no answer within {PATIENCE:?}: {plan:?}");
-                self.failed(journal, from, (key, None), text);
+                self.failed(journal, from, (key, false, None), text);
                 self.doubt(plan, journal);
                 None
             }
@@ -144,9 +144,13 @@ impl Client {
                 (Step::SetNumber(_, _) | Step::AddEntry(_), Key::Number(_))
             );
             let key = alone.then(|| plan.key.clone());
+            let block = matches!(
+                plan.step,
+                Step::Block { .. } | Step::Repeatable { .. } | Step::Both(_, _)
+            );
             let detail = error.as_db_error().and_then(|db| db.detail());
             let text = format!("{error:?} {detail:?} of {:?} {}", plan.step, plan.key);
-            self.failed(journal, from, (key, code), text);
+            self.failed(journal, from, (key, block, code), text);
         }
         if maybe {
             self.doubt(plan, journal);
@@ -173,7 +177,7 @@ impl Client {
         &self,
         journal: &Journal,
         from: Duration,
-        (key, code): (Option<Key>, Option<String>),
+        (key, block, code): (Option<Key>, bool, Option<String>),
         text: String,
     ) {
         journal.failed(Failure {
@@ -182,6 +186,7 @@ impl Client {
             client: self.ledger.client,
             router: self.router,
             key,
+            block,
             code,
             text,
         });

@@ -125,6 +125,7 @@ impl Foreign {
             client: self.ledger.client,
             router: self.router,
             key: said["failed"].as_i64().map(Key::Number),
+            block: said["block"].as_bool() == Some(true),
             code,
             text: format!("psycopg: {}", said["text"]),
         });

@@ -39,6 +39,8 @@ pub struct Failure {
     pub router: usize,
     /// None: it may have concerned any shard, or the connection.
     pub key: Option<Key>,
+    /// In a transaction block: with its server the session is lost.
+    pub block: bool,
     /// None: no server said it, the connection ended.
     pub code: Option<String>,
     pub text: String,
@@ -184,10 +186,10 @@ fn explains(kill: &Kill, failure: &Failure, shards: &impl Fn(&Key) -> Vec<usize>
     let loss = code.is_none_or(|code| OF_A_LOSS.contains(&code));
     let there = match kill.victim {
         Victim::Router(router) => failure.router == router,
-        // The client's connection ends with its router alone: here a server has to say something.
+        // Outside of a block the connection ends with the router alone: a server has to say something.
         Victim::Primary(shard) => {
             let key = failure.key.as_ref();
-            code.is_some() && key.is_none_or(|key| shards(key).contains(&shard))
+            (code.is_some() || failure.block) && key.is_none_or(|key| shards(key).contains(&shard))
         }
     };
     then && loss && there
@@ -209,6 +211,7 @@ mod tests {
             client: 1,
             router,
             key: key.map(Key::Number),
+            block: false,
             code: code.map(str::to_owned),
             text: String::new(),
         };
