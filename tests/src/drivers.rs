@@ -125,6 +125,14 @@ pub fn python(script: &str, arguments: &[&str]) -> Result<Finished> {
     )
 }
 
+/// A Python script as a process of its own, for a client that works until it is told to stop. Arguments and pipes are the
+/// caller's.
+pub fn python_command(script: &str) -> Command {
+    let mut command = Command::new(drivers_dir().join("python/bin/python"));
+    command.arg("-c").arg(script);
+    command
+}
+
 /// A JavaScript program on standard input, with the `pg` package; the arguments are `process.argv.slice(2)`.
 pub fn node(script: &str, arguments: &[&str]) -> Result<Finished> {
     let mut command = Command::new("node");

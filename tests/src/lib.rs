@@ -8,6 +8,8 @@ pub mod drivers;
 pub mod leftovers;
 pub mod running;
 
-pub use drivers::{Finished, node, pgbench, psql, python, run, shard_admin, shard_admin_binary};
+pub use drivers::{
+    Finished, node, pgbench, psql, python, python_command, run, shard_admin, shard_admin_binary,
+};
 pub use leftovers::assert_no_process_in;
 pub use running::{Running, RunningBuilder, Session};

@@ -4,6 +4,7 @@ use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind, Origin, Passed, Purpose, Verdict};
 use crate::place::Place;
 use crate::session::{Phase, Session, Wait};
+use crate::statements::Described;
 use crate::transaction::Transaction;
 use bytes::{Buf, BytesMut};
 use shardgate_wire::backend::{ErrorFields, command_tag, parameter_status, ready_status};
@@ -306,7 +307,6 @@ impl Session {
 
     /// ParameterDescription comes first, then RowDescription or NoData.
     fn remember_shape(&mut self, slot: Slot, entry: Option<&Entry>, bytes: &[u8]) {
-        let frame = bytes::Bytes::copy_from_slice(bytes);
         match entry {
             None => {
                 let head = self
@@ -323,7 +323,8 @@ impl Session {
                     .get_mut(&name)
                     .filter(|statement| Some(statement.id) == id)
                 {
-                    statement.told.get_or_insert_default().parameters = frame;
+                    statement.told.get_or_insert_default().parameters =
+                        bytes::Bytes::copy_from_slice(bytes);
                 }
             }
             Some(entry) => {
@@ -335,7 +336,7 @@ impl Session {
                     .get_mut(name)
                     .filter(|statement| Some(statement.id) == id)
                 {
-                    statement.told.get_or_insert_default().result = frame;
+                    statement.told.get_or_insert_default().result = Described::of(bytes);
                     statement.confirmed = Some(epoch);
                 }
             }
@@ -450,7 +451,7 @@ impl Session {
             }
             (Origin::Router(Purpose::Verify), None) => {
                 if let Some(shape) = self.verified.as_mut() {
-                    shape.result = bytes::Bytes::copy_from_slice(bytes);
+                    shape.result = Described::of(bytes);
                 }
             }
             (Origin::Router(_), _) => {}
