@@ -4,7 +4,6 @@ use crate::api::{Output, Slot};
 use crate::owed::{Entry, Kind, Origin, Passed, Purpose, Verdict};
 use crate::place::Place;
 use crate::session::{Phase, Session, Wait};
-use crate::statements::Described;
 use crate::transaction::Transaction;
 use bytes::{Buf, BytesMut};
 use shardgate_wire::backend::{ErrorFields, command_tag, parameter_status, ready_status};
@@ -307,6 +306,7 @@ impl Session {
 
     /// ParameterDescription comes first, then RowDescription or NoData.
     fn remember_shape(&mut self, slot: Slot, entry: Option<&Entry>, bytes: &[u8]) {
+        let frame = bytes::Bytes::copy_from_slice(bytes);
         match entry {
             None => {
                 let head = self
@@ -323,8 +323,7 @@ impl Session {
                     .get_mut(&name)
                     .filter(|statement| Some(statement.id) == id)
                 {
-                    statement.told.get_or_insert_default().parameters =
-                        bytes::Bytes::copy_from_slice(bytes);
+                    statement.told.get_or_insert_default().parameters = frame;
                 }
             }
             Some(entry) => {
@@ -336,7 +335,7 @@ impl Session {
                     .get_mut(name)
                     .filter(|statement| Some(statement.id) == id)
                 {
-                    statement.told.get_or_insert_default().result = Described::of(bytes);
+                    statement.told.get_or_insert_default().result = frame;
                     statement.confirmed = Some(epoch);
                 }
             }
@@ -451,7 +450,7 @@ impl Session {
             }
             (Origin::Router(Purpose::Verify), None) => {
                 if let Some(shape) = self.verified.as_mut() {
-                    shape.result = Described::of(bytes);
+                    shape.result = bytes::Bytes::copy_from_slice(bytes);
                 }
             }
             (Origin::Router(_), _) => {}
