@@ -245,11 +245,14 @@ fn writer(
         // As an application may: what it sees is not flushed yet.
         run(&backend, "SET synchronous_commit = off").await;
         let mut n = 0u64;
-        // No faster than the target can follow: it has no index for its tables without a key.
-        let mut pace = tokio::time::interval(std::time::Duration::from_millis(5));
         while !stop.load(Ordering::Relaxed) {
             n += 1;
-            pace.tick().await;
+            // No faster than the target can follow: it has no index for its tables without a key.
+            let behind = "SELECT (coalesce(max(pg_current_wal_flush_lsn() - confirmed_flush_lsn), 0) > 100000)::text \
+                          FROM pg_replication_slots";
+            while text(&backend, behind).await == "true" && !stop.load(Ordering::Relaxed) {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
             // Tenants that nothing is planted in. One row is changed each time, others come, change and go.
             let (hot, id) = (10, 100_000 + n % 50);
             run(
