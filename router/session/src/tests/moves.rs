@@ -450,7 +450,7 @@ fn the_rest_of_a_pipeline_is_planned_by_the_newest_snapshot() {
         "PB",
         "a Bind that fails makes the pipeline fail"
     );
-    script.server(slot, |b| reply::parse_complete(b));
+    script.server(slot, reply::parse_complete);
     assert_eq!(script.client(), "1E(40001)");
 }
 
