@@ -178,7 +178,9 @@ fn the_schema_of_tables_that_move_stays_and_none_is_emptied() {
             Decision::Refused(refusal) => refusal.sqlstate,
             Decision::AllShards => "all",
             Decision::Shard(_) => "home",
-            Decision::Any | Decision::Gather(..) | Decision::Call(_) => "other",
+            Decision::Any | Decision::Gather(..) | Decision::Spread(_) | Decision::Call(_) => {
+                "other"
+            }
         };
         assert_eq!(found, expect, "{sql}: {decision:?}");
     };
