@@ -8,7 +8,7 @@ use crate::transaction::Transaction;
 use bytes::{Buf, BytesMut};
 use shardgate_wire::backend::{ErrorFields, command_tag, parameter_status, ready_status};
 use shardgate_wire::frame::{Frame, peek};
-use shardgate_wire::{PgError, TxStatus};
+use shardgate_wire::{Limits, PgError, TxStatus};
 
 /// A row longer than this is passed on in parts.
 const WHOLE_ROW_MAX: usize = 32 * 1024;
@@ -107,6 +107,9 @@ impl Session {
             && let Some(passed) = backend.owed.pass(frame.tag)
         {
             end += frame.len;
+            if frame.tag == b'D' {
+                end = rows_end(input, end, &self.options.common.backend_limits);
+            }
             if passed == Passed::Run {
                 place.pin_pending = false;
             }
@@ -628,6 +631,18 @@ impl Session {
         }
         self.end_if_gone(out);
     }
+}
+
+/// Where the run of whole rows ends that begins at `end`. Behind a row another one is always as legal.
+fn rows_end(input: &[u8], mut end: usize, limits: &Limits) -> usize {
+    while let Some(rest) = input.get(end..)
+        && let Ok(Some(frame)) = peek(rest, limits)
+        && frame.tag == b'D'
+        && rest.len() >= frame.len
+    {
+        end += frame.len;
+    }
+    end
 }
 
 /// The error in a whole ErrorResponse.
