@@ -89,6 +89,7 @@ async fn plan_distribution(
     let (table, others) = lock_home_table(work, &request.relation, &request.role).await?;
     let key = table_checks::check_key(&table, &request.column)?.clone();
     let known = choose(work, request, &table, &key).await?;
+    work.refuse_moving(known.id).await?;
     let target = Target::Distributed {
         distribution: u32::try_from(known.id).unwrap_or_default(),
         key: key.attnum,

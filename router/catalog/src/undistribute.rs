@@ -43,6 +43,9 @@ async fn undistribute(
         )
         .into());
     };
+    if let Some(distribution) = known.distribution.and_then(|id| i32::try_from(id).ok()) {
+        work.refuse_moving(distribution).await?;
+    }
     let table = Table::read(&work.tx, &work.whom, found.oid).await?;
     refuse_ties(&table, &others)?;
     let name = qualified(&table.schema, &table.name);

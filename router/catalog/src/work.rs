@@ -5,7 +5,7 @@
 use crate::connect::Backend;
 use crate::distribute::Caller;
 use crate::epoch::{self, Next};
-use crate::error::CatalogError;
+use crate::error::{CatalogError, PgError};
 use crate::load_catalog;
 use crate::quote::{literal, qualified};
 use crate::raw::RawTable;
@@ -82,6 +82,26 @@ impl<'a> Work<'a> {
         load_catalog::tables(&self.tx)
             .await
             .map_err(|error| self.err(&error))
+    }
+
+    /// Fails while a part of the distribution is moved: a table that came or went would not be a part of the move.
+    pub(crate) async fn refuse_moving(&self, distribution: i32) -> Result<(), CatalogError> {
+        let row = self
+            .tx
+            .query_opt(
+                "SELECT m.id, d.name FROM shardgate.move m JOIN shardgate.distribution d ON d.id = m.distribution_id \
+                 WHERE d.id = $1 AND m.step NOT IN ('completed', 'cancelled')",
+                &[&distribution],
+            )
+            .await
+            .map_err(|error| self.err(&error))?;
+        let Some(row) = row else { return Ok(()) };
+        let (id, name): (i64, String) = (row.get(0), row.get(1));
+        let message = format!("a part of distribution \"{name}\" is being moved");
+        Err(PgError::new("55006", message)
+            .detail(format!("Move {id} is under way."))
+            .hint("Wait until it is completed or cancelled, then try again.")
+            .into())
     }
 
     /// A relation that the caller owns, and the tables that are not home tables. A table is locked, and nobody else is

@@ -8,6 +8,10 @@ mod fixture;
 mod gate;
 #[path = "moves/kills.rs"]
 mod kills;
+#[path = "moves/methods.rs"]
+mod methods;
+#[path = "moves/routers.rs"]
+mod routers;
 mod support;
 #[path = "moves/whole.rs"]
 mod whole;

@@ -9,13 +9,16 @@ use crate::error::{CatalogError, PgError};
 use crate::moves::status::unknown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_postgres::Config;
 use tracing::debug;
 
 /// How long a lease holds when its holder says nothing more.
 const LEASE_MS: i64 = 2_000;
+/// How long one that wants the lease waits for it: longer than a lease lasts without its holder.
+const TAKE_MS: u64 = 2_500;
+const TAKE_LOOK_MS: u64 = 100;
 /// How often the holder says that it lives, and writes its progress down.
 const BEAT_MS: u64 = 400;
 
@@ -43,11 +46,25 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Takes the lease if nobody has it.
+    /// Takes the lease. One whose holder has died is waited for until it is over.
     ///
     /// # Errors
     /// 42704 for an unknown id; 55006 while somebody else drives the move.
     pub(crate) async fn take(home: &Backend, id: i64) -> Result<Lease, CatalogError> {
+        let until = Instant::now() + Duration::from_millis(TAKE_MS);
+        loop {
+            if let Some(lease) = Lease::try_take(home, id).await? {
+                return Ok(lease);
+            }
+            let taken = taken(home, id).await;
+            if Instant::now() >= until || taken.sqlstate() != "55006" {
+                return Err(taken);
+            }
+            tokio::time::sleep(Duration::from_millis(TAKE_LOOK_MS)).await;
+        }
+    }
+
+    async fn try_take(home: &Backend, id: i64) -> Result<Option<Lease>, CatalogError> {
         let row = home
             .query_opt(
                 "UPDATE shardgate.move SET owner = gen_random_uuid(), attempt = attempt + 1, \
@@ -58,9 +75,7 @@ impl Lease {
             )
             .await
             .map_err(|error| home.err(&error))?;
-        let Some(row) = row else {
-            return Err(taken(home, id).await);
-        };
+        let Some(row) = row else { return Ok(None) };
         let attempt = row.get(0);
         let progress = Arc::new(Progress {
             rows: AtomicI64::new(row.get(1)),
@@ -77,12 +92,12 @@ impl Lease {
             attempt,
             Arc::clone(&progress),
         ));
-        Ok(Lease {
+        Ok(Some(Lease {
             id,
             attempt,
             progress,
             beat,
-        })
+        }))
     }
 
     /// Gives it back, with what was done.
