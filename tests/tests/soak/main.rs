@@ -83,7 +83,6 @@ async fn load_with_kills_loses_nothing() -> Result<()> {
 
 /// Random moves, in the time of a test: `ROUNDS` and `RATE` change it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "moves are not built yet"]
 async fn load_while_keys_move() -> Result<()> {
     let seconds = random::number("SECONDS", 40)?;
     let work = async {
