@@ -2,7 +2,6 @@
 
 use crate::constant::{Constant, Meets};
 use crate::ir::{NewKeySet, NewKeys, NodeId, Scoped};
-use crate::keyed::null_key;
 use crate::keyset::{Item, KeySet, NullMeans, ParamItem};
 use crate::refusals;
 use crate::resolve::Resolver;
@@ -138,11 +137,7 @@ impl<'a> Resolver<'a> {
                 ));
                 None
             }
-            Constant::Null => {
-                self.problems
-                    .push(null_key(&keyed.relation.name, &keyed.column.name));
-                None
-            }
+            Constant::Null => Some(Item::Null),
             Constant::Nothing => {
                 self.problems.push(refusals::key_not_computed(
                     keyed.relation,

@@ -339,7 +339,7 @@ impl Planned<'_, '_> {
         match keyed.decide(&[], self.snapshot) {
             Decision::Shard(shard) => Ok(Route::One(shard)),
             Decision::Refused(refusal)
-                if self.resolver.seen.writes && refusal.sqlstate == "0A000" =>
+                if self.resolver.seen.writes && ["0A000", "23502"].contains(&refusal.sqlstate) =>
             {
                 let source = self.spread(scoped, &refusal)?;
                 because.push("each shard can do its part alone".to_owned());

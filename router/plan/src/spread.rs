@@ -21,7 +21,7 @@ use crate::snapshot::Snapshot;
 use crate::value::{self, Parsed};
 use shardgate_shard_map::{Key, KeyType, ShardId};
 use shardgate_sql::facts::{Body, InsertSource, Statement};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,12 +44,33 @@ pub struct SpreadPart {
     pub shard: ShardId,
     /// All of its text, or what stands before its rows.
     pub head: Arc<[Piece]>,
-    /// Its rows of VALUES, ascending: their numbers, from 0.
-    pub rows: Vec<(usize, Arc<[Piece]>)>,
+    /// Its rows of VALUES, ascending.
+    pub rows: Vec<PartRow>,
     /// What stands behind its rows.
     pub tail: Arc<[Piece]>,
-    /// The parameters that the part mentions, ascending; None: all of the statement's.
-    pub params: Option<Vec<u16>>,
+    /// Parameters that are mentioned outside of the rows; None: the part mentions all that the statement does.
+    pub common: Option<Arc<[u16]>>,
+}
+
+/// A row of VALUES.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartRow {
+    /// Its place in VALUES, from 0.
+    pub number: usize,
+    pub pieces: Arc<[Piece]>,
+    /// The parameters that it mentions.
+    pub params: Arc<[u16]>,
+}
+
+impl SpreadPart {
+    /// The parameters that the part mentions with no other rows than the first `count` of VALUES. None: all of the
+    /// statement's.
+    pub fn params(&self, count: usize) -> Option<BTreeSet<u16>> {
+        let mut params: BTreeSet<u16> = self.common.as_ref()?.iter().copied().collect();
+        let rows = self.rows.iter().take_while(|row| row.number < count);
+        params.extend(rows.flat_map(|row| row.params.iter()));
+        Some(params)
+    }
 }
 
 /// A piece of a part's text.
@@ -142,18 +163,18 @@ impl Spread {
 
     /// The same with no other rows of VALUES than the first `count`. None: it has none of them.
     pub fn part_of_first(&self, part: &SpreadPart, count: usize, now: &str) -> Option<String> {
-        let rows = part.rows.partition_point(|(row, _)| *row < count);
+        let rows = part.rows.partition_point(|row| row.number < count);
         (rows > 0).then(|| self.text_of(part, rows, now))
     }
 
     fn text_of(&self, part: &SpreadPart, rows: usize, now: &str) -> String {
         let mut text = String::with_capacity(self.text.len());
         self.put(&part.head, now, &mut text);
-        for (index, (_, pieces)) in part.rows.iter().take(rows).enumerate() {
+        for (index, row) in part.rows.iter().take(rows).enumerate() {
             if index > 0 {
                 text.push_str(", ");
             }
-            self.put(pieces, now, &mut text);
+            self.put(&row.pieces, now, &mut text);
         }
         self.put(&part.tail, now, &mut text);
         text
@@ -212,7 +233,7 @@ impl Planned<'_, '_> {
     ) -> Result<Source, Refusal> {
         match self.spread_later(scoped) {
             Some(Ok(source)) => Ok(source),
-            Some(Err(why)) => {
+            Some(Err(why)) if refusal.sqlstate == "0A000" => {
                 let detail = refusal.detail.clone().unwrap_or_default();
                 let detail = format!("{detail} Nor can each shard do its own part: {why}.");
                 Err(Refusal {
@@ -220,7 +241,7 @@ impl Planned<'_, '_> {
                     ..refusal.clone()
                 })
             }
-            None => Err(refusal.clone()),
+            Some(Err(_)) | None => Err(refusal.clone()),
         }
     }
 

@@ -61,7 +61,7 @@ impl Scatter {
                     head: self.pieces.clone(),
                     rows: Vec::new(),
                     tail: Arc::from([]),
-                    params: None,
+                    common: None,
                 };
                 let mut spread = Spread {
                     parts: shards.iter().map(part).collect(),

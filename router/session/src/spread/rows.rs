@@ -63,7 +63,7 @@ impl Spreading {
                 );
                 return Err(PgError::error("XX000", message));
             }
-            let numbers = part.rows.iter().map(|(number, _)| *number);
+            let numbers = part.rows.iter().map(|row| row.number);
             numbered.extend(numbers.zip(member.rows.iter().cloned()));
         }
         Ok(sorted(numbered))
@@ -73,7 +73,7 @@ impl Spreading {
     fn by_key(&self, keys: &RowKeys) -> Result<Vec<Bytes>, PgError> {
         let mut numbered = Vec::with_capacity(self.spread.rows.len());
         for (part, member) in self.parts() {
-            let given: Vec<usize> = part.rows.iter().map(|(number, _)| *number).collect();
+            let given: Vec<usize> = part.rows.iter().map(|row| row.number).collect();
             let cut: Option<Vec<(Bytes, &[u8])>> =
                 member.rows.iter().map(|row| without_key(row)).collect();
             let (rows, found): (Vec<Bytes>, Vec<&[u8]>) = cut

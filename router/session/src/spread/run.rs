@@ -350,10 +350,11 @@ impl Spreading {
             None => self.spread.part_text(part, &self.now),
         };
         let bind = self.execution.bound();
+        let params = part.params(first.unwrap_or(usize::MAX));
         let mentioned = |number: u16| {
-            part.params
+            params
                 .as_ref()
-                .is_none_or(|params| params.binary_search(&number).is_ok())
+                .is_none_or(|params| params.contains(&number))
         };
         let count = bind.as_ref().map_or(0, |bind| bind.count());
         let types: Vec<u32> = (1..=count)
