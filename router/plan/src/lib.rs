@@ -53,7 +53,7 @@ pub use decision::{
 };
 pub use explain::explain;
 pub use gather::{Gather, Gathered, Splice};
-pub use spread::clock::reads_clock;
+pub use spread::clock::{computes_anew, reads_clock};
 pub use spread::{PartRow, Piece, Returns, RowKeys, Source, Spread, SpreadPart};
 
 use shardgate_sql::facts::{Facts, Statement};

@@ -71,7 +71,10 @@ impl<'a> Resolver<'a> {
 
     pub(crate) fn default_of(&mut self, relation: &Relation, column: &Column) {
         match column.default {
-            ColumnDefault::None | ColumnDefault::Plain | ColumnDefault::Clock(_) => {}
+            ColumnDefault::None
+            | ColumnDefault::Plain
+            | ColumnDefault::Clock(_)
+            | ColumnDefault::Anew => {}
             ColumnDefault::Sequence => self
                 .problems
                 .push(refusals::sequence_default(relation, column)),

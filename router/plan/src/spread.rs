@@ -11,6 +11,7 @@
 
 mod checks;
 pub(crate) mod clock;
+mod copies;
 mod rows;
 mod scatter;
 mod splitting;
@@ -36,6 +37,8 @@ pub struct Spread {
     /// Of an INSERT: for each row of VALUES the index of its part. Else empty.
     pub rows: Vec<usize>,
     pub returns: Returns,
+    /// Of a reference table, whose name this is: every part is the whole statement, and home's answer is the answer.
+    pub copies: Option<Arc<str>>,
 }
 
 /// What one shard carries out.
@@ -153,6 +156,8 @@ pub enum Source {
     Rows(rows::Rows),
     #[doc(hidden)]
     Scatter(scatter::Scatter),
+    #[doc(hidden)]
+    Copies(copies::Copies),
 }
 
 impl Spread {
@@ -220,6 +225,7 @@ impl Source {
         match self {
             Source::Rows(rows) => rows.decide(params, snapshot, refusal),
             Source::Scatter(scatter) => scatter.decide(params, snapshot),
+            Source::Copies(copies) => copies.decide(params, snapshot),
         }
     }
 }
@@ -243,6 +249,27 @@ impl Planned<'_, '_> {
             }
             Some(Err(_)) | None => Err(refusal.clone()),
         }
+    }
+
+    /// A write of a reference table on every shard.
+    pub(crate) fn spread_copies(
+        &self,
+        scoped: &crate::ir::Scoped,
+        refusal: &Refusal,
+    ) -> Result<Source, Refusal> {
+        let crate::ir::ScopedBody::Change(change) = &scoped.body else {
+            return Err(refusal.clone());
+        };
+        let Some(text) = self.text else {
+            return Err(refusal.clone());
+        };
+        let copies = self.copies(scoped, change, text);
+        copies.map(Source::Copies).map_err(|why| Refusal {
+            detail: Some(format!(
+                "Every shard has a copy, and all copies must stay alike: {why}."
+            )),
+            ..refusal.clone()
+        })
     }
 
     /// INSERT of several rows of VALUES.

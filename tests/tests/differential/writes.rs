@@ -89,6 +89,15 @@ const TABLES: &[Table] = &[
         ],
         unique: "level",
     },
+    Table {
+        name: "countries",
+        columns: &[
+            column("id", true, true),
+            column("code", false, false),
+            column("name", false, false),
+        ],
+        unique: "id",
+    },
 ];
 
 pub fn write(generator: &mut Generator) -> Write {

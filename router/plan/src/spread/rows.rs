@@ -129,6 +129,7 @@ impl Rows {
         Spread {
             parts,
             text: self.text.clone(),
+            copies: None,
             rows: order,
             returns: match (self.returning, skips) {
                 (false, _) => Returns::Nothing,

@@ -290,6 +290,19 @@ impl<'s> Splitting<'s> {
         (close.kind == Kind::RParen).then_some(close.start)
     }
 
+    /// All of it.
+    pub(super) fn whole(&self) -> Result<Vec<Piece>, String> {
+        let mut pieces = self.head()?;
+        for (index, (row, _)) in self.rows()?.into_iter().enumerate() {
+            if index > 0 {
+                pieces.push(Piece::Made(Arc::from(", ")));
+            }
+            pieces.extend(row);
+        }
+        pieces.extend(self.tail());
+        Ok(pieces)
+    }
+
     pub(super) fn tail(&self) -> Vec<Piece> {
         self.pieces(self.end_of_rows()..self.text.len())
     }

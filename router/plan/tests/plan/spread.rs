@@ -491,6 +491,77 @@ fn what_a_shard_cannot_do_alone() {
 }
 
 #[test]
+fn reference_tables_are_written_everywhere() {
+    for sql in [
+        "INSERT INTO countries (id, code) VALUES (1, 'de')",
+        "INSERT INTO countries VALUES (1, 'de'), (2, lower('FR')) ON CONFLICT (id) DO UPDATE SET code = excluded.code RETURNING *",
+        "UPDATE countries SET code = code || 'x' WHERE id > 3",
+        "DELETE FROM countries c USING countries d WHERE d.id = c.id + 1",
+        "DELETE FROM countries WHERE id IN (SELECT max(id) FROM countries)",
+    ] {
+        everywhere(sql, sql);
+        let spread = spread_with(&Fixture::new(), sql, &[]);
+        assert_eq!(spread.copies.as_deref(), Some("public.countries"), "{sql}");
+    }
+    everywhere(
+        "INSERT INTO countries (id, code) VALUES (1, now()::text)",
+        "INSERT INTO countries (id, code) VALUES (1, (T)::text)",
+    );
+    for (sql, why) in [
+        (
+            "INSERT INTO countries (id, code) VALUES (1, random()::text)",
+            "function random",
+        ),
+        ("INSERT INTO countries SELECT 1, 'x'", "come from a query"),
+        ("INSERT INTO countries DEFAULT VALUES", "are defaults"),
+        (
+            "UPDATE countries SET code = d.code FROM countries d",
+            "FROM",
+        ),
+        (
+            "DELETE FROM countries WHERE id IN (SELECT id FROM countries LIMIT 1)",
+            "other rows",
+        ),
+        (
+            "UPDATE countries SET code = (SELECT string_agg(code, ',') FROM countries)",
+            "order of rows",
+        ),
+        (
+            "DELETE FROM countries USING notes WHERE notes.id = countries.id",
+            "no reference table",
+        ),
+        (
+            "DELETE FROM countries USING users WHERE users.id = {a}",
+            "no reference table",
+        ),
+    ] {
+        check_refused(sql, why);
+    }
+    let fixture = Fixture::with(|fixture| {
+        let tables = fixture
+            .snapshot
+            .relations
+            .get_mut("public")
+            .expect("public");
+        let countries = tables.get_mut("countries").expect("countries");
+        let mut changed: Relation = countries.as_ref().clone();
+        changed.columns[0].default = ColumnDefault::Sequence;
+        changed.columns[1].default = ColumnDefault::Anew;
+        *countries = Arc::new(changed);
+    });
+    for (sql, able) in [
+        ("INSERT INTO countries (id, code) VALUES (1, 'x')", true),
+        ("INSERT INTO countries (code) VALUES ('x')", false),
+        ("INSERT INTO countries VALUES (1)", false),
+        ("INSERT INTO countries VALUES (1, DEFAULT)", false),
+        ("UPDATE countries SET code = DEFAULT", false),
+    ] {
+        let spread = matches!(decide(&fixture, sql, &[]), Decision::Spread(_));
+        assert_eq!(spread, able, "{sql}");
+    }
+}
+
+#[test]
 fn rows_whose_keys_cannot_be() {
     let fixture = Fixture::new();
     let sql = "INSERT INTO users (id) VALUES ($1), ($2), ($3)";
