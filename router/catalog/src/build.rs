@@ -441,6 +441,7 @@ pub(crate) fn default_kind(raw: &RawColumn, classes: &Classes) -> ColumnDefault 
             ColumnDefault::Sequence
         }
         Some(expression) if classes.is_plain(expression) => match &raw.clock {
+            _ if raw.anew => ColumnDefault::Anew,
             Some(text) => ColumnDefault::Clock(Arc::from(text.as_str())),
             None => ColumnDefault::Plain,
         },

@@ -141,6 +141,9 @@ fn column(row: &Row) -> RawColumn {
         default: row
             .get::<_, Option<String>>(9)
             .map(|tree| expression::read(&tree)),
+        anew: row
+            .get::<_, Option<String>>(10)
+            .is_some_and(|text| shardgate_plan::computes_anew(&text)),
         clock: row
             .get::<_, Option<String>>(10)
             .filter(|text| shardgate_plan::reads_clock(text)),

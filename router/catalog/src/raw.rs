@@ -161,6 +161,8 @@ pub struct RawColumn {
     pub default: Option<RawExpression>,
     /// The text of a default that reads the clock of the transaction.
     pub clock: Option<String>,
+    /// The default calls a function that may answer otherwise each time.
+    pub anew: bool,
 }
 
 /// What a stored expression calls.

@@ -285,6 +285,7 @@ fn assign(item: Item, ty: KeyType, modifier: i32) -> Constant {
             other => parsed(other),
         },
         Item::Fails => Constant::Item(Item::Fails),
+        Item::Null => Constant::Item(Item::Null),
         Item::Param(param) => Constant::Item(Item::Param(ParamItem {
             assigned: Some((ty, modifier)),
             null: NullMeans::Error,

@@ -291,7 +291,7 @@ const AGGREGATES: &[&str] = &[
 /// Aggregates if they are called WITHIN GROUP, window functions otherwise.
 const HYPOTHETICAL: &[&str] = &["rank", "dense_rank", "percent_rank", "cume_dist"];
 
-const VOLATILE: &[&str] = &[
+pub(crate) const VOLATILE: &[&str] = &[
     "clock_timestamp",
     "gen_random_uuid",
     "pg_sleep",

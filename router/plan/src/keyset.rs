@@ -31,6 +31,8 @@ pub(crate) enum Item {
     Key(Key),
     /// A constant that Postgres certainly refuses: the statement fails wherever it runs.
     Fails,
+    /// The key of a new row is the constant NULL.
+    Null,
     Param(ParamItem),
 }
 
@@ -141,7 +143,7 @@ impl KeySet {
     ) -> Option<Arc<KeySet>> {
         let known = |item: &Item| match item {
             Item::Param(param) => certain(param),
-            Item::Key(_) | Item::Fails => true,
+            Item::Key(_) | Item::Fails | Item::Null => true,
         };
         match self.as_ref() {
             KeySet::Items(items) => items.iter().all(known).then(|| self.clone()),
@@ -210,6 +212,7 @@ fn evaluate_item(item: &Item, params: &[Param<'_>]) -> Result<Option<Vec<Key>>, 
     match item {
         Item::Key(key) => Ok(Some(vec![key.clone()])),
         Item::Fails => Err(Trouble::Fails),
+        Item::Null => Err(Trouble::NullKey),
         Item::Param(param) => param.keys(params),
     }
 }

@@ -55,8 +55,8 @@ pub use decision::{
 pub use explain::explain;
 pub use gather::{Gather, Gathered, Splice};
 pub use moving::Moving;
-pub use spread::clock::reads_clock;
-pub use spread::{Piece, Returns, RowKeys, Source, Spread, SpreadPart};
+pub use spread::clock::{computes_anew, reads_clock};
+pub use spread::{PartRow, Piece, Returns, RowKeys, Source, Spread, SpreadPart};
 
 use shardgate_sql::facts::{Facts, Statement};
 use snapshot::Snapshot;

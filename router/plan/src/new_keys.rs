@@ -2,7 +2,6 @@
 
 use crate::constant::{Constant, Meets};
 use crate::ir::{NewKeySet, NewKeys, NodeId, Scoped};
-use crate::keyed::null_key;
 use crate::keyset::{Item, KeySet, NullMeans, ParamItem};
 use crate::refusals;
 use crate::resolve::Resolver;
@@ -72,7 +71,10 @@ impl<'a> Resolver<'a> {
 
     pub(crate) fn default_of(&mut self, relation: &Relation, column: &Column) {
         match column.default {
-            ColumnDefault::None | ColumnDefault::Plain | ColumnDefault::Clock(_) => {}
+            ColumnDefault::None
+            | ColumnDefault::Plain
+            | ColumnDefault::Clock(_)
+            | ColumnDefault::Anew => {}
             ColumnDefault::Sequence => self
                 .problems
                 .push(refusals::sequence_default(relation, column)),
@@ -138,11 +140,7 @@ impl<'a> Resolver<'a> {
                 ));
                 None
             }
-            Constant::Null => {
-                self.problems
-                    .push(null_key(&keyed.relation.name, &keyed.column.name));
-                None
-            }
+            Constant::Null => Some(Item::Null),
             Constant::Nothing => {
                 self.problems.push(refusals::key_not_computed(
                     keyed.relation,

@@ -173,7 +173,9 @@ impl Planned<'_, '_> {
         let reference = leaves.iter().any(is_reference);
         if distributed || reference {
             self.nothing_runs_unseen()?;
-            self.no_reference_write()?;
+            if let Some(route) = self.reference_write(scoped, because)? {
+                return Ok(route);
+            }
         }
         if distributed {
             return self.keyed(scoped, because, concerns);
@@ -285,20 +287,25 @@ impl Planned<'_, '_> {
         Ok(())
     }
 
-    fn no_reference_write(&self) -> Checked {
-        let written = self
-            .resolver
-            .leaves
-            .iter()
-            .find(|leaf| leaf.written && is_reference(leaf));
-        match written {
-            Some(leaf) => Err(Refusal::unsupported(
-                format!("reference table {} cannot be written yet", leaf.label),
-                "Every shard has a copy, and all copies must change together.",
-                "Undo with undistribute_table, write the rows, and call create_reference_table again.",
-            )),
-            None => Ok(()),
-        }
+    /// A write of a reference table: on every shard, if that is proven to keep the copies alike.
+    fn reference_write(
+        &self,
+        scoped: &Scoped,
+        because: &mut Vec<String>,
+    ) -> Result<Option<Route>, Refusal> {
+        let written = |leaf: &&crate::ir::Leaf| leaf.written && is_reference(leaf);
+        let Some(leaf) = self.resolver.leaves.iter().find(written) else {
+            return Ok(None);
+        };
+        let refusal = Refusal::unsupported(
+            format!("reference table {} cannot be written so", leaf.label),
+            "Every shard has a copy, and all copies must change together.",
+            "Write it by INSERT .. VALUES, UPDATE or DELETE with constants, parameters and plain expressions, in a statement of its own.",
+        );
+        self.distributed_checks()?;
+        let source = self.spread_copies(scoped, &refusal)?;
+        because.push("every shard does the same to its copy".to_owned());
+        Ok(Some(Route::Spread(Arc::new(source), refusal)))
     }
 
     fn keyed(
@@ -360,7 +367,7 @@ impl Planned<'_, '_> {
                 Ok(Route::One(shard))
             }
             Decision::Refused(refusal)
-                if self.resolver.seen.writes && refusal.sqlstate == "0A000" =>
+                if self.resolver.seen.writes && ["0A000", "23502"].contains(&refusal.sqlstate) =>
             {
                 let source = self.spread(scoped, &refusal)?;
                 because.push("each shard can do its part alone".to_owned());

@@ -202,6 +202,8 @@ pub enum ColumnDefault {
     Plain,
     /// The same, and it is computed from the time of the transaction: its text, with names as pg_catalog alone is searched.
     Clock(Arc<str>),
+    /// The same, and each call may answer otherwise: `gen_random_uuid()`.
+    Anew,
     /// nextval(..) or an identity column.
     Sequence,
     /// Anything else.

@@ -11,6 +11,7 @@
 
 mod checks;
 pub(crate) mod clock;
+mod copies;
 mod rows;
 mod scatter;
 mod splitting;
@@ -21,7 +22,7 @@ use crate::snapshot::Snapshot;
 use crate::value::{self, Parsed};
 use shardgate_shard_map::{Key, KeyType, ShardId};
 use shardgate_sql::facts::{Body, InsertSource, Statement};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct Spread {
     /// Of an INSERT: for each row of VALUES the index of its part. Else empty.
     pub rows: Vec<usize>,
     pub returns: Returns,
+    /// Of a reference table, whose name this is: every part is the whole statement, and home's answer is the answer.
+    pub copies: Option<Arc<str>>,
 }
 
 /// What one shard carries out.
@@ -44,12 +47,33 @@ pub struct SpreadPart {
     pub shard: ShardId,
     /// All of its text, or what stands before its rows.
     pub head: Arc<[Piece]>,
-    /// Its rows of VALUES, ascending: their numbers, from 0.
-    pub rows: Vec<(usize, Arc<[Piece]>)>,
+    /// Its rows of VALUES, ascending.
+    pub rows: Vec<PartRow>,
     /// What stands behind its rows.
     pub tail: Arc<[Piece]>,
-    /// The parameters that the part mentions, ascending; None: all of the statement's.
-    pub params: Option<Vec<u16>>,
+    /// Parameters that are mentioned outside of the rows; None: the part mentions all that the statement does.
+    pub common: Option<Arc<[u16]>>,
+}
+
+/// A row of VALUES.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartRow {
+    /// Its place in VALUES, from 0.
+    pub number: usize,
+    pub pieces: Arc<[Piece]>,
+    /// The parameters that it mentions.
+    pub params: Arc<[u16]>,
+}
+
+impl SpreadPart {
+    /// The parameters that the part mentions with no other rows than the first `count` of VALUES. None: all of the
+    /// statement's.
+    pub fn params(&self, count: usize) -> Option<BTreeSet<u16>> {
+        let mut params: BTreeSet<u16> = self.common.as_ref()?.iter().copied().collect();
+        let rows = self.rows.iter().take_while(|row| row.number < count);
+        params.extend(rows.flat_map(|row| row.params.iter()));
+        Some(params)
+    }
 }
 
 /// A piece of a part's text.
@@ -132,6 +156,8 @@ pub enum Source {
     Rows(rows::Rows),
     #[doc(hidden)]
     Scatter(scatter::Scatter),
+    #[doc(hidden)]
+    Copies(copies::Copies),
 }
 
 impl Spread {
@@ -142,18 +168,18 @@ impl Spread {
 
     /// The same with no other rows of VALUES than the first `count`. None: it has none of them.
     pub fn part_of_first(&self, part: &SpreadPart, count: usize, now: &str) -> Option<String> {
-        let rows = part.rows.partition_point(|(row, _)| *row < count);
+        let rows = part.rows.partition_point(|row| row.number < count);
         (rows > 0).then(|| self.text_of(part, rows, now))
     }
 
     fn text_of(&self, part: &SpreadPart, rows: usize, now: &str) -> String {
         let mut text = String::with_capacity(self.text.len());
         self.put(&part.head, now, &mut text);
-        for (index, (_, pieces)) in part.rows.iter().take(rows).enumerate() {
+        for (index, row) in part.rows.iter().take(rows).enumerate() {
             if index > 0 {
                 text.push_str(", ");
             }
-            self.put(pieces, now, &mut text);
+            self.put(&row.pieces, now, &mut text);
         }
         self.put(&part.tail, now, &mut text);
         text
@@ -199,6 +225,7 @@ impl Source {
         match self {
             Source::Rows(rows) => rows.decide(params, snapshot, refusal),
             Source::Scatter(scatter) => scatter.decide(params, snapshot),
+            Source::Copies(copies) => copies.decide(params, snapshot),
         }
     }
 }
@@ -212,7 +239,7 @@ impl Planned<'_, '_> {
     ) -> Result<Source, Refusal> {
         match self.spread_later(scoped) {
             Some(Ok(source)) => Ok(source),
-            Some(Err(why)) => {
+            Some(Err(why)) if refusal.sqlstate == "0A000" => {
                 let detail = refusal.detail.clone().unwrap_or_default();
                 let detail = format!("{detail} Nor can each shard do its own part: {why}.");
                 Err(Refusal {
@@ -220,8 +247,29 @@ impl Planned<'_, '_> {
                     ..refusal.clone()
                 })
             }
-            None => Err(refusal.clone()),
+            Some(Err(_)) | None => Err(refusal.clone()),
         }
+    }
+
+    /// A write of a reference table on every shard.
+    pub(crate) fn spread_copies(
+        &self,
+        scoped: &crate::ir::Scoped,
+        refusal: &Refusal,
+    ) -> Result<Source, Refusal> {
+        let crate::ir::ScopedBody::Change(change) = &scoped.body else {
+            return Err(refusal.clone());
+        };
+        let Some(text) = self.text else {
+            return Err(refusal.clone());
+        };
+        let copies = self.copies(scoped, change, text);
+        copies.map(Source::Copies).map_err(|why| Refusal {
+            detail: Some(format!(
+                "Every shard has a copy, and all copies must stay alike: {why}."
+            )),
+            ..refusal.clone()
+        })
     }
 
     /// INSERT of several rows of VALUES.

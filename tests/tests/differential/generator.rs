@@ -86,6 +86,17 @@ pub struct Scope {
     key: Option<(String, bool)>,
 }
 
+impl Scope {
+    /// Columns without a key among them.
+    pub fn of(numbers: Vec<String>, texts: Vec<String>) -> Scope {
+        Scope {
+            numbers,
+            texts,
+            key: None,
+        }
+    }
+}
+
 pub struct Generator {
     pub random: Random,
     /// Keys that most predicates use, so that bindings meet.

@@ -6,11 +6,13 @@
 mod generator;
 mod schema;
 mod wide;
+mod writes;
 
+use bytes::BytesMut;
 use generator::Generator;
 use shardgate_tests::Running;
 use std::collections::BTreeMap;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// What one statement answered.
@@ -142,10 +144,7 @@ async fn prepare(running: &Running) -> (Client, Client) {
     }
     for row in schema::reference_rows() {
         plain.simple_query(&row).await.expect("a row");
-        for shard in &running.cluster.shards {
-            let client = connect(&shard.primary.url(running.database(), "postgres")).await;
-            client.simple_query(&row).await.expect("a row");
-        }
+        router.simple_query(&row).await.expect("a row");
     }
     (plain, router)
 }
@@ -155,9 +154,16 @@ async fn contents(running: &Running, table: &str) -> Vec<String> {
     let mut rows = Vec::new();
     let home_only = table == "notes";
     let copies = table == "countries";
+    let mut copy: Option<Vec<String>> = None;
     for (at, shard) in running.cluster.shards.iter().enumerate() {
-        if at > 0 && (home_only || copies) {
+        if at > 0 && home_only {
             break;
+        }
+        if copies && at > 0 {
+            rows.sort();
+            let first = copy.get_or_insert_with(|| rows.clone());
+            assert_eq!(*first, rows, "the copies of {table} differ");
+            rows.clear();
         }
         let client = connect(&shard.primary.url(running.database(), "postgres")).await;
         for row in client
@@ -169,6 +175,10 @@ async fn contents(running: &Running, table: &str) -> Vec<String> {
         }
     }
     rows.sort();
+    assert!(
+        copy.is_none_or(|copy| copy == rows),
+        "the copies of {table} differ"
+    );
     rows
 }
 
@@ -338,6 +348,159 @@ async fn run_wide(shards: u16) {
         "only {gathered} of {} are gathered for",
         count.div_ceil(10)
     );
+}
+
+impl ToSql for writes::Value {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            writes::Value::Number(number) if *ty == Type::INT4 => {
+                number.map(i32::try_from).transpose()?.to_sql(ty, out)
+            }
+            writes::Value::Number(number) => number.to_sql(ty, out),
+            writes::Value::Text(text) => text.to_sql(ty, out),
+            writes::Value::Computed(_) => Err("no parameter".into()),
+        }
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        [Type::INT4, Type::INT8, Type::TEXT].contains(ty)
+    }
+
+    to_sql_checked!();
+}
+
+/// Rows, or an error with what it says; of an UPDATE or DELETE only the kind of error.
+type Told = Result<(Vec<Vec<Option<Bytes>>>, u64), Vec<String>>;
+
+async fn carry_out(client: &Client, write: &writes::Write) -> Told {
+    let told = if write.params.is_empty() {
+        match client.simple_query(&write.sql).await {
+            Ok(messages) => {
+                let mut rows = Vec::new();
+                let mut count = 0;
+                for message in messages {
+                    match message {
+                        SimpleQueryMessage::Row(row) => {
+                            let value = |at| row.get(at).map(|text| Bytes(text.into()));
+                            rows.push((0..row.len()).map(value).collect());
+                        }
+                        SimpleQueryMessage::CommandComplete(n) => count = n,
+                        _ => {}
+                    }
+                }
+                Ok((rows, count))
+            }
+            Err(error) => Err(error),
+        }
+    } else {
+        let params: Vec<&(dyn ToSql + Sync)> = write.params.iter().map(|p| p as _).collect();
+        client.query(&write.sql, &params).await.map(|found| {
+            let row = |row: &tokio_postgres::Row| (0..row.len()).map(|at| row.get(at)).collect();
+            (found.iter().map(row).collect(), 0)
+        })
+    };
+    match told {
+        Ok((mut rows, count)) => {
+            if !write.ordered {
+                rows.sort();
+            }
+            Ok((rows, count))
+        }
+        Err(error) => {
+            let Some(db) = error.as_db_error() else {
+                panic!("the connection broke at {}: {error}", write.sql);
+            };
+            let mut said = vec![db.code().code().to_owned()];
+            if write.ordered {
+                said.push(db.message().to_owned());
+                said.extend(db.detail().map(str::to_owned));
+            }
+            if db.code().code() == "0A000" && db.hint().is_some() {
+                said = vec!["refused".to_owned(), db.message().to_owned()];
+                said.extend(db.detail().map(str::to_owned));
+            }
+            Err(said)
+        }
+    }
+}
+
+async fn run_writes(shards: u16) {
+    let (seed, count) = asked();
+    println!("SEED={seed} N={count} shards={shards}");
+    let running = Running::start(shards, 0);
+    let (plain, router) = prepare(&running).await;
+    let mut totals: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    for number in 0..count {
+        let seed = seed.wrapping_add(number);
+        let write = writes::write(&mut Generator::new(seed));
+        let shown = || {
+            format!(
+                "SEED={seed} N=1 ({}): {} {:?}",
+                write.shape, write.sql, write.params
+            )
+        };
+        // A statement that is refused must not run on the other side, so the router is asked first.
+        let got = carry_out(&router, &write).await;
+        if let Err(said) = &got
+            && said[0] == "refused"
+        {
+            *totals.entry((write.shape, "refused")).or_default() += 1;
+            let detail = said.get(2).map_or("", String::as_str);
+            let why = detail.rsplit("own part: ").next().unwrap_or_default();
+            *reasons.entry(format!("{}: {why}", said[1])).or_default() += 1;
+            continue;
+        }
+        let expected = carry_out(&plain, &write).await;
+        assert_eq!(got, expected, "{}", shown());
+        let kind = match &got {
+            Ok(_) => "written",
+            Err(_) => "failed alike",
+        };
+        *totals.entry((write.shape, kind)).or_default() += 1;
+        for table in schema::ALL_TABLES {
+            let sql = format!("SELECT * FROM {table} ORDER BY 1, 2");
+            assert_eq!(
+                ask_in_order(&router, &sql).await,
+                ask_in_order(&plain, &sql).await,
+                "{table} after {}",
+                shown()
+            );
+        }
+        if number % 100 == 0 {
+            for table in schema::ALL_TABLES {
+                assert_eq!(
+                    contents(&running, table).await,
+                    plain_contents(&plain, table).await,
+                    "{table} on the shards, after {}",
+                    shown()
+                );
+            }
+        }
+    }
+    println!("{totals:#?}\nrefusals: {reasons:#?}");
+    let of = |wanted: &str| -> u64 {
+        let counts = totals.iter().filter(|((_, kind), _)| *kind == wanted);
+        counts.map(|(_, count)| count).sum()
+    };
+    assert!(
+        of("written") * 3 > count && of("refused") * 4 < count || count < 100,
+        "too few were carried out to prove anything: {totals:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_over_two_shards_answer_as_one_postgres() {
+    run_writes(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_over_four_shards_answer_as_one_postgres() {
+    run_writes(4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

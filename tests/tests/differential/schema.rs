@@ -69,7 +69,7 @@ pub fn rows() -> Vec<String> {
     rows
 }
 
-/// Rows of the reference table: written on each server alone, since the router does not write reference tables yet.
+/// Rows of the reference table.
 pub fn reference_rows() -> Vec<String> {
     (0..4)
         .map(|n| format!("insert into countries values ({n}, 't{n}', 'n{n}')"))

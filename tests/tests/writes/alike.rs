@@ -72,6 +72,14 @@ const STATEMENTS: &[&str] = &[
     "INSERT INTO days VALUES ('2024-01-01', 'a'), ('2024-01-07', 'too long'), ('2024-02-11', 'c')",
     "INSERT INTO users (id, name, doc, at) VALUES (71, 'a', '{\"k\": \"now\"}', '2024-01-01'), (72, 'b', '[1]', NULL), (73, 'c', NULL, '2024-02-30')",
     "INSERT INTO users (id, name, doc, at) VALUES (71, 'a', '{\"k\": \"now\"}', '2024-01-01'), (72, 'b', '[1]', NULL), (73, 'c', NULL, '2024-02-20')",
+    // Reference tables: every copy.
+    "INSERT INTO countries VALUES ('es', 'ES'), ('it', upper('it')), ('pt', NULL) RETURNING *",
+    "INSERT INTO countries (title, code) VALUES ('x', 'uk'), ('y', 'us') ON CONFLICT (code) DO UPDATE SET title = excluded.title || countries.title RETURNING code, title",
+    "INSERT INTO countries VALUES (NULL, 'x')",
+    "UPDATE countries SET title = title || '!' WHERE code > 'f' RETURNING code",
+    "UPDATE countries SET nosuch = 1",
+    "DELETE FROM countries WHERE code IN (SELECT max(code) FROM countries) RETURNING *",
+    "DELETE FROM countries c USING countries d WHERE d.title > c.title AND c.code = 'pt'",
     // Changes of rows of all shards.
     "UPDATE users SET age = 5",
     "UPDATE users SET age = age + id::int, name = name || '!' WHERE id % 2 = 0 RETURNING id, age, name",
@@ -127,11 +135,7 @@ impl World {
         done(&mut router, "SELECT create_reference_table('countries')").await;
         let row = "INSERT INTO countries VALUES ('de', 'DE'), ('fr', 'FR')";
         done(&mut plain, row).await;
-        for shard in &world.running.cluster.shards {
-            let mut client =
-                Raw::connect(shard.primary.port, world.running.database(), "postgres").await;
-            done(&mut client, row).await;
-        }
+        done(&mut router, row).await;
         world
     }
 
@@ -148,6 +152,14 @@ impl World {
     /// All tables hold the same rows.
     async fn same_rows(&self, what: &str) {
         let (mut router, mut plain) = self.both().await;
+        let copy = "SELECT * FROM countries ORDER BY code";
+        let expect = plain.query(copy).await;
+        for shard in &self.running.cluster.shards {
+            let port = shard.primary.port;
+            let mut direct = Raw::connect(port, self.running.database(), "postgres").await;
+            let got = direct.query(copy).await;
+            assert_eq!(got, expect, "the copy of {} after {what}", shard.name);
+        }
         for sql in CONTENTS {
             assert_eq!(
                 router.query(sql).await,
@@ -522,6 +534,40 @@ pub async fn many_writers() {
     }
     let rows = router.query("SELECT min(age), max(age) FROM users").await;
     assert!(rows.contains(&"D '120' '120'".to_owned()), "{rows:?}");
+}
+
+/// Many writers of a reference table: the copies stay alike, and nobody waits in a circle.
+pub async fn many_writers_of_copies() {
+    let world = World::start(3, |builder| builder.pool_size(3)).await;
+    let mut tasks = Vec::new();
+    for writer in 0..6 {
+        let (mut client, _) = world.both().await;
+        tasks.push(tokio::spawn(async move {
+            for round in 0..20 {
+                let sql = match (writer + round) % 4 {
+                    0 => format!("INSERT INTO countries VALUES ('w{}', '{writer}') ON CONFLICT (code) DO UPDATE SET title = '{writer}.{round}'", round % 5),
+                    1 => format!("INSERT INTO countries VALUES ('n{writer}.{round}', 'n')"),
+                    2 => format!("UPDATE countries SET title = title || '{writer}' WHERE code LIKE 'w%'"),
+                    _ => format!("DELETE FROM countries WHERE code LIKE 'n%' AND code < 'n{writer}.{round}'"),
+                };
+                done(&mut client, &sql).await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.expect("a writer ends");
+    }
+    let mut copies = Vec::new();
+    for shard in &world.running.cluster.shards {
+        let port = shard.primary.port;
+        let mut direct = Raw::connect(port, world.running.database(), "postgres").await;
+        copies.push(direct.query("SELECT * FROM countries ORDER BY code").await);
+    }
+    assert!(copies[0].len() > 5, "{copies:?}");
+    assert!(
+        copies.windows(2).all(|pair| pair[0] == pair[1]),
+        "{copies:#?}"
+    );
 }
 
 /// One time for all rows of all shards, of `now()` in the text and in defaults.

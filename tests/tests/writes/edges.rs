@@ -19,6 +19,8 @@ pub async fn prepare(running: &Running) -> Result<()> {
     for sql in [
         "CREATE TABLE t (k bigint PRIMARY KEY, v int NOT NULL, n int NOT NULL DEFAULT 0)",
         "SELECT create_distributed_table('t', 'k')",
+        "CREATE TABLE r (k bigint PRIMARY KEY, v int)",
+        "SELECT create_reference_table('r')",
     ] {
         router.simple_query(sql).await.context(sql)?;
     }
@@ -42,8 +44,8 @@ pub struct Write {
 
 impl Write {
     /// One of several kinds, each with a number of its own.
-    pub fn number(number: usize) -> Write {
-        match number % 3 {
+    pub fn number(number: usize, shards: usize) -> Write {
+        match number % 4 {
             0 => {
                 // Rows of their own; some on each shard.
                 let first = 1000 + 100 * number;
@@ -64,12 +66,18 @@ impl Write {
                 count: format!("SELECT count(*) FROM t WHERE n = {number}"),
                 rows: ROWS,
             },
-            _ => Write {
+            2 => Write {
                 sql: format!(
                     "WITH x AS (SELECT 1) UPDATE t SET n = {number} FROM x WHERE v = 1 AND k <= {ROWS} RETURNING k"
                 ),
                 count: format!("SELECT count(*) FROM t WHERE n = {number}"),
                 rows: ROWS / 2,
+            },
+            // A row of a reference table, on every shard.
+            _ => Write {
+                sql: format!("INSERT INTO r VALUES ({number}, 1)"),
+                count: format!("SELECT count(*) FROM r WHERE k = {number}"),
+                rows: i64::try_from(shards).expect("a few"),
             },
         }
     }

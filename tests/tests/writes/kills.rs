@@ -38,8 +38,8 @@ pub async fn at_every_edge(running: &Running) -> Result<()> {
     for (number, (name, nth, in_force)) in cases.iter().enumerate() {
         // Each edge with an INSERT, and with one of the others.
         for write in [
-            Write::number(6 * number),
-            Write::number(6 * number + 1 + number % 2),
+            Write::number(8 * number, shards),
+            Write::number(8 * number + 1 + number % 3, shards),
         ] {
             let at = format!("{name}:{nth}");
             let title = format!("killed at {at} of {}", write.sql);
@@ -102,7 +102,7 @@ async fn when_one_cannot_prepare(running: &Running) -> Result<usize> {
         last.batch_execute(&format!("BEGIN; PREPARE TRANSACTION 'app:{number}'"))
             .await?;
     }
-    let write = Write::number(901);
+    let write = Write::number(901, shards);
     // Without a kill: the statement fails at once, and nothing is left.
     let session = running.connect().await?;
     let refused = session.simple_query(&write.sql).await;
@@ -152,7 +152,7 @@ pub async fn another_router_cleans_up(running: &Running) -> Result<()> {
         .into_iter()
         .enumerate()
     {
-        let write = Write::number(600 + 3 * number);
+        let write = Write::number(600 + 4 * number, 2);
         let victim = router(running, VICTIM, &[("SHARDGATE_KILL_AT", at)])?;
         let client = running.connect_to(&victim).await?;
         let result = client.simple_query(&write.sql).await;

@@ -62,7 +62,7 @@ fn cases(shards: usize) -> Vec<(String, usize, Harm, Told)> {
 pub async fn of_a_shard(running: &Running) -> Result<()> {
     let cases = cases(running.cluster.shards.len());
     for (number, (at, shard, harm, told)) in cases.iter().enumerate() {
-        let write = Write::number(300 + number);
+        let write = Write::number(300 + number, running.cluster.shards.len());
         lose(running, at, (*shard, *harm), *told, &write)
             .await
             .with_context(|| format!("{harm:?} of shard {shard} at {at} of {}", write.sql))?;

@@ -50,6 +50,11 @@ async fn writers_of_the_same_rows_do_not_wait_in_a_circle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_stay_alike_whoever_writes_them() {
+    in_time(alike::many_writers_of_copies()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_time_is_one_on_all_shards() {
     in_time(alike::one_time()).await;
 }

@@ -190,7 +190,7 @@ fn tree_has_queries(tree: &Tree) -> bool {
 
 /// Some query in it may take rows that nothing but their place decides: LIMIT, DISTINCT ON, windows. The words are
 /// reserved, so that they are no names.
-fn picks_rows(text: &str) -> bool {
+pub(super) fn picks_rows(text: &str) -> bool {
     let Ok(tokens) = lex(text) else { return true };
     let pick = ["limit", "offset", "fetch", "over"];
     let distinct_on = |pair: &[Token]| match pair {

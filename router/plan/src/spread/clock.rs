@@ -4,6 +4,7 @@
 //! time of its own. So each mention of them is replaced by the time of home's transaction. `clock_timestamp()` and
 //! `timeofday()` read the clock anew at each call anyway, and stay.
 
+use crate::functions::VOLATILE;
 use crate::snapshot::Snapshot;
 use crate::spread::Piece;
 use shardgate_sql::lexer::{Kind, Token, lex};
@@ -86,6 +87,16 @@ pub fn reads_clock(text: &str) -> bool {
         token.kind.is_string() && token.string(text).is_none_or(|text| says_time(&text))
     };
     tokens.iter().any(|token| named(token) || says(token))
+}
+
+/// The text of a default, as Postgres prints it, calls a function that may answer otherwise each time.
+pub fn computes_anew(text: &str) -> bool {
+    let Ok(tokens) = lex(text) else { return true };
+    let named = |token: &Token| {
+        let name = token.name(text);
+        name.is_some_and(|name| VOLATILE.contains(&name.as_str()))
+    };
+    tokens.iter().any(named)
 }
 
 /// All that reads the clock in the text, in order, with what stands for it.

@@ -14,10 +14,10 @@ use crate::query::Planned;
 use crate::snapshot::Snapshot;
 use crate::spread::checks::clocked_param;
 use crate::spread::splitting::Splitting;
-use crate::spread::{Piece, Returns, RowKeys, Spread, SpreadPart, misread};
+use crate::spread::{PartRow, Piece, Returns, RowKeys, Spread, SpreadPart, misread};
 use shardgate_shard_map::{Key, KeyType, RouteError, ShardId, ShardMap};
-use shardgate_sql::facts::{Body, Insert, InsertSource, Statement};
-use std::collections::{BTreeSet, HashMap};
+use shardgate_sql::facts::{Body, InsertSource, Statement};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// An INSERT that can be split.
@@ -34,7 +34,7 @@ pub struct Rows {
     /// With the key behind all other columns of RETURNING.
     tail_with_key: Arc<[Piece]>,
     /// Parameters outside of the rows.
-    common: BTreeSet<u16>,
+    common: Arc<[u16]>,
     timeless: Vec<u16>,
     returning: bool,
     /// Rows may be left out of RETURNING.
@@ -47,7 +47,7 @@ pub struct Rows {
 struct Row {
     pieces: Arc<[Piece]>,
     item: Item,
-    params: BTreeSet<u16>,
+    params: Arc<[u16]>,
 }
 
 impl Rows {
@@ -104,40 +104,32 @@ impl Rows {
         } else {
             &self.tail
         };
-        let mut parts: Vec<(SpreadPart, BTreeSet<u16>)> = distinct
-            .iter()
-            .map(|shard| {
-                let part = SpreadPart {
-                    shard: *shard,
-                    head: self.head.clone(),
-                    rows: Vec::new(),
-                    tail: tail.clone(),
-                    params: None,
-                };
-                (part, self.common.clone())
-            })
-            .collect();
+        let part = |shard: &ShardId| SpreadPart {
+            shard: *shard,
+            head: self.head.clone(),
+            rows: Vec::new(),
+            tail: tail.clone(),
+            common: Some(self.common.clone()),
+        };
+        let mut parts: Vec<SpreadPart> = distinct.iter().map(part).collect();
         let indexes: HashMap<ShardId, usize> =
             distinct.iter().enumerate().map(|(i, s)| (*s, i)).collect();
         let mut order = Vec::with_capacity(shards.len());
         for (number, (row, shard)) in self.rows.iter().zip(shards).enumerate() {
             let index = indexes.get(shard).copied().unwrap_or_default();
             order.push(index);
-            if let Some((part, params)) = parts.get_mut(index) {
-                part.rows.push((number, row.pieces.clone()));
-                params.extend(&row.params);
+            if let Some(part) = parts.get_mut(index) {
+                part.rows.push(PartRow {
+                    number,
+                    pieces: row.pieces.clone(),
+                    params: row.params.clone(),
+                });
             }
         }
-        let parts = parts
-            .into_iter()
-            .map(|(part, params)| SpreadPart {
-                params: Some(params.into_iter().collect()),
-                ..part
-            })
-            .collect();
         Spread {
             parts,
             text: self.text.clone(),
+            copies: None,
             rows: order,
             returns: match (self.returning, skips) {
                 (false, _) => Returns::Nothing,
@@ -217,7 +209,7 @@ impl Planned<'_, '_> {
         if let Some((_, leaf)) = other {
             return Err(format!("relation {} is read by it", leaf.label));
         }
-        conflict_alike(change, insert)?;
+        stays(change)?;
         let key_column = relation.columns.get(key).ok_or_else(misread)?;
         let items = self.items(change).ok_or_else(|| {
             "its key is a parameter whose type is not certain, because it is also used elsewhere"
@@ -248,10 +240,10 @@ impl Planned<'_, '_> {
                 .map(|((pieces, params), item)| Row {
                     pieces: pieces.into(),
                     item,
-                    params,
+                    params: params.into_iter().collect(),
                 })
                 .collect(),
-            common: splitting.common(),
+            common: splitting.common().into_iter().collect(),
             timeless: self.timeless_params(&splitting.bare_params()),
             returning: !insert.returning.is_empty(),
             unique: insert.on_conflict.as_ref().is_some_and(|conflict| {
@@ -289,18 +281,8 @@ impl Planned<'_, '_> {
     }
 }
 
-/// ON CONFLICT and RETURNING compute by the row, and leave the row where it is.
-fn conflict_alike(change: &Change, insert: &Insert) -> Result<(), String> {
-    if !change.returning.is_empty() {
-        return Err("RETURNING has a query".to_owned());
-    }
-    let updates = insert
-        .on_conflict
-        .as_ref()
-        .is_some_and(|conflict| conflict.update.is_some());
-    if updates && !change.selected.subqueries.is_empty() {
-        return Err("there is a query beside ON CONFLICT DO UPDATE".to_owned());
-    }
+/// ON CONFLICT leaves the row where it is.
+fn stays(change: &Change) -> Result<(), String> {
     // A column that is known to be the key of the row that was to be inserted leaves it where it is.
     let moves =
         |keys: &crate::ir::NewKeys| keys.assigned && matches!(keys.set, NewKeySet::Known(_));

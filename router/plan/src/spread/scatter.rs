@@ -61,13 +61,14 @@ impl Scatter {
                     head: self.pieces.clone(),
                     rows: Vec::new(),
                     tail: Arc::from([]),
-                    params: None,
+                    common: None,
                 };
                 let mut spread = Spread {
                     parts: shards.iter().map(part).collect(),
                     text: self.text.clone(),
                     rows: Vec::new(),
                     returns: self.returns.clone(),
+                    copies: None,
                 };
                 spread.sort(snapshot.home);
                 Decision::Spread(Arc::new(spread))
@@ -197,7 +198,7 @@ impl Planned<'_, '_> {
     }
 
     /// String constants that could mean the time at which they are read, and defaults that read the clock.
-    fn constants_without_clock(
+    pub(super) fn constants_without_clock(
         &self,
         relation: &Relation,
         text: &str,

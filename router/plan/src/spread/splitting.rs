@@ -80,6 +80,7 @@ impl<'s> Splitting<'s> {
             replaced: Vec::new(),
             added: Vec::new(),
         };
+        splitting.no_query_behind()?;
         splitting.nothing_renamed(&replaced)?;
         splitting.defaults(planned.snapshot, &mut replaced)?;
         splitting.constants_without_clock()?;
@@ -87,6 +88,16 @@ impl<'s> Splitting<'s> {
         replaced.sort_by_key(|one| one.of_client.start);
         splitting.replaced = replaced;
         Ok(splitting)
+    }
+
+    /// A query in ON CONFLICT or RETURNING may run once for all rows. (The word is reserved.)
+    fn no_query_behind(&self) -> Result<(), String> {
+        let end = self.end_of_rows();
+        let query = |token: &&Token| token.start >= end && token.is_word(self.text, "select");
+        match self.tokens.iter().find(query) {
+            Some(_) => Err("a query stands behind its rows".to_owned()),
+            None => Ok(()),
+        }
     }
 
     /// Columns of RETURNING are named by what stands there.
@@ -277,6 +288,19 @@ impl<'s> Splitting<'s> {
         let before = self.before_values()?;
         let close = self.tokens.iter().rev().find(|token| token.end <= before)?;
         (close.kind == Kind::RParen).then_some(close.start)
+    }
+
+    /// All of it.
+    pub(super) fn whole(&self) -> Result<Vec<Piece>, String> {
+        let mut pieces = self.head()?;
+        for (index, (row, _)) in self.rows()?.into_iter().enumerate() {
+            if index > 0 {
+                pieces.push(Piece::Made(Arc::from(", ")));
+            }
+            pieces.extend(row);
+        }
+        pieces.extend(self.tail());
+        Ok(pieces)
     }
 
     pub(super) fn tail(&self) -> Vec<Piece> {

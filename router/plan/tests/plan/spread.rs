@@ -129,12 +129,8 @@ fn parameters_of_a_part_are_those_that_it_mentions() {
     let sql = "INSERT INTO users (id, name, age) VALUES ($1, $2, 1), ($3, $4, $5 + 1) ON CONFLICT (id) DO UPDATE SET name = $6";
     let values = ["{a}", "x", "{c}", "y", "1", "z"].map(Some);
     let spread = spread_with(&fixture, sql, &values);
-    let params: Vec<_> = spread
-        .parts
-        .iter()
-        .map(|part| part.params.clone())
-        .collect();
-    assert_eq!(params, [Some(vec![1, 2, 6]), Some(vec![3, 4, 5, 6])]);
+    let params: Vec<_> = spread.parts.iter().map(|part| part.params(9)).collect();
+    assert_eq!(params, [Some([1, 2, 6].into()), Some([3, 4, 5, 6].into())]);
     // Two uses in one column are alike; in two columns they are not, unless the type is declared.
     let alike = "INSERT INTO users (id, name) VALUES ($1, $2), ($3, $2)";
     spread_with(&fixture, alike, &[Some("{a}"), Some("x"), Some("{c}")]);
@@ -198,7 +194,7 @@ fn rows_that_were_left_out_are_found_by_their_keys() {
     let Returns::ByKey(keys) = &spread.returns else {
         panic!("{spread:?}");
     };
-    let rows: Vec<usize> = spread.parts[0].rows.iter().map(|(row, _)| *row).collect();
+    let rows: Vec<usize> = spread.parts[0].rows.iter().map(|row| row.number).collect();
     assert_eq!(rows, [1, 2, 3, 4]);
     let check = |returned: &[&str], expect: Option<Vec<usize>>| {
         let bytes: Vec<[u8; 8]> = returned
@@ -464,7 +460,7 @@ fn what_a_shard_cannot_do_alone() {
         ),
         (
             "INSERT INTO users (id) VALUES ({a}), ({c}) RETURNING (SELECT 1)",
-            "RETURNING has a query",
+            "a query stands behind its rows",
         ),
         (
             "WITH d AS (DELETE FROM users RETURNING id) SELECT * FROM d",
@@ -495,6 +491,77 @@ fn what_a_shard_cannot_do_alone() {
 }
 
 #[test]
+fn reference_tables_are_written_everywhere() {
+    for sql in [
+        "INSERT INTO countries (id, code) VALUES (1, 'de')",
+        "INSERT INTO countries VALUES (1, 'de'), (2, lower('FR')) ON CONFLICT (id) DO UPDATE SET code = excluded.code RETURNING *",
+        "UPDATE countries SET code = code || 'x' WHERE id > 3",
+        "DELETE FROM countries c USING countries d WHERE d.id = c.id + 1",
+        "DELETE FROM countries WHERE id IN (SELECT max(id) FROM countries)",
+    ] {
+        everywhere(sql, sql);
+        let spread = spread_with(&Fixture::new(), sql, &[]);
+        assert_eq!(spread.copies.as_deref(), Some("public.countries"), "{sql}");
+    }
+    everywhere(
+        "INSERT INTO countries (id, code) VALUES (1, now()::text)",
+        "INSERT INTO countries (id, code) VALUES (1, (T)::text)",
+    );
+    for (sql, why) in [
+        (
+            "INSERT INTO countries (id, code) VALUES (1, random()::text)",
+            "function random",
+        ),
+        ("INSERT INTO countries SELECT 1, 'x'", "come from a query"),
+        ("INSERT INTO countries DEFAULT VALUES", "are defaults"),
+        (
+            "UPDATE countries SET code = d.code FROM countries d",
+            "FROM",
+        ),
+        (
+            "DELETE FROM countries WHERE id IN (SELECT id FROM countries LIMIT 1)",
+            "other rows",
+        ),
+        (
+            "UPDATE countries SET code = (SELECT string_agg(code, ',') FROM countries)",
+            "order of rows",
+        ),
+        (
+            "DELETE FROM countries USING notes WHERE notes.id = countries.id",
+            "no reference table",
+        ),
+        (
+            "DELETE FROM countries USING users WHERE users.id = {a}",
+            "no reference table",
+        ),
+    ] {
+        check_refused(sql, why);
+    }
+    let fixture = Fixture::with(|fixture| {
+        let tables = fixture
+            .snapshot
+            .relations
+            .get_mut("public")
+            .expect("public");
+        let countries = tables.get_mut("countries").expect("countries");
+        let mut changed: Relation = countries.as_ref().clone();
+        changed.columns[0].default = ColumnDefault::Sequence;
+        changed.columns[1].default = ColumnDefault::Anew;
+        *countries = Arc::new(changed);
+    });
+    for (sql, able) in [
+        ("INSERT INTO countries (id, code) VALUES (1, 'x')", true),
+        ("INSERT INTO countries (code) VALUES ('x')", false),
+        ("INSERT INTO countries VALUES (1)", false),
+        ("INSERT INTO countries VALUES (1, DEFAULT)", false),
+        ("UPDATE countries SET code = DEFAULT", false),
+    ] {
+        let spread = matches!(decide(&fixture, sql, &[]), Decision::Spread(_));
+        assert_eq!(spread, able, "{sql}");
+    }
+}
+
+#[test]
 fn rows_whose_keys_cannot_be() {
     let fixture = Fixture::new();
     let sql = "INSERT INTO users (id) VALUES ($1), ($2), ($3)";
@@ -521,7 +588,8 @@ fn rows_whose_keys_cannot_be() {
         *users = Arc::new(changed);
     });
     let spread = spread_with(&not_null, sql, &null);
-    assert_eq!(spread.parts[0].params, Some(vec![1, 2]));
+    assert_eq!(spread.parts[0].params(9), Some([1, 2].into()));
+    assert_eq!(spread.parts[0].params(1), Some([1].into()));
     let sites = "INSERT INTO sites (id, region) VALUES (1, $1), (2, $2)";
     match decide(&fixture, sites, &[Some("eu"), Some("mars")]) {
         Decision::Refused(refusal) => assert_eq!(refusal.sqlstate, "23514"),

@@ -113,6 +113,11 @@ impl Session {
             self.spread_stop(error, out);
             return;
         }
+        let only_home = spreading.spread.copies.is_some();
+        let home = spreading.home().and_then(|home| home.slot);
+        if only_home && home != Some(slot) {
+            return;
+        }
         if let Some(member) = spreading.member(slot) {
             member.rows.push(Bytes::copy_from_slice(frame));
         }
@@ -137,7 +142,15 @@ impl Session {
         match spreading.stage {
             Stage::Checking => {
                 spreading.now = (*second).to_owned();
-                if *first == "serializable" {
+                let of_copies = spreading.spread.copies.is_some();
+                if of_copies && !first.starts_with("read ") {
+                    // What waits for the lock of the copies must see what was written meanwhile.
+                    spreading.error.get_or_insert(
+                        PgError::error("0A000", "a reference table is written by READ COMMITTED transactions only")
+                            .detail(format!("The isolation level is {}, whose view of the rows is older than the lock that keeps the copies alike.", first.to_uppercase()))
+                            .hint("Set default_transaction_isolation to 'read committed' for it."),
+                    );
+                } else if *first == "serializable" {
                     spreading.error.get_or_insert(
                         PgError::error("0A000", "a SERIALIZABLE transaction over several shards is not supported")
                             .detail("The statement writes several shards, and no server would see what the others have read.")

@@ -63,7 +63,7 @@ impl Spreading {
                 );
                 return Err(PgError::error("XX000", message));
             }
-            let numbers = part.rows.iter().map(|(number, _)| *number);
+            let numbers = part.rows.iter().map(|row| row.number);
             numbered.extend(numbers.zip(member.rows.iter().cloned()));
         }
         Ok(sorted(numbered))
@@ -73,7 +73,7 @@ impl Spreading {
     fn by_key(&self, keys: &RowKeys) -> Result<Vec<Bytes>, PgError> {
         let mut numbered = Vec::with_capacity(self.spread.rows.len());
         for (part, member) in self.parts() {
-            let given: Vec<usize> = part.rows.iter().map(|(number, _)| *number).collect();
+            let given: Vec<usize> = part.rows.iter().map(|row| row.number).collect();
             let cut: Option<Vec<(Bytes, &[u8])>> =
                 member.rows.iter().map(|row| without_key(row)).collect();
             let (rows, found): (Vec<Bytes>, Vec<&[u8]>) = cut
@@ -95,9 +95,32 @@ impl Spreading {
 
     fn tag(&self) -> Result<String, PgError> {
         let tags = self.members.iter().filter(|member| member.part);
+        if self.spread.copies.is_some() {
+            return self.tag_of_copies();
+        }
         shardgate_merge::combine(tags.map(|member| member.part_tag.as_str())).map_err(|error| {
             PgError::error("XX000", "the shards did not answer alike").detail(error.to_string())
         })
+    }
+
+    /// Every copy has said the same, or they were not alike before.
+    fn tag_of_copies(&self) -> Result<String, PgError> {
+        let home = self
+            .home()
+            .map(|home| home.part_tag.clone())
+            .unwrap_or_default();
+        match self.members.iter().find(|member| member.part_tag != home) {
+            None => Ok(home),
+            Some(member) => Err(PgError::error(
+                "XX001",
+                "the copies of a reference table are not alike",
+            )
+            .detail(format!(
+                "The home shard said \"{home}\", shard \"{}\" \"{}\".",
+                member.name, member.part_tag
+            ))
+            .hint("Compare the copies; nothing was changed.")),
+        }
     }
 
     /// The whole answer: in the extended protocol the columns were described before.

@@ -113,6 +113,9 @@ impl Session {
         };
         spreading.stage = Stage::Running(index);
         let mut texts = vec![Said::Part(None), Said::Query(ASK.to_owned())];
+        if let Some(table) = &spreading.spread.copies {
+            texts.insert(0, Said::Query(lock(table)));
+        }
         if index > 0 {
             texts.insert(0, Said::Query("BEGIN".to_owned()));
         }
@@ -334,6 +337,13 @@ impl Session {
     }
 }
 
+/// The class of the locks of reference tables, and the lock of one: until the end of the transaction, prepared or not.
+fn lock(table: &str) -> String {
+    const CLASS: i32 = 1_397_178_711;
+    let name = quote_literal(table);
+    format!("SELECT pg_catalog.pg_advisory_xact_lock({CLASS}, pg_catalog.hashtext({name}))")
+}
+
 fn owe(place: &mut Place, kind: Kind) {
     place.push(Entry::router(kind, Purpose::Spread));
 }
@@ -350,10 +360,11 @@ impl Spreading {
             None => self.spread.part_text(part, &self.now),
         };
         let bind = self.execution.bound();
+        let params = part.params(first.unwrap_or(usize::MAX));
         let mentioned = |number: u16| {
-            part.params
+            params
                 .as_ref()
-                .is_none_or(|params| params.binary_search(&number).is_ok())
+                .is_none_or(|params| params.contains(&number))
         };
         let count = bind.as_ref().map_or(0, |bind| bind.count());
         let types: Vec<u32> = (1..=count)
