@@ -99,6 +99,20 @@ impl Backend {
         }
     }
 
+    /// Connections to the standbys among the hosts of `config` that answer within `wait`.
+    pub(crate) async fn standbys(config: &Config, whom: &str, wait: Duration) -> Vec<Backend> {
+        let candidates = single_hosts(config);
+        let asked = candidates
+            .iter()
+            .map(|one| tokio::time::timeout(wait, ask(one, whom)));
+        let answers = futures_util::future::join_all(asked).await;
+        let standby = |answer| match answer {
+            Ok(Ok((None, backend))) => Some(backend),
+            Ok(Ok((Some(_), _)) | Err(_)) | Err(_) => None,
+        };
+        answers.into_iter().filter_map(standby).collect()
+    }
+
     /// Changes that are begun on this connection tell their edges.
     pub fn watched(mut self, watch: Option<Watch>) -> Backend {
         self.watch = watch;

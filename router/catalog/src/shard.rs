@@ -33,6 +33,8 @@ pub(crate) struct ShardRow {
     pub weight: u32,
     pub home: bool,
     pub config: Config,
+    /// All of its hosts, those of the home shard as well, which `config` may not have.
+    pub all_hosts: Config,
 }
 
 impl ShardRow {
@@ -83,6 +85,7 @@ pub async fn add_shard(home: &mut Backend, new: &NewShard) -> Result<ShardAdded,
         weight: new.weight,
         home: false,
         config: config_for(&base, &new.hosts, new.dbname.as_deref()),
+        all_hosts: config_for(&base, &new.hosts, new.dbname.as_deref()),
     };
     let shard = row.connect().await?;
     check_server(&shard).await?;
@@ -266,6 +269,7 @@ pub(crate) async fn all(
                 } else {
                     config_for(base, &hosts, dbname.as_deref())
                 },
+                all_hosts: config_for(base, &hosts, dbname.as_deref()),
             }
         })
         .collect())

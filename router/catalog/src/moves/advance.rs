@@ -66,7 +66,7 @@ async fn steps_to(drive: &mut Drive<'_>, until: Step) -> Result<(), CatalogError
         let cancels = until == Step::Cancelled;
         match drive.row.step {
             Step::Hold => switch::undo(drive).await?,
-            Step::Moved => switch::finish(drive, None).await?,
+            Step::Moved => switch::finish(drive).await?,
             Step::Completing => ending::complete(drive).await?,
             Step::Cancelling => ending::cancel(drive).await?,
             Step::Prepare | Step::Copy | Step::CatchUp | Step::Verified if cancels => {
@@ -218,7 +218,7 @@ async fn recover_one(home: &mut Backend, id: i64) -> Result<bool, CatalogError> 
     };
     let ended = match drive.row.step {
         Step::Hold => switch::undo(&mut drive).await,
-        Step::Moved => switch::finish(&mut drive, None).await,
+        Step::Moved => switch::finish(&mut drive).await,
         Step::Switched | Step::Reversed => switch::settle(&mut drive).await,
         Step::Prepare
         | Step::Copy

@@ -30,6 +30,12 @@ impl Side {
         ShardId(u16::try_from(self.row.id).unwrap_or_default())
     }
 
+    /// Its standbys, as far as they answer at once: routers read from them.
+    pub(crate) async fn standbys(&self) -> Vec<Backend> {
+        let wait = std::time::Duration::from_millis(STANDBY_MS);
+        Backend::standbys(&self.row.all_hosts, &self.row.whom(), wait).await
+    }
+
     /// A further connection, for work beside the first one.
     pub(crate) async fn connect(&self) -> Result<Backend, CatalogError> {
         connect(&self.row).await
@@ -304,6 +310,8 @@ pub(crate) async fn with_short_lock(
     }
 }
 
+/// How long a standby may take to answer before it counts as down.
+const STANDBY_MS: u64 = 500;
 /// How long a strong lock is waited for at a time: below deadlock_timeout, so that no application's transaction is the
 /// victim.
 const LOCK_MS: u32 = 150;

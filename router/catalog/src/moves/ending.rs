@@ -4,7 +4,7 @@
 use crate::error::CatalogError;
 use crate::moves::drive::{Drive, Side};
 use crate::moves::step::Step;
-use crate::moves::{gates, streams, trim};
+use crate::moves::{gates, routers, streams, trim};
 use std::time::{Duration, Instant};
 use tracing::warn;
 
@@ -45,6 +45,7 @@ pub(crate) async fn complete(drive: &mut Drive<'_>) -> Result<(), CatalogError> 
     }
     drive.pass(COMPLETE.begin);
     wait_for_standbys(&drive.target).await?;
+    cut_off_standbys(drive, &drive.source).await?;
     clean(drive, true, &COMPLETE).await?;
     end(drive, Step::Completed, &COMPLETE).await
 }
@@ -55,6 +56,7 @@ pub(crate) async fn cancel(drive: &mut Drive<'_>) -> Result<(), CatalogError> {
         drive.set_step(Step::Cancelling).await?;
     }
     drive.pass(CANCEL.begin);
+    cut_off_standbys(drive, &drive.target).await?;
     clean(drive, false, &CANCEL).await?;
     end(drive, Step::Cancelled, &CANCEL).await
 }
@@ -111,6 +113,35 @@ async fn end(drive: &mut Drive<'_>, step: Step, edges: &Edges) -> Result<(), Cat
         })
         .await?;
     drive.pass(edges.end);
+    Ok(())
+}
+
+/// Before the rows are deleted on a shard, no router that still looks for them there may be left on one of its standbys: each has the fence, and then whoever is older is ended.
+async fn cut_off_standbys(drive: &Drive<'_>, side: &Side) -> Result<(), CatalogError> {
+    if drive.row.since == 0 {
+        return Ok(());
+    }
+    let until = Instant::now() + STANDBYS_WAIT;
+    for standby in side.standbys().await {
+        loop {
+            let row = standby
+                .query_one("SELECT fence FROM shardgate.identity", &[])
+                .await
+                .map_err(|error| standby.err(&error))?;
+            if row.get::<_, i64>(0) >= drive.row.since {
+                break;
+            }
+            if Instant::now() >= until {
+                warn!(
+                    host = standby.host(),
+                    "a standby is far behind: its readers are ended"
+                );
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        routers::cut_off(drive.home, &standby, drive.row.since).await?;
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 //! *moved* is committed everything can be undone, and is when the time is over; afterwards it only goes forward. Both is
 //! done by whoever takes the lease over when this program has died.
 
+use crate::connect::Backend;
 use crate::error::{CatalogError, PgError};
 use crate::moves::drive::{Drive, Side, durable};
 use crate::moves::step::Step;
@@ -44,6 +45,8 @@ pub(crate) async fn run(drive: &mut Drive<'_>, backwards: bool) -> Result<(), Ca
     if let Some(witness) = &witness {
         catch_up_witness(drive, backwards, witness, &mut changed).await?;
     }
+    // Before anybody waits: a host that is down takes its time.
+    let standbys = standbys(drive).await;
     drive.pass("move-hold");
     let begun = Instant::now();
     let deadline =
@@ -67,7 +70,14 @@ pub(crate) async fn run(drive: &mut Drive<'_>, backwards: bool) -> Result<(), Ca
         }
         warn!(%error, "the map has changed; the move goes on");
     }
-    finish(drive, Some(begun)).await
+    finish_with(drive, Some(begun), &standbys).await
+}
+
+/// The standbys of both shards.
+async fn standbys(drive: &Drive<'_>) -> Vec<Backend> {
+    let mut all = drive.source.standbys().await;
+    all.extend(drive.target.standbys().await);
+    all
 }
 
 /// What has begun on another timeline may have lost what was copied, or the stream itself.
@@ -418,10 +428,17 @@ async fn change_map(drive: &mut Drive<'_>) -> Result<(), CatalogError> {
     Ok(())
 }
 
+/// Goes forward from the step *moved*, in which somebody else has left it.
+pub(crate) async fn finish(drive: &mut Drive<'_>) -> Result<(), CatalogError> {
+    let standbys = standbys(drive).await;
+    finish_with(drive, None, &standbys).await
+}
+
 /// Goes forward from the step *moved*. `begun` is when statements began to wait, if this program knows.
-pub(crate) async fn finish(
+async fn finish_with(
     drive: &mut Drive<'_>,
     begun: Option<Instant>,
+    standbys: &[Backend],
 ) -> Result<(), CatalogError> {
     let epoch = drive.row.since;
     let (losing, gaining) = drive.direction(drive.row.reversing);
@@ -441,6 +458,12 @@ pub(crate) async fn finish(
                 shard = side.row.name,
                 "connections of outdated routers were ended"
             );
+        }
+    }
+    for standby in standbys {
+        // One that has failed meanwhile answers nobody.
+        if let Err(error) = routers::cut_off(drive.home, standby, epoch).await {
+            warn!(%error, "outdated routers were not cut off from a standby");
         }
     }
     home_standbys(drive).await?;

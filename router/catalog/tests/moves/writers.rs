@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const WRITERS: i32 = 4;
+/// Each writes at most that often: about 500 times a second all together.
+const EVERY: Duration = Duration::from_millis(8);
 
 /// What one writer has done: additions by key, keys that it has made, and the longest time without an answer.
 #[derive(Default)]
@@ -40,7 +42,10 @@ async fn write(shards: [Backend; 2], number: i32, stop: Arc<AtomicBool>) -> Ledg
     let mut ledger = Ledger::default();
     let mut seed = u32::try_from(number).unwrap().wrapping_mul(2_654_435_761) | 1;
     let mut fresh = 100_000 * (number + 1);
+    let mut pace = tokio::time::interval(EVERY);
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !stop.load(Ordering::Relaxed) {
+        pace.tick().await;
         // xorshift: each writer has its own sequence, which is the same in every run.
         seed ^= seed << 13;
         seed ^= seed >> 17;
