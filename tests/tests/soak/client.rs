@@ -99,7 +99,7 @@ impl Client {
                     (false, true) => counts.reads += 1,
                     (false, false) => counts.writes += 1,
                 });
-                if !gather {
+                if !plan.step.is_wide() {
                     journal.sample(from, plan.key.clone());
                 }
                 self.ledger.acknowledge(plan.changes.clone());

@@ -70,6 +70,7 @@ async fn load_with_kills_loses_nothing() -> Result<()> {
             rounds: u32::try_from(random::number("ROUNDS", 2)?)?,
             chaos_percent: 100,
             stop_ms_max: 2000,
+            spread: random::number("SPREAD", 1)? > 0,
         })
         .await?;
         soak.kills().await?;
@@ -95,6 +96,8 @@ async fn load_while_keys_move() -> Result<()> {
             rounds: u32::try_from(random::number("ROUNDS", 1000)?)?,
             chaos_percent: random::number("CHAOS", 25)?,
             stop_ms_max: 2000,
+            // Refused while rows move.
+            spread: random::number("SPREAD", 0)? > 0,
         })
         .await?;
         let done = soak.moves().await;
@@ -121,6 +124,7 @@ async fn load_long_while_keys_move() -> Result<()> {
         chaos_percent: random::number("CHAOS", 30)?,
         // Longer than a router may be silent before it counts as lost.
         stop_ms_max: 25_000,
+        spread: random::number("SPREAD", 0)? > 0,
     })
     .await?;
     let done = soak.moves().await;

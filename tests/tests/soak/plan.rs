@@ -14,6 +14,8 @@ pub struct Allowed {
     pub key_changes: bool,
     /// Transactions that write keys of several shards.
     pub two_shards: bool,
+    /// Single statements that write rows of several shards.
+    pub spread: bool,
 }
 
 /// The tables that are counted over all shards.
@@ -71,6 +73,33 @@ pub enum Step {
     ChangeKey(Key),
     /// New numbers for two keys, in one block.
     Both(i64, Key),
+    /// A new number for all rows of `parent`, by a statement that names no key.
+    All(i64),
+    /// New rows of `parent`, in one statement.
+    Many(Vec<(Key, Row)>),
+}
+
+impl Step {
+    /// Rows of several shards may take part in it.
+    pub fn is_wide(&self) -> bool {
+        match self {
+            Step::Gather(_)
+            | Step::ChangeKey(_)
+            | Step::Both(_, _)
+            | Step::All(_)
+            | Step::Many(_) => true,
+            Step::Insert(_)
+            | Step::SetNumber(_, _)
+            | Step::SetLong(_)
+            | Step::Delete
+            | Step::Upsert(_)
+            | Step::AddEntry(_)
+            | Step::ClearEntries
+            | Step::Block { .. }
+            | Step::Repeatable { .. }
+            | Step::Read => false,
+        }
+    }
 }
 
 /// One thing to do.
@@ -129,6 +158,13 @@ fn choose(
             (true, odd) if odd % 2 == 1 => Counted::Child,
             (true, _) => Counted::Entry,
         });
+    }
+    if allowed.spread && numbered && random.chance(2) {
+        // It would also write rows of which nobody knows.
+        if ledger.unknown().is_empty() && random.chance(30) {
+            return Step::All(n);
+        }
+        return many(random, ledger);
     }
     if before.row.is_none() {
         return match random.below(3) {
@@ -198,6 +234,26 @@ fn other_row(
     Some(Step::Both(n, (**random.pick(&full)?).clone()))
 }
 
+/// Rows for up to five numbers that have none.
+fn many(random: &mut Random, ledger: &mut Ledger) -> Step {
+    let empty: Vec<Key> = ledger
+        .free()
+        .into_iter()
+        .filter(|key| matches!(key, Key::Number(_)) && ledger.family(key).row.is_none())
+        .take(5)
+        .cloned()
+        .collect();
+    if empty.len() < 2 {
+        return Step::Read;
+    }
+    let rows = empty.into_iter().map(|key| {
+        let b = i32::try_from(random.below(1000)).ok();
+        let n = ledger.value();
+        (key, Row { n, b })
+    });
+    Step::Many(rows.collect())
+}
+
 fn changes(ledger: &Ledger, key: &Key, before: &Family, step: &Step) -> Vec<Change> {
     let mut after = before.clone();
     let mut others = Vec::new();
@@ -234,6 +290,18 @@ fn changes(ledger: &Ledger, key: &Key, before: &Family, step: &Step) -> Vec<Chan
             after.add_entry(*entry);
         }
         Step::Read | Step::Gather(_) => return Vec::new(),
+        Step::All(n) => return all(ledger, *n),
+        Step::Many(rows) => {
+            let change = |(key, row): &(Key, Row)| {
+                let mut after = ledger.family(key);
+                after.row = Some(*row);
+                Change {
+                    key: key.clone(),
+                    after,
+                }
+            };
+            return rows.iter().map(change).collect();
+        }
         Step::ChangeKey(other) => {
             let mut there = ledger.family(other);
             there.row = after.row.take();
@@ -257,4 +325,19 @@ fn changes(ledger: &Ledger, key: &Key, before: &Family, step: &Step) -> Vec<Chan
         after,
     });
     others
+}
+
+fn all(ledger: &Ledger, n: i64) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (key, family) in ledger.families() {
+        if let (Key::Number(_), Some(row)) = (key, family.row) {
+            let mut after = family.clone();
+            after.row = Some(Row { n, b: row.b });
+            changes.push(Change {
+                key: key.clone(),
+                after,
+            });
+        }
+    }
+    changes
 }

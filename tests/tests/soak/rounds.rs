@@ -30,6 +30,8 @@ pub struct Settings {
     /// Of 100 rounds, those in which something is killed.
     pub chaos_percent: u64,
     pub stop_ms_max: u64,
+    /// Clients also write rows of several shards by one statement.
+    pub spread: bool,
 }
 
 /// A soak under way.
@@ -58,7 +60,8 @@ pub struct Soak {
 impl Soak {
     pub async fn start(settings: Settings) -> Result<Soak> {
         let world = World::start(4, 1, settings.ballast).await?;
-        let allowed = allowed(&world).await?;
+        let mut allowed = allowed(&world).await?;
+        allowed.spread = settings.spread;
         let map = Map::load(&world.running).await?;
         println!("SEED={}, {allowed:?}", settings.seed);
         let crowd = Crowd::new(
@@ -227,5 +230,6 @@ async fn allowed(world: &World) -> Result<Allowed> {
     Ok(Allowed {
         key_changes,
         two_shards,
+        spread: false,
     })
 }

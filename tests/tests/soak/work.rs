@@ -119,6 +119,12 @@ impl Hand {
                 self.write(plan, sql, &[&plan.key, other], 1).await
             }
             Step::Both(n, other) => self.both(plan, *n, other).await,
+            Step::All(n) => {
+                let sql = "UPDATE parent SET n = $2 WHERE client = $1";
+                self.write(plan, sql, &[&self.client, n], plan.changes.len())
+                    .await
+            }
+            Step::Many(rows) => self.many(plan, rows).await,
         }
     }
 
@@ -151,6 +157,22 @@ impl Hand {
             1 => Ok(()),
             count => Err(Trouble::Wrong(format!("{count} rows inserted for {key}"))),
         }
+    }
+
+    async fn many(&self, plan: &Plan, rows: &[(Key, Row)]) -> Done {
+        let values: Vec<String> = rows
+            .iter()
+            .map(|(key, Row { n, b })| {
+                let b = b.map_or("NULL".to_owned(), |b| b.to_string());
+                format!(
+                    "({key}, {}, {n}, {b}, repeat(md5('{b}'), 160))",
+                    self.client
+                )
+            })
+            .collect();
+        let values = values.join(", ");
+        let sql = format!("INSERT INTO parent (k, client, n, b, big) VALUES {values}");
+        self.write(plan, &sql, &[], rows.len()).await
     }
 
     async fn set_number(&self, key: &Key, n: i64, simple: bool) -> Done {
