@@ -7,6 +7,7 @@ mod pipelines;
 mod sequences;
 mod settings;
 mod several;
+mod spread;
 
 use crate::*;
 use bytes::BytesMut;
