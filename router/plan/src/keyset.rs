@@ -182,6 +182,19 @@ impl KeySet {
         }
     }
 
+    /// It has one key at most, whatever the parameters.
+    pub(crate) fn is_single(&self) -> bool {
+        match self {
+            KeySet::Items(items) => match items.as_slice() {
+                [] | [Item::Key(_) | Item::Fails | Item::Null] => true,
+                [Item::Param(param)] => !param.array,
+                [_, _, ..] => false,
+            },
+            KeySet::And(sets) => sets.iter().any(|set| set.is_single()),
+            KeySet::Or(_) | KeySet::Interval { .. } | KeySet::Own => false,
+        }
+    }
+
     /// It depends on parameters.
     pub(crate) fn has_params(&self) -> bool {
         let param = |item: &Item| matches!(item, Item::Param(_));

@@ -354,7 +354,13 @@ impl Planned<'_, '_> {
         };
         if !keyed.is_constant() {
             let gather = self.gather_later().map(Arc::new);
-            let spread = self.spread_later(scoped).and_then(Result::ok).map(Arc::new);
+            // One key lies on one shard: nothing is to be asked again for each execution.
+            let several = keyed.bound.iter().any(|bound| !bound.set.is_single());
+            let spread = match several {
+                true => self.spread_later(scoped).and_then(Result::ok),
+                false => None,
+            };
+            let spread = spread.map(Arc::new);
             return Ok(Route::Keyed(Keyed {
                 gather,
                 spread,

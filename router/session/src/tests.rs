@@ -8,6 +8,7 @@ mod pipelines;
 mod sequences;
 mod settings;
 mod several;
+mod spread;
 mod whole;
 
 use crate::*;
