@@ -363,7 +363,11 @@ impl Session {
                     shape.parameters = bytes::Bytes::copy_from_slice(bytes);
                 }
             }
-            Purpose::Prelude | Purpose::Parse | Purpose::Poison | Purpose::Finish => {}
+            Purpose::Prelude
+            | Purpose::Parse
+            | Purpose::Poison
+            | Purpose::Finish
+            | Purpose::Columns => {}
         }
     }
 
@@ -386,6 +390,10 @@ impl Session {
                     place.pinned = None;
                 }
             }
+        }
+        if entry.gathered && entry.kind == Kind::Bind {
+            // From here on home sees what it saw when it took the rows.
+            self.gather_epoch = None;
         }
         match (&entry.origin, status) {
             (Origin::Client, Some(status)) => {
@@ -425,6 +433,11 @@ impl Session {
             }
             (Origin::Router(Purpose::Gather), status) => {
                 self.gather_reply(slot, entry.kind, bytes, status, out);
+            }
+            (Origin::Router(Purpose::Columns), None) => {
+                if entry.kind == Kind::DescribeStatement {
+                    self.columns_at_home(bytes);
+                }
             }
             (Origin::Router(Purpose::Poison), Some(TxStatus::Idle | TxStatus::InTransaction)) => {
                 self.doubt(slot, "a transaction that was to fail did not", out);
@@ -478,6 +491,9 @@ impl Session {
         match &entry.origin {
             Origin::Router(Purpose::Poison) => {}
             Origin::Router(Purpose::Gather) => self.gather_error(read_error(bytes), out),
+            Origin::Router(Purpose::Columns) => {
+                self.columns_failed(slot, read_error(bytes), out);
+            }
             Origin::Router(
                 Purpose::Prelude | Purpose::ReadBack | Purpose::Finish | Purpose::Several,
             ) => {
@@ -533,7 +549,11 @@ impl Session {
             // An error at the Sync behind rows that were read, as of a deferred trigger: nothing has any.
             Origin::Router(Purpose::Gather) => self.gather_error(read_error(bytes), out),
             Origin::Router(
-                Purpose::Finish | Purpose::Poison | Purpose::Parse | Purpose::Verify,
+                Purpose::Finish
+                | Purpose::Poison
+                | Purpose::Parse
+                | Purpose::Verify
+                | Purpose::Columns,
             ) => {}
             Origin::Router(Purpose::Prelude | Purpose::ReadBack) => {
                 self.prelude_failed(slot, bytes, out)

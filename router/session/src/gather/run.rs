@@ -64,6 +64,10 @@ impl Session {
             return Ok(Flow::Later);
         };
         self.open(slot, out);
+        self.use_slot(slot);
+        let Some(rows) = self.fitting(slot, rows, out)? else {
+            return Ok(Flow::Later);
+        };
         self.note(slot, planned, out);
         self.statements.remove(b"");
         self.put_gathered(slot, rows, (b"", None, &[]), out)?;
@@ -126,6 +130,9 @@ impl Session {
             self.gathered = Some(Box::new(Ok(rows)));
             return Ok(Flow::Later);
         }
+        let Some(rows) = self.fitting(slot, rows, out)? else {
+            return Ok(Flow::Later);
+        };
         let types = statement.types.clone();
         self.put_gathered(slot, rows, (bind.portal, Some(bind), &types), out)?;
         self.positions = Some(Box::new(Positions {
@@ -177,8 +184,8 @@ impl Session {
     ) -> Result<(), PgError> {
         let (portal, bind, types) = client;
         let count = u16::try_from(rows.tables.len()).unwrap_or(u16::MAX);
-        for (_, parts) in &rows.tables {
-            array_bytes(&parts.iter().collect::<Vec<_>>())
+        for table in &rows.tables {
+            array_bytes(&table.rows.iter().collect::<Vec<_>>())
                 .map_err(|error| PgError::error("54000", error.to_string()))?;
         }
         if let Some((place, buffer)) = self.reach(slot, out) {
@@ -190,8 +197,8 @@ impl Session {
                 count,
             };
             appended.put(buffer, |buffer| {
-                for (ty, parts) in &rows.tables {
-                    let parts: Vec<&Rows> = parts.iter().collect();
+                for (table, (ty, _)) in rows.tables.iter().zip(&rows.at_home) {
+                    let parts: Vec<&Rows> = table.rows.iter().collect();
                     put_array(*ty, &parts, |bytes| buffer.extend_from_slice(bytes));
                 }
             });
