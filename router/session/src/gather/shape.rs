@@ -31,6 +31,11 @@ impl Columns {
 }
 
 impl GatheredRows {
+    /// Home was not asked for its columns yet.
+    pub fn is_unseen(&self) -> bool {
+        self.at_home.is_empty()
+    }
+
     /// Home has rows of the same columns.
     fn fit(&self) -> bool {
         let fits = |(table, (_, at_home)): (&TableRows, &(u32, Columns))| {
