@@ -60,7 +60,7 @@ fn gathers(gather: &Gather, refusal: &Refusal, snapshot: &Snapshot, lines: &mut 
         let shards: Vec<String> = table.shards.iter().map(|id| name(*id, snapshot)).collect();
         lines.push(format!("  Shards: {}", shards.join(", ")));
         lines.push(format!(
-            "  Statement on each: {} (parameter {})",
+            "  Statement on each but home: {} (parameter {})",
             table.select,
             usize::from(gather.first_param) + index
         ));

@@ -2,7 +2,8 @@
 //! home runs the statement over what was gathered.
 //!
 //! Here it is decided which statements that is exact for, and the text is made that home runs: the client's own bytes, with
-//! the name of each gathered table replaced by `unnest` of a parameter that holds its rows. No tree is printed. Because the
+//! the name of each gathered table replaced by `unnest` of a parameter that holds the other shards' rows, behind those that
+//! home reads itself in the same statement. No tree is printed. Because the
 //! elements of the parameter have the table's own row type, columns keep their types and collations, and the whole row
 //! keeps its. What is not exact is not gathered, with a reason.
 
@@ -36,6 +37,10 @@ pub struct Gather {
 pub struct Gathered {
     pub schema: String,
     pub name: String,
+    /// The table's name with its schema, quoted.
+    pub full_name: String,
+    /// What stands for one row in the statements below: no column has this name.
+    pub row: String,
     /// Answers one column of the table's row type, of all rows that a shard has.
     pub select: String,
     /// While rows of the table move, they may lie on two shards: for each shard that is asked, what is true of the rows that
@@ -61,6 +66,36 @@ impl Gathered {
         let owned = self.owned.iter().find(|(id, _)| *id == shard);
         let owned = owned.map_or("false", |(_, owned)| owned);
         Cow::Owned(format!("{} WHERE ({owned}) IS TRUE", self.select))
+    }
+
+    /// Describes the columns of its rows.
+    pub fn describe(&self) -> String {
+        let Gathered { row, full_name, .. } = self;
+        format!("SELECT {row}.* FROM {full_name} AS {row}")
+    }
+
+    /// Describes the row itself, and behind it its columns.
+    pub fn describe_row(&self) -> String {
+        let Gathered { row, full_name, .. } = self;
+        format!("SELECT {row}, {row}.* FROM {full_name} AS {row}")
+    }
+
+    /// All its rows, of which `param` holds those of all shards but home. What home has itself is read there by the very
+    /// statement, so that all that home has is read at one moment.
+    fn rows(&self, param: u16, home: ShardId) -> String {
+        let array = self.other_rows(param);
+        let owns = self.shards.contains(&home);
+        if !owns {
+            return format!("pg_catalog.unnest({array})");
+        }
+        format!(
+            "pg_catalog.unnest(pg_catalog.array_cat(ARRAY({}), {array}))",
+            self.select_on(home)
+        )
+    }
+
+    fn other_rows(&self, param: u16) -> String {
+        format!("${param}::{}[]", self.full_name)
     }
 }
 
@@ -126,8 +161,12 @@ impl Planned<'_, '_> {
         if !traits.read_only || !traits.sets.is_empty() {
             return Err("it is not proven to read only".to_owned());
         }
-        if self.snapshot.catalog_functions.contains("unnest") {
-            return Err("pg_catalog has a function unnest that a user has made".to_owned());
+        let ours = ["unnest", "array_cat"];
+        let made = |name: &&&str| self.snapshot.catalog_functions.contains(**name);
+        if let Some(name) = ours.iter().find(made) {
+            return Err(format!(
+                "pg_catalog has a function {name} that a user has made"
+            ));
         }
         let mut words = self.facts.identifiers.iter();
         if let Some(word) = words.find(|word| SYSTEM_COLUMNS.contains(&word.as_str())) {
@@ -172,6 +211,8 @@ impl Planned<'_, '_> {
         found.dedup_by(|a, b| a.0.span == b.0.span);
         let mut tables: Vec<Gathered> = Vec::new();
         let mut made = String::with_capacity(text.len() * 2);
+        // The same without what home reads itself.
+        let mut bare = String::with_capacity(text.len() * 2);
         let mut splices = Vec::new();
         let mut done = 0;
         for (occurrence, relation) in found {
@@ -188,27 +229,33 @@ impl Planned<'_, '_> {
                 .ok_or_else(too_many)?;
             let (start, words) = opening(&tokens, text, &occurrence.span)?;
             let kept = text.get(done..start).ok_or_else(misread)?;
+            let table = tables.get(index).ok_or_else(misread)?;
+            let alias = match occurrence.aliased {
+                true => String::new(),
+                false => format!(" AS {}", quoted(&relation.name)),
+            };
             made.push_str(kept);
             let at = made.len();
-            made.push_str(words);
-            made.push_str(&rows(relation, number));
-            if !occurrence.aliased {
-                made.push_str(&format!(" AS {}", quoted(&relation.name)));
-            }
+            let rows = table.rows(number, self.snapshot.home);
+            made.push_str(&format!("{words}{rows}{alias}"));
+            let others = table.other_rows(number);
+            bare.push_str(&format!("{kept}{words}pg_catalog.unnest({others}){alias}"));
             done = occurrence.span.end;
             splices.push(Splice {
                 of_client: start..done,
                 of_text: at..made.len(),
             });
         }
-        made.push_str(text.get(done..).ok_or_else(misread)?);
+        let rest = text.get(done..).ok_or_else(misread)?;
+        made.push_str(rest);
+        bare.push_str(rest);
         let gather = Gather {
             tables,
             text: made,
             first_param,
             splices,
         };
-        nothing_left(&gather, self.snapshot, context)?;
+        nothing_left(&bare, &gather, self.snapshot, context)?;
         Ok(gather)
     }
 }
@@ -280,9 +327,15 @@ fn opening(
     }
 }
 
-/// The text that home is to run is analysed as a client's would be: no distributed table may be left in it.
-fn nothing_left(gather: &Gather, snapshot: &Snapshot, context: &Context<'_>) -> Result<(), String> {
-    let facts = shardgate_sql::analyze(&gather.text);
+/// The text that home is to run is analysed as a client's would be: but for the router's own reading of home's rows, no
+/// distributed table may be left in it.
+fn nothing_left(
+    bare: &str,
+    gather: &Gather,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+) -> Result<(), String> {
+    let facts = shardgate_sql::analyze(bare);
     let Statement::Query(query) = &facts.statement else {
         return Err(misread());
     };
@@ -319,25 +372,18 @@ fn gathered(relation: &Relation, snapshot: &Snapshot) -> Option<Gathered> {
         Some(_) => {
             let column = format!("{row}.{}", quoted(&relation.columns.get(key)?.name));
             let own = |shard: ShardId| (shard, map.ownership_sql(&column, shard));
-            // Home is asked for the type of the rows even if it owns none.
-            let mut asked = shards.clone();
-            if !asked.contains(&snapshot.home) {
-                asked.push(snapshot.home);
-            }
-            asked.into_iter().map(own).collect()
+            shards.iter().copied().map(own).collect()
         }
     };
     Some(Gathered {
         schema: relation.schema.clone(),
         name: relation.name.clone(),
+        full_name: full_name(relation),
+        row: row.clone(),
         select: format!("SELECT {row} FROM {} AS {row}", full_name(relation)),
         owned,
         shards,
     })
-}
-
-fn rows(relation: &Relation, number: u16) -> String {
-    format!("pg_catalog.unnest(${number}::{}[])", full_name(relation))
 }
 
 fn full_name(relation: &Relation) -> String {

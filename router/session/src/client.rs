@@ -44,6 +44,7 @@ impl Session {
                     self.aimed = None;
                     self.asked = false;
                     self.gathered = None;
+                    self.gather_tries = 0;
                     let mut done = frame.len;
                     if frame.tag == b'B' {
                         done += self.run_bound(input.get(done..).unwrap_or_default(), out);
@@ -233,6 +234,7 @@ impl Session {
         }
         self.reply(frame, out);
         self.skip_to_sync();
+        self.gather_epoch = None;
         if let Transaction::Virtual(block) = &mut self.transaction {
             block.failed = true;
         }
@@ -329,6 +331,7 @@ impl Session {
         self.statements.settle();
         self.wait = Wait::Nothing;
         self.gather_share = None;
+        self.gather_epoch = None;
         self.tell_own_params(out);
         if self.transaction.is_none() {
             self.portals.clear();

@@ -1,14 +1,17 @@
 //! Rows of distributed tables gathered from every shard, for a statement that home then runs over them.
 //!
 //! Each shard is asked for its rows on a connection of its own, which goes back as soon as that shard has answered: no
-//! connection is held while another is waited for. The client's message stays in its buffer meanwhile; when all rows are
-//! there it is looked at again and finds them in `Session::gathered`. An error, a cancel or a limit stops what still runs,
-//! and is the message's answer once every connection has been given back.
+//! connection is held while another is waited for. One shard's tables are read in one transaction that sees one moment,
+//! with its locks taken before. Home's own rows are no part of this: it reads them in the final statement. The client's
+//! message stays in its buffer meanwhile; when all rows are there it is looked at again and finds them in
+//! `Session::gathered`. An error, a cancel or a limit stops what still runs, and is the message's answer once every
+//! connection has been given back.
 
 mod answers;
 pub(crate) mod budget;
 mod position;
 mod run;
+mod shape;
 
 pub(crate) use position::Positions;
 
@@ -16,6 +19,7 @@ use crate::api::{Output, Slot, Step, Wanted};
 use crate::owed::{Entry, Kind, Purpose};
 use crate::session::{Session, Wait};
 use budget::Share;
+use shape::Columns;
 use shardgate_merge::Rows;
 use shardgate_plan::{Gather, Gathered, Moving};
 use shardgate_wire::PgError;
@@ -28,12 +32,8 @@ use std::sync::Arc;
 pub(crate) struct Gathering {
     gather: Arc<Gather>,
     epoch: [u8; 16],
-    /// The number of the epoch.
-    pub number: u64,
-    /// Home first.
+    /// One for each shard but home.
     parts: Vec<Part>,
-    /// The object id of each table's row type on home, by the order of the tables.
-    types: Vec<Option<u32>>,
     rows: u64,
     share: Share,
     /// The first thing that went wrong; from then on no row is kept.
@@ -50,6 +50,8 @@ struct Part {
     tables: VecDeque<usize>,
     /// Of each table of the statement.
     rows: Vec<Rows>,
+    /// Of each table of the statement that it was asked for: what columns the rows have.
+    columns: Vec<Option<Columns>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +69,18 @@ enum PartState {
 pub(crate) struct GatheredRows {
     gather: Arc<Gather>,
     epoch: [u8; 16],
-    /// For each table its row type and the rows of each shard.
-    tables: Vec<(u32, Vec<Rows>)>,
+    tables: Vec<TableRows>,
+    /// Of each table the object id of its row type on home, and its columns there, in the transaction in which the
+    /// statement is going to run; fewer than there are tables while they are not known yet.
+    at_home: Vec<(u32, Columns)>,
     share: Share,
+}
+
+/// All that was gathered of one table.
+#[derive(Debug, Default)]
+struct TableRows {
+    rows: Vec<Rows>,
+    columns: Vec<Columns>,
 }
 
 /// The rows of the client's first message.
@@ -92,12 +103,13 @@ impl Session {
         out: &mut Output,
     ) -> Result<Ready, PgError> {
         if let Some(gathered) = self.gathered.take() {
-            let rows = (*gathered)?;
+            let rows = (*gathered).inspect_err(|_| self.gather_epoch = None)?;
             // The schema may have been changed in the meantime: then they are the rows of another statement.
             if rows.epoch == self.snapshot.epoch.id && rows.gather == *gather {
                 return Ok(Ready::Rows(rows));
             }
         }
+        self.gather_epoch = None;
         if self.holds_gathering(moving) {
             self.wait_for_move(out);
             return Ok(Ready::Later);
@@ -111,7 +123,11 @@ impl Session {
             return Ok(Ready::Later);
         }
         self.start_gathering(gather, out)?;
-        Ok(Ready::Later)
+        match self.gathered.take() {
+            // No other shard has any rows.
+            Some(gathered) => Ok(Ready::Rows((*gathered)?)),
+            None => Ok(Ready::Later),
+        }
     }
 
     fn start_gathering(&mut self, gather: &Arc<Gather>, out: &mut Output) -> Result<(), PgError> {
@@ -120,16 +136,17 @@ impl Session {
             .snapshot
             .shards
             .iter()
+            .filter(|shard| shard.id != home)
             .map(|shard| (shard.id, shard.name.clone()))
             .collect();
-        shards.sort_by_key(|(id, _)| (*id != home, *id));
+        shards.sort_by_key(|(id, _)| *id);
         let mut parts = Vec::with_capacity(shards.len());
         let mut own = Vec::new();
         for (id, name) in shards {
-            // Home describes the rows of every table, whether or not it has any.
-            let asked = |table: &Gathered| id == home || table.shards.contains(&id);
-            let tables: VecDeque<usize> = (0..gather.tables.len())
-                .filter(|index| gather.tables.get(*index).is_some_and(asked))
+            let tables: VecDeque<usize> = (0..)
+                .zip(&gather.tables)
+                .filter(|(_, table)| table.shards.contains(&id))
+                .map(|(index, _)| index)
                 .collect();
             if tables.is_empty() {
                 continue;
@@ -161,57 +178,67 @@ impl Session {
                 state: PartState::Asked,
                 tables,
                 rows: gather.tables.iter().map(|_| Rows::default()).collect(),
+                columns: vec![None; gather.tables.len()],
             });
         }
         self.gathering = Some(Box::new(Gathering {
             gather: gather.clone(),
             epoch: self.snapshot.epoch.id,
-            number: self.snapshot.epoch.number,
             parts,
-            types: vec![None; gather.tables.len()],
             rows: 0,
             share: self.options.common.gather.budget.share(),
             error: None,
         }));
+        self.gather_epoch = Some(self.snapshot.epoch.number);
         self.wait = Wait::Gather;
         for slot in own {
             self.gather_attached(slot, out);
         }
+        self.gather_check(out);
         Ok(())
     }
 
-    /// Asks the shard for the rows of all tables, one after the other.
+    /// Asks the shard for the rows of all tables, as of one moment.
     pub(crate) fn gather_attached(&mut self, slot: Slot, out: &mut Output) {
         self.prepare_place(slot, out);
         let Some(gathering) = self.gathering.as_mut() else {
             return;
         };
-        let (gather, home) = (gathering.gather.clone(), gathering.is_home(slot));
+        let gather = gathering.gather.clone();
         let Some(part) = gathering.part(slot) else {
             return;
         };
         part.state = PartState::Running;
-        let asked = part.tables.clone();
+        let asked: Vec<&Gathered> = part
+            .tables
+            .iter()
+            .filter_map(|index| gather.tables.get(*index))
+            .collect();
         let Some((place, buffer)) = self.reach(slot, out) else {
             return;
         };
         let shard = place.shard;
         let entry = |kind: Kind| Entry::router(kind, Purpose::Gather);
-        for table in asked.iter().filter_map(|index| gather.tables.get(*index)) {
+        place.query(&opening(&asked), Purpose::Gather, buffer);
+        for table in asked {
+            put::parse(buffer, b"", table.describe().as_bytes(), &[]);
+            put::describe(buffer, b'S', b"");
             put::parse(buffer, b"", table.select_on(shard).as_bytes(), &[]);
             put::bind_for_binary(buffer);
-            place.push(entry(Kind::Parse));
-            place.push(entry(Kind::Bind));
-            if home {
-                put::describe(buffer, b'P', b"");
-                place.push(entry(Kind::DescribePortal));
-            }
             put::execute(buffer, b"", 0);
-            place.push(entry(Kind::Execute { limited: false }));
+            for kind in [
+                Kind::Parse,
+                Kind::DescribeStatement,
+                Kind::Parse,
+                Kind::Bind,
+                Kind::Execute { limited: false },
+            ] {
+                place.push(entry(kind));
+            }
         }
         put::sync(buffer);
         place.push(entry(Kind::Sync));
-        place.unnamed = None;
+        place.query("COMMIT", Purpose::Gather, buffer);
     }
 
     /// Nothing is kept any more, and what still runs is called off. The first error is the answer.
@@ -283,31 +310,34 @@ impl Gathering {
         self.parts.iter_mut().find(|part| part.slot == slot)
     }
 
-    fn is_home(&self, slot: Slot) -> bool {
-        self.parts.first().is_some_and(|part| part.slot == slot)
-    }
-
     fn finish(self) -> Result<GatheredRows, PgError> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let mut tables = Vec::with_capacity(self.types.len());
-        for ty in self.types {
-            let ty = ty.ok_or_else(|| {
-                PgError::error("XX000", "the home shard did not describe gathered rows")
-            })?;
-            tables.push((ty, Vec::with_capacity(self.parts.len())));
-        }
+        let mut tables: Vec<TableRows> = Vec::new();
+        tables.resize_with(self.gather.tables.len(), TableRows::default);
         for part in self.parts {
-            for (table, rows) in tables.iter_mut().zip(part.rows) {
-                table.1.push(rows);
+            for ((table, rows), columns) in tables.iter_mut().zip(part.rows).zip(part.columns) {
+                table.rows.push(rows);
+                table.columns.extend(columns);
             }
         }
         Ok(GatheredRows {
             gather: self.gather,
             epoch: self.epoch,
             tables,
+            at_home: Vec::new(),
             share: self.share,
         })
     }
+}
+
+/// Begins the transaction in which a shard's tables are read. Its snapshot comes behind the locks: one that was taken before
+/// would find a table empty that is rewritten meanwhile.
+fn opening(tables: &[&Gathered]) -> String {
+    let names: Vec<&str> = tables.iter().map(|t| t.full_name.as_str()).collect();
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;LOCK TABLE {} IN ACCESS SHARE MODE",
+        names.join(", ")
+    )
 }

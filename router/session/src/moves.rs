@@ -119,10 +119,9 @@ impl Session {
     /// before. It never goes down.
     pub fn drained_epoch(&self) -> u64 {
         let newest = &self.newest;
-        let gathering = self.gathering.as_ref().map(|gathering| gathering.number);
         let several = self.several.as_ref().map(|several| several.epoch);
         let mut oldest = newest.epoch.number;
-        for number in gathering.into_iter().chain(several) {
+        for number in self.gather_epoch.into_iter().chain(several) {
             oldest = oldest.min(number);
         }
         let claims = self.moves.claims();

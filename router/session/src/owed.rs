@@ -55,6 +55,8 @@ pub(crate) enum Purpose {
     Spread,
     /// Reads a shard's rows for a statement that home runs over them.
     Gather,
+    /// Asks home for the columns of the tables of such a statement.
+    Columns,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,7 +229,8 @@ impl Owed {
                 b'C' | b'I' => (true, Passed::Other),
                 _ => return None,
             },
-            Kind::Bind if tag == b'2' => (true, Passed::Other),
+            // That home has taken gathered rows is noted.
+            Kind::Bind if tag == b'2' && !head.gathered => (true, Passed::Other),
             Kind::Close if tag == b'3' => (true, Passed::Other),
             Kind::DescribePortal if matches!(tag, b'T' | b'n') => (true, Passed::Other),
             // That a named statement was parsed is remembered.
@@ -288,6 +291,17 @@ impl Owed {
         self.queue.iter().any(|item| match item {
             Item::Reply(entry) => entry.origin == Origin::Client,
             Item::Made(..) => true,
+        })
+    }
+
+    /// Whether the server still has to say what the client's statement needs before it can be sent.
+    pub fn owes_description(&self) -> bool {
+        self.queue.iter().any(|item| match item {
+            Item::Reply(entry) => matches!(
+                entry.origin,
+                Origin::Router(Purpose::Columns | Purpose::Verify)
+            ),
+            Item::Made(..) => false,
         })
     }
 

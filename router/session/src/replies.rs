@@ -382,7 +382,11 @@ impl Session {
                     shape.parameters = bytes::Bytes::copy_from_slice(bytes);
                 }
             }
-            Purpose::Prelude | Purpose::Parse | Purpose::Poison | Purpose::Finish => {}
+            Purpose::Prelude
+            | Purpose::Parse
+            | Purpose::Poison
+            | Purpose::Finish
+            | Purpose::Columns => {}
         }
     }
 
@@ -405,6 +409,10 @@ impl Session {
                     place.pinned = None;
                 }
             }
+        }
+        if entry.gathered && entry.kind == Kind::Bind {
+            // From here on home sees what it saw when it took the rows.
+            self.gather_epoch = None;
         }
         match (&entry.origin, status) {
             (Origin::Client, Some(status)) => {
@@ -447,6 +455,11 @@ impl Session {
             }
             (Origin::Router(Purpose::Gather), status) => {
                 self.gather_reply(slot, entry.kind, bytes, status, out);
+            }
+            (Origin::Router(Purpose::Columns), None) => {
+                if entry.kind == Kind::DescribeStatement {
+                    self.columns_at_home(bytes);
+                }
             }
             (Origin::Router(Purpose::Poison), Some(TxStatus::Idle | TxStatus::InTransaction)) => {
                 self.doubt(slot, "a transaction that was to fail did not", out);
@@ -501,6 +514,9 @@ impl Session {
             Origin::Router(Purpose::Poison) => {}
             Origin::Router(Purpose::Gather) => self.gather_error(read_error(bytes), out),
             Origin::Router(Purpose::Spread) => self.spread_error(slot, bytes),
+            Origin::Router(Purpose::Columns) => {
+                self.columns_failed(slot, read_error(bytes), out);
+            }
             Origin::Router(
                 Purpose::Prelude | Purpose::ReadBack | Purpose::Finish | Purpose::Several,
             ) => {
@@ -557,7 +573,11 @@ impl Session {
             // An error at the Sync behind rows that were read, as of a deferred trigger: nothing has any.
             Origin::Router(Purpose::Gather) => self.gather_error(read_error(bytes), out),
             Origin::Router(
-                Purpose::Finish | Purpose::Poison | Purpose::Parse | Purpose::Verify,
+                Purpose::Finish
+                | Purpose::Poison
+                | Purpose::Parse
+                | Purpose::Verify
+                | Purpose::Columns,
             ) => {}
             Origin::Router(Purpose::Prelude | Purpose::ReadBack) => {
                 self.prelude_failed(slot, bytes, out)

@@ -134,6 +134,10 @@ pub struct Session {
     pub(crate) gathering: Option<Box<Gathering>>,
     /// The rows for the client's first message, or why there are none.
     pub(crate) gathered: Option<Box<Result<GatheredRows, PgError>>>,
+    /// The epoch of what is gathered, until home has taken the rows.
+    pub(crate) gather_epoch: Option<u64>,
+    /// How often the rows for the client's first message were of no use.
+    pub(crate) gather_tries: u8,
     /// What home has been sent of gathered rows in this batch.
     pub(crate) gather_share: Option<Share>,
     /// The last statement over gathered rows.
@@ -226,6 +230,8 @@ impl Session {
             spreading: None,
             gathering: None,
             gathered: None,
+            gather_epoch: None,
+            gather_tries: 0,
             gather_share: None,
             positions: None,
             verified: None,

@@ -533,6 +533,7 @@ impl Session {
         }
         self.wait = Wait::Nothing;
         self.gather_share = None;
+        self.gather_epoch = None;
         self.positions = None;
         self.verified = None;
         self.take_snapshot();

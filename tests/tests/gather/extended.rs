@@ -291,3 +291,108 @@ async fn never_in_a_transaction() {
     })
     .await;
 }
+
+/// What was parsed under other settings than those that are in force when it is executed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_after_parse() {
+    in_time(async {
+        let world = World::start(2, |builder| builder).await;
+        let (mut router, mut plain) = world.both().await;
+        for sql in [
+            "CREATE SCHEMA sc",
+            "CREATE TABLE w (id int PRIMARY KEY, q int)",
+            "CREATE TABLE sc.w (id int PRIMARY KEY, q text)",
+            "CREATE TABLE sc.small (id int PRIMARY KEY, one int)",
+        ] {
+            done(&mut router, sql).await;
+            done(&mut plain, sql).await;
+        }
+        for table in ["w", "sc.w", "sc.small"] {
+            let sql = format!("SELECT create_distributed_table('{table}', 'id')");
+            done(&mut router, &sql).await;
+        }
+        for id in 1..=6 {
+            for sql in [
+                format!("INSERT INTO public.w VALUES ({id}, {id})"),
+                format!("INSERT INTO sc.w VALUES ({id}, 's{id}')"),
+                format!("INSERT INTO sc.small VALUES ({id}, -{id})"),
+            ] {
+                done(&mut router, &sql).await;
+                done(&mut plain, &sql).await;
+            }
+        }
+        for (number, (sql, sets)) in [
+            (
+                "SELECT * FROM w WHERE id > 1",
+                ["SET search_path = sc", "SET search_path = public"],
+            ),
+            (
+                "SELECT * FROM w WHERE id = 2",
+                ["SET search_path = sc", "SET search_path = public"],
+            ),
+            (
+                "SELECT * FROM small WHERE id > 1",
+                ["SET search_path = sc", "SET search_path = public"],
+            ),
+            (
+                "SELECT id, name = NULL FROM users",
+                [
+                    "SET transform_null_equals = on",
+                    "SET transform_null_equals = off",
+                ],
+            ),
+            (
+                "SELECT id, name = NULL FROM users WHERE id = 3",
+                [
+                    "SET transform_null_equals = on",
+                    "SET transform_null_equals = off",
+                ],
+            ),
+            (
+                "SELECT count(*), max('01/02/2026'::date) FROM days WHERE d < '05/12/2024'",
+                ["SET datestyle = 'ISO, DMY'", "SET datestyle = 'ISO, MDY'"],
+            ),
+            (
+                "SELECT id, born > '2024-03-05 12:00' FROM users WHERE name LIKE 'n%'",
+                ["SET timezone = 'Asia/Tokyo'", "SET timezone = 'UTC'"],
+            ),
+            (
+                "SELECT id FROM users WHERE name LIKE 'n%'",
+                [
+                    "SET application_name = 'x'",
+                    "SET statement_timeout = '1min'",
+                ],
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for described in [false, true] {
+                let name = format!("s{number}{described}");
+                let mut out = BytesMut::new();
+                put::parse(&mut out, name.as_bytes(), sql.as_bytes(), &[]);
+                if described {
+                    put::describe(&mut out, b'S', name.as_bytes());
+                }
+                put::sync(&mut out);
+                alike((&mut router, &mut plain), &out, sql).await;
+                for set in [None, Some(sets[0]), Some(sets[1])] {
+                    if let Some(set) = set {
+                        done(&mut router, set).await;
+                        done(&mut plain, set).await;
+                    }
+                    let mut out = BytesMut::new();
+                    bind(&mut out, "", &name, &[], false);
+                    put::execute(&mut out, b"", 0);
+                    put::sync(&mut out);
+                    for client in [&mut router, &mut plain] {
+                        client.send(&out).await;
+                    }
+                    let (got, expect) = (router.answer().await, plain.answer().await);
+                    assert_eq!(sorted(got), sorted(expect), "{sql} behind {set:?}");
+                }
+            }
+        }
+    })
+    .await;
+}

@@ -3,6 +3,7 @@
 
 mod extended;
 mod limits;
+mod moments;
 mod raw;
 mod sessions;
 mod shapes;
@@ -74,7 +75,7 @@ async fn explain_says_what_is_gathered() {
             .replace('\\', "");
         for part in [
             r#"SELECT shardgate_row FROM "public"."users" AS shardgate_row (parameter 1)"#,
-            r#"SELECT count(*) FROM pg_catalog.unnest($1::"public"."users"[]) AS "users" WHERE score > 1"#,
+            r#"SELECT count(*) FROM pg_catalog.unnest(pg_catalog.array_cat(ARRAY(SELECT shardgate_row FROM "public"."users" AS shardgate_row), $1::"public"."users"[])) AS "users" WHERE score > 1"#,
             "Shards: s1 (home), s2",
         ] {
             assert!(plan.contains(part), "{part}\n{plan}");

@@ -67,6 +67,12 @@ impl Raw {
         }
     }
 
+    /// The next message as a line.
+    pub async fn message_shown(&mut self) -> String {
+        let (tag, body) = self.message().await;
+        show(tag, &body)
+    }
+
     pub async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("sent");
     }

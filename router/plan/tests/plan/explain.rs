@@ -38,8 +38,8 @@ fn routes() {
         "SELECT * FROM users u",
         &[
             "Route: gather",
-            "Statement on each: SELECT",
-            "Statement on s1 (home): SELECT * FROM pg_catalog.unnest($1::\"public\".\"users\"[]) u",
+            "Statement on each but home: SELECT",
+            "Statement on s1 (home): SELECT * FROM pg_catalog.unnest(pg_catalog.array_cat(ARRAY(SELECT shardgate_row FROM \"public\".\"users\" AS shardgate_row), $1::\"public\".\"users\"[])) u",
             "Because: Relation \"users\" (alias \"u\") is not bound",
         ],
     );

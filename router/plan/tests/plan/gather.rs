@@ -22,9 +22,9 @@ fn check(sql: &str, expect: &str) {
     let mut expect = fill(expect);
     for (index, table) in gather.tables.iter().enumerate() {
         let number = usize::from(gather.first_param) + index;
+        let name = format!("\"{}\".\"{}\"", table.schema, table.name);
         let rows = format!(
-            "pg_catalog.unnest(${number}::\"{}\".\"{}\"[])",
-            table.schema, table.name
+            "pg_catalog.unnest(pg_catalog.array_cat(ARRAY(SELECT shardgate_row FROM {name} AS shardgate_row), ${number}::{name}[]))"
         );
         expect = expect.replace(&format!("<{}>", table.name), &rows);
     }
@@ -148,10 +148,10 @@ fn parameters_decide() {
 
 #[test]
 fn places_of_errors() {
-    let sql = "SELECT ä, x FROM users u, orders WHERE y";
+    let sql = "SELECT ä, x FROM users u, orders WHERE yy";
     let gather = gathered(sql);
     let at = |what: &str, text: &str| text[..text.find(what).expect(what)].chars().count() + 1;
-    for what in ["x FROM", "u,", "WHERE", "y"] {
+    for what in ["x FROM", "u,", "WHERE", "yy"] {
         assert_eq!(
             gather.client_position(at(what, &gather.text), sql),
             Some(at(what, sql)),

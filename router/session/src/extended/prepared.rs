@@ -7,7 +7,7 @@ use crate::extended::{BackendName, router_name};
 use crate::owed::{Entry, Kind, Purpose};
 use crate::session::places::reach_among;
 use crate::session::{Session, Wait};
-use crate::statements::Shape;
+use crate::statements::{Shape, Statement};
 use bytes::BytesMut;
 use shardgate_wire::backend::put as reply;
 use shardgate_wire::frontend::put;
@@ -108,8 +108,8 @@ impl Session {
     fn wanted_parse(&self, slot: Slot, name: &[u8], held: Option<&Held>) -> Option<WantedParse> {
         let statement = self.statements.get(name)?;
         // A failed block refuses the settings too, which would be no error of the client's; it refuses the statement anyway.
-        let differs = statement.settings != self.settings.parse_hash()
-            && !statement.planned.facts.literal_free
+        // A server that is to know which result the client was told has to look up the names as they were then.
+        let differs = (self.reads_otherwise(statement) || self.names_otherwise(statement))
             && !self.block_is_lost();
         let settings = differs.then(|| {
             let in_force = self.settings.in_force();
@@ -128,6 +128,41 @@ impl Session {
             settings,
             must_send,
         })
+    }
+
+    /// The text may mean something else than when the client had it parsed: constants are read by the settings then in
+    /// force, and where there are none `= NULL` still is.
+    pub(crate) fn reads_otherwise(&self, statement: &Statement) -> bool {
+        const NULLS: &str = "transform_null_equals";
+        statement.settings != self.settings.parse_hash()
+            && (!statement.planned.facts.literal_free
+                || statement.set.get(NULLS).map(String::as_str) != self.settings.value(NULLS))
+    }
+
+    /// Names in the text may mean other things than when the client had it parsed.
+    pub(crate) fn names_otherwise(&self, statement: &Statement) -> bool {
+        let differs =
+            |name: &&str| statement.set.get(*name).map(String::as_str) != self.settings.value(name);
+        ["search_path", "role"].iter().any(differs)
+    }
+
+    /// As `confirm`, for a statement that is run by another text than its own: where its names may mean other things now,
+    /// the server is asked, and says itself if the result is another one.
+    pub(crate) fn confirm_names(
+        &mut self,
+        slot: Slot,
+        name: &[u8],
+        out: &mut Output,
+    ) -> Result<bool, PgError> {
+        if let Some(statement) = self.statements.get(name)
+            && self.names_otherwise(statement)
+        {
+            if self.verified.take().is_some() {
+                return Ok(true);
+            }
+            return Ok(self.ask_shape(slot, name, out));
+        }
+        Ok(true)
     }
 
     /// Sees that the statement's parameters and result still have the shape that the client was told, after the schema
@@ -158,8 +193,13 @@ impl Session {
             }
             return Ok(true);
         }
+        Ok(self.ask_shape(slot, name, out))
+    }
+
+    /// Asks the server for the statement's shape. False: its answer is awaited.
+    fn ask_shape(&mut self, slot: Slot, name: &[u8], out: &mut Output) -> bool {
         let Some(backend_name) = self.ensure_parsed(slot, name, None, out) else {
-            return Ok(true);
+            return true;
         };
         self.verified = Some(Shape::default());
         if let Some((place, buffer)) = self.reach(slot, out) {
@@ -169,6 +209,6 @@ impl Session {
             place.unsynced = true;
         }
         self.wait = Wait::Drain(slot);
-        Ok(false)
+        false
     }
 }

@@ -1,11 +1,12 @@
 //! What the shards say while rows are gathered: rows, errors, or nothing any more.
 
+use super::shape::Columns;
 use super::{PartState, Session};
 use crate::api::{Output, Slot, Step};
 use crate::owed::Kind;
 use shardgate_merge::RowError;
 use shardgate_wire::PgError;
-use shardgate_wire::backend::{TxStatus, row_description};
+use shardgate_wire::backend::TxStatus;
 
 impl Session {
     /// One row of the table that is being read. `body`: of its DataRow.
@@ -63,28 +64,32 @@ impl Session {
             return;
         };
         match kind {
-            Kind::DescribePortal => {
-                let ty = row_description(bytes.get(5..).unwrap_or_default())
-                    .ok()
-                    .and_then(|fields| fields.first().map(|field| field.type_oid));
+            Kind::DescribeStatement => {
                 let table = part.tables.front().copied();
-                if let Some(entry) = table.and_then(|table| gathering.types.get_mut(table)) {
-                    *entry = ty;
+                let columns = Columns::read(bytes);
+                if columns.is_none() {
+                    let message = format!("shard \"{}\" did not describe its rows", part.name);
+                    self.gather_stop(PgError::error("XX000", message), out);
+                } else if let Some(entry) = table.and_then(|table| part.columns.get_mut(table)) {
+                    *entry = columns;
                 }
             }
             Kind::Execute { .. } => {
                 part.tables.pop_front();
             }
-            Kind::Sync => {
-                if let Some(status) = status {
+            Kind::Query => {
+                // That of the COMMIT is the last one.
+                if let Some(status) = status
+                    && self.place(slot).is_some_and(|place| place.owed_is_empty())
+                {
                     self.gather_ready(slot, status, out);
                 }
             }
             Kind::Parse
             | Kind::Bind
-            | Kind::DescribeStatement
+            | Kind::DescribePortal
             | Kind::Close
-            | Kind::Query
+            | Kind::Sync
             | Kind::Provoked => {}
         }
     }

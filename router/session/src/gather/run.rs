@@ -8,12 +8,30 @@ use crate::owed::{Entry, Kind, Purpose};
 use crate::planner::Planned;
 use crate::route::{Aim, Reach};
 use crate::session::{Session, Wait};
+use crate::settings::set_all;
 use crate::statements::Portal;
 use shardgate_merge::{Rows, array_bytes, put_array};
 use shardgate_plan::{Decision, Gather, Moving, Param};
 use shardgate_wire::PgError;
 use shardgate_wire::frontend::{Appended, Bind, put};
 use std::sync::Arc;
+
+/// SQL that puts the settings of the client's own Parse in force, and SQL that takes them back.
+struct ParseSettings {
+    there: String,
+    back: String,
+}
+
+/// What the client has said of a statement that it binds itself.
+#[derive(Default)]
+struct ClientBind<'a> {
+    portal: &'a [u8],
+    bind: Option<&'a Bind<'a>>,
+    /// The types of parameters that it has declared.
+    types: &'a [u32],
+    /// What is to be run between Parse and Bind.
+    back: Option<&'a str>,
+}
 
 impl Session {
     /// What is to be gathered for the statement; None: it goes another way, or is refused as it would be without gathering.
@@ -65,9 +83,13 @@ impl Session {
             return Ok(Flow::Later);
         };
         self.open(slot, out);
+        self.use_slot(slot);
+        let Some(rows) = self.fitting(slot, rows, out)? else {
+            return Ok(Flow::Later);
+        };
         self.note(slot, planned, out);
         self.statements.remove(b"");
-        self.put_gathered(slot, rows, (b"", None, &[]), out)?;
+        self.put_gathered(slot, rows, ClientBind::default(), out)?;
         if let Some((place, buffer)) = self.reach(slot, out) {
             put::describe(buffer, b'P', b"");
             place.push(Entry::client(Kind::DescribePortal).gathered());
@@ -100,16 +122,22 @@ impl Session {
         let Some(statement) = self.statements.get(bind.statement).cloned() else {
             return Err(crate::provoke::no_statement(bind.statement));
         };
-        let differs =
-            !planned.facts.literal_free && statement.settings != self.settings.parse_hash();
-        if differs {
+        let differs = self.reads_otherwise(&statement);
+        if differs && self.names_otherwise(&statement) {
             return Err(PgError::error(
                 "0A000",
                 "settings were changed since the statement was prepared",
             )
-            .detail("Its tables are not bound to one shard, and its text is read anew over their rows, under other settings than before.")
+            .detail("Its tables are not bound to one shard, and both names and constants in it may mean other things than before.")
             .hint("Prepare the statement again."));
         }
+        let settings = differs.then(|| {
+            let in_force = self.settings.in_force();
+            ParseSettings {
+                there: set_all(&in_force, &statement.set),
+                back: set_all(&statement.set, &in_force),
+            }
+        });
         if let Some(Err(error)) = self.gathered.as_deref() {
             // A held Parse is dropped with it: home might have to wait for the very lock that was waited for in vain, and a
             // client that was not told of the statement knows of none.
@@ -127,8 +155,24 @@ impl Session {
             self.gathered = Some(Box::new(Ok(rows)));
             return Ok(Flow::Later);
         }
+        if rows.is_unseen() && !self.confirm_names(slot, bind.statement, out)? {
+            self.gathered = Some(Box::new(Ok(rows)));
+            return Ok(Flow::Later);
+        }
+        let Some(rows) = self.fitting(slot, rows, out)? else {
+            return Ok(Flow::Later);
+        };
         let types = statement.types.clone();
-        self.put_gathered(slot, rows, (bind.portal, Some(bind), &types), out)?;
+        if let (Some(settings), Some((place, buffer))) = (&settings, self.reach(slot, out)) {
+            place.execute_named(&settings.there, &Purpose::Prelude, buffer);
+        }
+        let client = ClientBind {
+            portal: bind.portal,
+            bind: Some(bind),
+            types: &types,
+            back: settings.as_ref().map(|settings| settings.back.as_str()),
+        };
+        self.put_gathered(slot, rows, client, out)?;
         self.positions = Some(Box::new(Positions {
             gather: gather.clone(),
             text: statement.text.clone(),
@@ -167,23 +211,31 @@ impl Session {
         }
     }
 
-    /// Sends Parse and Bind of the text over the rows. `client`: the portal's name, the client's own Bind, and the types
-    /// that it has declared.
+    /// Sends Parse and Bind of the text over the rows.
     fn put_gathered(
         &mut self,
         slot: Slot,
         rows: GatheredRows,
-        client: (&[u8], Option<&Bind<'_>>, &[u32]),
+        client: ClientBind<'_>,
         out: &mut Output,
     ) -> Result<(), PgError> {
-        let (portal, bind, types) = client;
+        let ClientBind {
+            portal,
+            bind,
+            types,
+            back,
+        } = client;
         let count = u16::try_from(rows.tables.len()).unwrap_or(u16::MAX);
-        for (_, parts) in &rows.tables {
-            array_bytes(&parts.iter().collect::<Vec<_>>())
+        for table in &rows.tables {
+            array_bytes(&table.rows.iter().collect::<Vec<_>>())
                 .map_err(|error| PgError::error("54000", error.to_string()))?;
         }
         if let Some((place, buffer)) = self.reach(slot, out) {
             put::parse(buffer, b"", rows.gather.text.as_bytes(), types);
+            place.push(Entry::router(Kind::Parse, Purpose::Parse).gathered());
+            if let Some(back) = back {
+                place.execute_named(back, &Purpose::Prelude, buffer);
+            }
             let appended = Appended {
                 portal,
                 statement: b"",
@@ -191,18 +243,16 @@ impl Session {
                 count,
             };
             appended.put(buffer, |buffer| {
-                for (ty, parts) in &rows.tables {
-                    let parts: Vec<&Rows> = parts.iter().collect();
+                for (table, (ty, _)) in rows.tables.iter().zip(&rows.at_home) {
+                    let parts: Vec<&Rows> = table.rows.iter().collect();
                     put_array(*ty, &parts, |bytes| buffer.extend_from_slice(bytes));
                 }
             });
-            for kind in [Kind::Parse, Kind::Bind] {
-                let entry = match (kind, bind) {
-                    (Kind::Bind, Some(_)) => Entry::client(kind),
-                    _ => Entry::router(kind, Purpose::Parse),
-                };
-                place.push(entry.gathered());
-            }
+            let entry = match bind {
+                Some(_) => Entry::client(Kind::Bind),
+                None => Entry::router(Kind::Bind, Purpose::Parse),
+            };
+            place.push(entry.gathered());
             place.unnamed = None;
             place.unsynced = true;
         }

@@ -13,10 +13,9 @@ impl Session {
                 && (self.gather_runs(slot)
                     || self.several_runs(slot)
                     || self.spread_runs(slot)
-                    || place
-                        .backend
-                        .as_ref()
-                        .is_some_and(|backend| backend.owed.runs_client()))
+                    || place.backend.as_ref().is_some_and(|backend| {
+                        backend.owed.runs_client() || backend.owed.owes_description()
+                    }))
         })
     }
 
@@ -45,10 +44,9 @@ impl Session {
     fn cancel_place(&mut self, slot: Slot, out: &mut Output) {
         if let Some(place) = self.place_mut(slot)
             && !place.cancel_pending
-            && place
-                .backend
-                .as_ref()
-                .is_some_and(|backend| backend.owed.owes_client())
+            && place.backend.as_ref().is_some_and(|backend| {
+                backend.owed.owes_client() || backend.owed.owes_description()
+            })
         {
             place.cancel_pending = true;
             out.steps.push(Step::Cancel { slot });
