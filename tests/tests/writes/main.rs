@@ -5,6 +5,7 @@ mod alike;
 mod edges;
 mod kills;
 mod losses;
+#[allow(dead_code, reason = "the tests of gathering use more of it")]
 #[path = "../gather/raw.rs"]
 mod raw;
 
