@@ -95,12 +95,18 @@ impl Witness {
             };
             names.insert((subject.schema.clone(), subject.name.clone()), columns);
         }
+        // What comes later is not waited for: while the application writes quickly there would be no end.
+        let flushed = source
+            .query_one("SELECT pg_current_wal_flush_lsn()::text", &[])
+            .await
+            .map_err(|error| source.err(&error))?;
+        let until: String = flushed.get(0);
         loop {
             let rows = source
                 .query(
-                    "SELECT data FROM pg_logical_slot_get_binary_changes($1::text::name, NULL, $2, \
+                    "SELECT data FROM pg_logical_slot_get_binary_changes($1::text::name, $4::text::pg_lsn, $2, \
                      'proto_version', '1', 'publication_names', $3)",
-                    &[&self.slot, &CHANGES_MAX, &self.publications],
+                    &[&self.slot, &CHANGES_MAX, &self.publications, &until],
                 )
                 .await
                 .map_err(|error| source.err(&error))?;
@@ -117,7 +123,6 @@ impl Witness {
                     note(&tuple, &names, changed);
                 }
             }
-            // While the application writes there is always something more: what is flushed now is enough.
             if rows.len() < usize::try_from(CHANGES_MAX).unwrap_or(usize::MAX) {
                 return Ok(());
             }
