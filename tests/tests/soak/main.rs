@@ -85,7 +85,7 @@ async fn load_with_kills_loses_nothing() -> Result<()> {
 /// Random moves, in the time of a test: `ROUNDS` and `RATE` change it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn load_while_keys_move() -> Result<()> {
-    let seconds = random::number("SECONDS", 40)?;
+    let seconds = random::number("SECONDS", 35)?;
     let work = async {
         let mut soak = Soak::start(Settings {
             seed: random::seed()?,

@@ -4,10 +4,9 @@ use crate::map::Map;
 use crate::random;
 use crate::verbs::{Verb, copied};
 use anyhow::{Context, Result, ensure};
-use futures_util::{SinkExt, StreamExt};
 use shardgate_tests::Running;
 use std::collections::BTreeSet;
-use std::pin::pin;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A row of about 150 bytes, and an index beside the primary key.
@@ -79,23 +78,32 @@ pub async fn compare() -> Result<u64> {
     Ok((100.0 * ours / theirs) as u64)
 }
 
-/// COPY TO and COPY FROM through this process, into an empty table with the same indexes.
+/// COPY TO into COPY FROM by a pipe between two psql, into an empty table with the same indexes.
 async fn plain(running: &Running) -> Result<Duration> {
-    let (source, target) = (
-        running.connect_shard(0).await?,
-        running.connect_shard(1).await?,
-    );
+    let target = running.connect_shard(1).await?;
     target
         .batch_execute("CREATE TABLE plain (LIKE wide INCLUDING INDEXES)")
         .await?;
+    let psql = |shard, sql| {
+        let mut command = Command::new("psql");
+        command.args([
+            "--no-psqlrc",
+            "--quiet",
+            "-c",
+            sql,
+            &running.shard_url(shard),
+        ]);
+        command
+    };
     let start = Instant::now();
-    let mut from = pin!(source.copy_out("COPY wide TO STDOUT").await?);
-    let mut to = pin!(target.copy_in("COPY plain FROM STDIN").await?);
-    while let Some(bytes) = from.next().await {
-        to.send(bytes?).await?;
-    }
-    to.finish().await?;
+    let mut from = psql(0, "COPY wide TO STDOUT")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let pipe = from.stdout.take().context("no stdout")?;
+    let mut to = psql(1, "COPY plain FROM STDIN").stdin(pipe).spawn()?;
+    let ended = tokio::task::block_in_place(|| anyhow::Ok((from.wait()?, to.wait()?)))?;
     let took = start.elapsed();
+    ensure!(ended.0.success() && ended.1.success(), "{ended:?}");
     for sql in ["DROP TABLE plain", "CHECKPOINT"] {
         target.batch_execute(sql).await?;
     }
