@@ -173,6 +173,7 @@ async fn schema_of(
         event_triggers: load_code::event_triggers(tx).await?,
         schemas: load_code::schemas(tx).await?,
         path_settings,
+        login_settings: load_code::login_settings(tx).await?,
         logins: load_code::logins(tx).await?,
         serializable: load_code::serializable(tx).await?,
         server_path,

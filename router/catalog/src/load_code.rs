@@ -277,6 +277,17 @@ pub(crate) async fn serializable(tx: &Transaction<'_>) -> PgResult<Vec<Option<St
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// What ALTER ROLE and ALTER DATABASE have set, one text for each role and database.
+pub(crate) async fn login_settings(tx: &Transaction<'_>) -> PgResult<Vec<String>> {
+    let sql = "SELECT format('%L %s %s', r.rolname, s.setdatabase <> 0, s.setconfig) \
+         FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole \
+         WHERE (s.setrole = 0 OR r.oid IS NOT NULL) AND (s.setdatabase = 0 \
+         OR s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
+         ORDER BY 1";
+    let rows = tx.query(sql, &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// All roles, and whether they may log in.
 pub(crate) async fn logins(tx: &Transaction<'_>) -> PgResult<Vec<(String, bool)>> {
     let sql = "SELECT rolname::text, rolcanlogin FROM pg_catalog.pg_roles ORDER BY 1";

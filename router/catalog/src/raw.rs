@@ -35,6 +35,9 @@ pub struct RawSnapshot {
     pub event_triggers: Vec<RawEventTrigger>,
     pub schemas: Vec<String>,
     pub path_settings: Vec<RawPathSetting>,
+    /// All settings of roles and databases that a login here may apply: whose they are, and their values.
+    #[serde(default)]
+    pub login_settings: Vec<String>,
     /// Roles, and whether they may log in.
     pub logins: Vec<(String, bool)>,
     /// See `Snapshot::serializable`.

@@ -174,6 +174,7 @@ impl Planned<'_, '_> {
         }
         for leaf in self.resolver.leaves.iter().filter(|l| is_distributed(l)) {
             leaf_can_be_gathered(leaf)?;
+            self.name_stays_its_own(leaf)?;
             let LeafRelation::Known(relation) = &leaf.relation else {
                 continue;
             };
@@ -185,6 +186,28 @@ impl Planned<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Postgres tells two tables of one name apart in one FROM if they are of different schemas, but not gathered rows.
+    fn name_stays_its_own(&self, leaf: &Leaf) -> Result<(), String> {
+        let LeafRelation::Known(relation) = &leaf.relation else {
+            return Ok(());
+        };
+        let unaliased = |leaf: &Leaf| leaf.occurrence.as_ref().is_none_or(|o| !o.aliased);
+        let same_name = |other: &&Leaf| match &other.relation {
+            LeafRelation::Known(other) => {
+                other.name == relation.name && other.schema != relation.schema
+            }
+            LeafRelation::System | LeafRelation::Temporary | LeafRelation::Unknown => false,
+        };
+        let mut others = self.resolver.leaves.iter().filter(|l| unaliased(l));
+        match others.find(same_name).filter(|_| unaliased(leaf)) {
+            Some(_) => Err(format!(
+                "two tables of the name \"{}\" need aliases that tell them apart",
+                relation.name
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Puts the parameters in the place of the tables, and looks at the outcome as if it were a client's.

@@ -194,9 +194,9 @@ async fn tick(shared: Arc<Shared>) {
 /// Settings of roles and databases are applied by a login and by nothing else, so a change of them retires all backends.
 async fn renew_backends(shared: Arc<Shared>) {
     let mut snapshots = shared.follower.subscribe();
-    let mut known = shared.follower.raw().path_settings.clone();
+    let mut known = shared.follower.raw().login_settings.clone();
     while snapshots.changed().await.is_ok() {
-        let now = shared.follower.raw().path_settings.clone();
+        let now = shared.follower.raw().login_settings.clone();
         if now != known {
             known = now;
             shared.pools.retire_all();

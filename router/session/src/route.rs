@@ -10,7 +10,7 @@ use crate::session::{Session, Wait};
 use crate::settings::Role;
 use crate::statements::Portal;
 use crate::transaction::{Transaction, Virtual, opening};
-use shardgate_plan::{Decision, Moving, Param, Route};
+use shardgate_plan::{Decision, Moving, Param, Refusal, Route};
 use shardgate_shard_map::ShardId;
 use shardgate_sql::facts::{Command, Statement};
 use shardgate_wire::frontend::put;
@@ -133,10 +133,8 @@ impl Session {
         match decision {
             Decision::Shard(shard) => aim.shard = Some(shard),
             Decision::Any => {}
-            // What can be gathered for was looked at before; here something else stands beside it.
-            Decision::Refused(refusal) | Decision::Gather(_, refusal) => {
-                return Err(refusal_error(&refusal));
-            }
+            Decision::Refused(refusal) => return Err(refusal_error(&refusal)),
+            Decision::Gather(_, refusal) => return Err(self.not_gathered(refusal)),
             // Where it is alone it was looked at before.
             Decision::Spread(_) if !planned.compiled.concerns.is_none() => {
                 return Err(crate::spread::in_a_move());
@@ -147,6 +145,25 @@ impl Session {
             }
         }
         Ok(aim)
+    }
+
+    /// Rows could be gathered for the statement, if it stood alone: whether it does was looked at before.
+    fn not_gathered(&self, mut refusal: Refusal) -> PgError {
+        let place = if !self.transaction.is_none() {
+            "in a transaction block"
+        } else if self.batch.executed {
+            "behind another statement of a pipeline"
+        } else {
+            "beside other statements in one Query"
+        };
+        let detail = refusal.detail.take().unwrap_or_default();
+        let detail = format!("{detail} Its rows can be gathered from all shards, but not {place}.");
+        refusal.detail = Some(detail.trim_start().to_owned());
+        refusal.hint = Some(
+            "Run it by itself, outside of a transaction; or bind its tables to one shard by their sharding keys."
+                .to_owned(),
+        );
+        refusal_error(&refusal)
     }
 
     pub(crate) fn shard_by_name(&self, name: &str) -> Result<ShardId, PgError> {

@@ -183,3 +183,44 @@ async fn orders_of_messages() {
     })
     .await;
 }
+
+/// A login applies what ALTER DATABASE and ALTER ROLE have set; connections from before are not given to new clients.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn defaults_that_change() {
+    in_time(async {
+        let world = World::start(2, |builder| builder).await;
+        let mut old = world.router().await;
+        // Connections to both shards lie in the pools.
+        for id in 1..=8 {
+            done(&mut old, &format!("SELECT name FROM users WHERE id = {id}")).await;
+        }
+        for (change, zone) in [
+            (
+                "ALTER DATABASE app SET timezone = 'Asia/Tokyo'",
+                "Asia/Tokyo",
+            ),
+            (
+                "ALTER ROLE postgres SET timezone = 'Asia/Seoul'",
+                "Asia/Seoul",
+            ),
+        ] {
+            done(&mut old, change).await;
+            // The pools are told behind the answer, so the first client may still be a little early.
+            let expect = vec![format!("D '{zone}'"); 8];
+            loop {
+                let mut new = world.router().await;
+                let mut zones = Vec::new();
+                for id in 1..=8 {
+                    let sql =
+                        format!("SELECT current_setting('timezone') FROM users WHERE id = {id}");
+                    let answer = new.query(&sql).await;
+                    zones.extend(answer.into_iter().filter(|line| line.starts_with("D ")));
+                }
+                if zones == expect {
+                    break;
+                }
+            }
+        }
+    })
+    .await;
+}

@@ -80,6 +80,10 @@ fn texts() {
         "SELECT (SELECT count(*) FROM <orders> o WHERE o.id = n.id) FROM notes n, countries c",
     );
     check(
+        "SELECT 1 FROM other.users o, public.users",
+        r#"SELECT 1 FROM other.users o, <users> AS "users""#,
+    );
+    check(
         "WITH users AS (SELECT * FROM users) SELECT * FROM users, users u",
         r#"WITH users AS (SELECT * FROM <users> AS "users") SELECT * FROM users, users u"#,
     );
@@ -180,6 +184,10 @@ fn refusals() {
     );
     check_refused("SELECT public.users.id FROM users", "named with its schema");
     check_refused("SELECT public.users.* FROM users", "named with its schema");
+    check_refused(
+        "SELECT 1 FROM other.users, public.users",
+        "two tables of the name \"users\" need aliases",
+    );
     check_refused("SELECT * FROM ONLY users", "ONLY and TABLESAMPLE");
     check_refused("SELECT * FROM users TABLESAMPLE system (10)", "TABLESAMPLE");
 }
