@@ -77,6 +77,12 @@ async fn transactions_on_one_shard() {
             )
             .await;
         }
+        // Where both begin, before the writer's first round.
+        done(
+            &mut router,
+            &format!("UPDATE ma SET v = 0 WHERE k = {at_home}"),
+        )
+        .await;
         let (a, h) = (set("ma", &at_home), set("mh", &at_home));
         let differ = format!(
             "SELECT count(*) FROM ma JOIN mh USING (k) WHERE ma.v <> mh.v AND k + 0 = {at_home}"
