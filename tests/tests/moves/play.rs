@@ -103,9 +103,10 @@ impl Play {
     pub async fn copy(&self) -> Result<u64> {
         let distribution = "(SELECT distribution_id FROM shardgate.distributed_table WHERE relation = 'acc'::regclass)";
         let mut sql = format!(
+            // With a lease, lest a router takes the move for one whose maker has died.
             "INSERT INTO shardgate.move (id, distribution_id, source_shard, target_shard, step, replica_lag_bytes_max, \
-             wal_bytes_max, pause_ms_max, keyless_rows_max) \
-             SELECT {MOVE}, {distribution}, s.id, t.id, 'prepare', 1000, 1000, 3000, 0 \
+             wal_bytes_max, pause_ms_max, keyless_rows_max, lease) \
+             SELECT {MOVE}, {distribution}, s.id, t.id, 'prepare', 1000, 1000, 3000, 0, now() + interval '1 hour' \
              FROM shardgate.shard s, shardgate.shard t WHERE s.name = '{}' AND t.name = '{}'",
             self.names[0], self.names[1]
         );
