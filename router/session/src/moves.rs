@@ -11,6 +11,7 @@
 use crate::api::Output;
 use crate::route::{Aim, Reach};
 use crate::session::{Session, Wait};
+use crate::statements::Portal;
 use crate::transaction::Transaction;
 use shardgate_plan::Moving;
 use shardgate_plan::snapshot::{Move, Snapshot};
@@ -115,13 +116,19 @@ impl Session {
     }
 
     /// The newest epoch of which it is true that nothing is under way here which was planned by an older one and concerns a
-    /// move: no rows of all shards are on their way, no DDL; and for a move that changes hands, no unit has a claim of
-    /// before. It never goes down.
+    /// move: no rows of all shards are on their way, no DDL, no write over several shards, be it only bound; and for a move
+    /// that changes hands, no unit has a claim of before. It never goes down.
     pub fn drained_epoch(&self) -> u64 {
         let newest = &self.newest;
         let several = self.several.as_ref().map(|several| several.epoch);
+        let spread = self.spreading.as_ref().map(|spreading| spreading.epoch);
+        let bound = self.portals.values().filter_map(|portal| match portal {
+            Portal::Spread(bound) => Some(bound.epoch),
+            Portal::Remote { .. } | Portal::Local { .. } => None,
+        });
         let mut oldest = newest.epoch.number;
-        for number in self.gather_epoch.into_iter().chain(several) {
+        let all = self.gather_epoch.into_iter().chain(several);
+        for number in all.chain(spread).chain(bound) {
             oldest = oldest.min(number);
         }
         let claims = self.moves.claims();

@@ -37,6 +37,8 @@ pub(crate) struct Spreading {
     execution: Execution,
     gid: String,
     stage: Stage,
+    /// The number of the epoch by which it was planned.
+    pub epoch: u64,
     /// Home first, then ascending by id.
     members: Vec<Member>,
     /// The time of home's transaction.

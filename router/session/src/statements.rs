@@ -206,6 +206,10 @@ impl<T> Named<T> {
         self.unnamed.is_none() && self.named.is_empty()
     }
 
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.unnamed.iter().chain(self.named.values())
+    }
+
     pub fn any(&self, test: impl Fn(&[u8], &T) -> bool) -> bool {
         self.unnamed.as_ref().is_some_and(|thing| test(b"", thing))
             || self.named.iter().any(|(name, thing)| test(name, thing))

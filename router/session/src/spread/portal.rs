@@ -18,6 +18,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct BoundSpread {
     pub spread: Arc<Spread>,
+    /// The number of the epoch by which it was planned: it is under way from its Bind on, for rows must not change their
+    /// shards before its Execute.
+    pub epoch: u64,
     pub text: Arc<str>,
     pub types: Arc<[u32]>,
     pub bind: Bytes,
@@ -73,6 +76,7 @@ impl Session {
         self.put_bind(slot, bind, out);
         let bound = BoundSpread {
             spread,
+            epoch: self.snapshot.epoch.number,
             text: statement.text.clone(),
             types: statement.types.clone(),
             bind: Bytes::copy_from_slice(body),
@@ -116,7 +120,7 @@ impl Session {
             bind: Some(bound.bind.clone()),
             max_rows,
         };
-        if let Err(error) = self.start_spread(bound.spread.clone(), execution, out) {
+        if let Err(error) = self.start_spread(bound.spread.clone(), bound.epoch, execution, out) {
             self.wait = Wait::Nothing;
             self.fail(&error, out);
         }

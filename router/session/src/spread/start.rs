@@ -69,13 +69,15 @@ impl Session {
             bind: None,
             max_rows: 0,
         };
-        self.start_spread(spread, execution, out)?;
+        let epoch = self.snapshot.epoch.number;
+        self.start_spread(spread, epoch, execution, out)?;
         Ok(Flow::Consumed)
     }
 
     pub(super) fn start_spread(
         &mut self,
         spread: Arc<Spread>,
+        epoch: u64,
         execution: Execution,
         out: &mut Output,
     ) -> Result<(), PgError> {
@@ -114,6 +116,7 @@ impl Session {
         let members = shards.into_iter().map(member).collect();
         self.spreading = Some(Box::new(Spreading {
             spread,
+            epoch,
             execution,
             gid,
             stage: Stage::Attaching(0),

@@ -326,3 +326,50 @@ fn a_session_that_ends_has_what_it_prepared_ended() {
     assert!(matches!(script.step(), Step::Resolve { .. }));
     script.expect_release(home, false);
 }
+
+/// Tells the session of a newer epoch, and answers its number.
+fn newer_epoch(script: &mut Script) -> u64 {
+    let mut newer = (*snapshot()).clone();
+    newer.epoch.number += 1;
+    newer.epoch.id = [9; 16];
+    let number = newer.epoch.number;
+    script.event(Event::Snapshot(Arc::new(newer)));
+    number
+}
+
+#[test]
+fn a_move_that_begins_meanwhile_waits_for_all_shards() {
+    let mut script = Script::begin(&[]);
+    let (home, second) = prepared(&mut script);
+    let number = newer_epoch(&mut script);
+    assert_eq!(script.session.drained_epoch(), number - 1);
+    decided(&mut script, home);
+    assert_eq!(script.session.drained_epoch(), number - 1);
+    script.done(second, "COMMIT PREPARED", TxStatus::Idle);
+    assert_eq!(script.session.drained_epoch(), number);
+}
+
+#[test]
+fn a_move_waits_for_what_is_only_bound() {
+    let mut script = Script::begin(&[]);
+    script.say(|b| {
+        put::parse(b, b"", INSERT.as_bytes(), &[]);
+        put::bind_text(b, b"", b"", &[]);
+        put::flush(b);
+    });
+    let home = script.expect_checkout(HOME, Wanted::Primary);
+    script.attach(home);
+    assert_eq!(script.sent(home), "PBH");
+    let number = newer_epoch(&mut script);
+    assert_eq!(script.session.drained_epoch(), number - 1);
+    script.server(home, |b| {
+        reply::parse_complete(b);
+        reply::bind_complete(b);
+    });
+    assert_eq!(script.client(), "12");
+    assert_eq!(script.session.drained_epoch(), number - 1);
+    script.say(put::sync);
+    script.server(home, |b| reply::ready(b, TxStatus::Idle));
+    assert_eq!(script.client(), "ZI");
+    assert_eq!(script.session.drained_epoch(), number);
+}
