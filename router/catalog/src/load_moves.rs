@@ -82,7 +82,8 @@ fn add(parts: &mut RawParts, row: &Row) {
         "range" => parts.ranges.push((lower, upper)),
         "value" => parts.values.extend(lower),
         "default" => parts.default = true,
-        // The catalog's constraint leaves nothing else.
-        _ => parts.pins.extend(lower),
+        "pin" => parts.pins.extend(lower),
+        // The catalog's constraint leaves nothing else; what it does not know is refused as a bucket that no map has.
+        _ => parts.buckets.push((u32::MAX, u32::MAX)),
     }
 }

@@ -18,6 +18,24 @@ async fn send(running: &Running, sql: &str) -> Result<JoinHandle<Result<Vec<Stri
     Ok(tokio::spawn(async move { ask(&session, &sql).await }))
 }
 
+/// The line of a metric.
+fn metric(running: &Running, name: &str) -> Result<String> {
+    let metrics = running.router.http_get("/metrics");
+    let (_, text) = metrics.map_err(|error| anyhow::anyhow!(error.full_text()))?;
+    let found = text.lines().find(|line| line.starts_with(name));
+    Ok(found.map(str::to_owned).unwrap_or_default())
+}
+
+/// Waits until so many clients wait.
+async fn held(running: &Running, count: usize) -> Result<()> {
+    let until = Instant::now() + SOON;
+    while !metric(running, "shardgate_held_clients ")?.ends_with(&format!(" {count}")) {
+        ensure!(Instant::now() < until, "{count} clients do not wait");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
 async fn still_waits<T>(task: &JoinHandle<T>, who: &str) -> Result<()> {
     tokio::time::sleep(MOMENT).await;
     ensure!(!task.is_finished(), "{who} does not wait");
@@ -186,14 +204,8 @@ pub async fn a_switch(running: &Running, play: &Play) -> Result<()> {
     }
     let count = ask(&session, "SELECT count(*) FROM acc").await?;
     ensure!(count == ["40"], "{count:?}");
-    let metrics = running.router.http_get("/metrics");
-    let (_, text) = metrics.map_err(|error| anyhow::anyhow!(error.full_text()))?;
-    let line = |name: &str| {
-        let found = text.lines().find(|line| line.starts_with(name));
-        found.map(str::to_owned).unwrap_or_default()
-    };
-    ensure!(line("shardgate_held_clients ").ends_with(" 0"), "{text}");
-    ensure!(!line("shardgate_statements_held_total ").ends_with(" 0"));
+    ensure!(metric(running, "shardgate_held_clients ")?.ends_with(" 0"));
+    ensure!(!metric(running, "shardgate_statements_held_total ")?.ends_with(" 0"));
     Ok(())
 }
 
@@ -217,13 +229,13 @@ pub async fn limits(running: &Running, play: &Play) -> Result<()> {
         let sql = sql.clone();
         tokio::spawn(async move { Ok(state_of(&session, &sql).await) })
     };
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    held(running, 1).await?;
     token.cancel_query(NoTls).await?;
     ensure!(ends(task).await? == "57014");
     // More than are allowed.
     let one = send(running, &sql).await?;
     let two = send(running, &sql).await?;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    held(running, 2).await?;
     let session = running.connect().await?;
     ensure!(state_of(&session, &sql).await == "53400");
     ensure!(ends(one).await.is_err() && ends(two).await.is_err());
